@@ -1,0 +1,1 @@
+//! The process inside the sandbox's container: commands and files over HTTP and WebSocket.

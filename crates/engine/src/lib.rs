@@ -1,0 +1,1 @@
+//! A Docker-free container engine for wrangler dev on Linux.

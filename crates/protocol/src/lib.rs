@@ -1,0 +1,1 @@
+//! Cabana's wire: operations, events, errors, ids and frames.

@@ -1,0 +1,1 @@
+//! One set of cases against the agent alone and the whole stack.

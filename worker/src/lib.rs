@@ -1,0 +1,1 @@
+//! The deployable gateway: routes and authentication over the cabana library.
