@@ -1,1 +1,38 @@
-//! Cabana's wire: operations, events, errors, ids and frames.
+//! Cabana's wire, written once: every operation's name, request, events, response and errors.
+//!
+//! A request type *is* the operation ([`Operation`], [`Streaming`]); [`operations!`] lists them all, and the agent's
+//! dispatcher, the WebSocket, the documentation and the golden tests are made from that list. To add one, write its type
+//! in its family's file, add a line to [`mod@table`], and let the compiler ask for the handler.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`operation`] | the traits |
+//! | [`mod@table`] | the one list |
+//! | [`exec`] | running commands: request, events, inputs, result and their fold |
+//! | [`file`] | small content and metadata of files |
+//! | [`sandbox`] | control: a sandbox's identity and state |
+//! | [`id`] | names that are safe to route by |
+//! | [`frame`] | what travels on the WebSocket |
+//! | [`line`](mod@line) | one line of a stream over HTTP |
+//! | [`data`] | bytes in JSON |
+//! | [`error`] | the coded error |
+//!
+//! Nothing here does IO or reads a clock. Readers ignore unknown fields, so the wire only ever grows.
+
+pub mod data;
+pub mod error;
+pub mod exec;
+pub mod file;
+pub mod frame;
+pub mod id;
+pub mod line;
+pub mod operation;
+pub mod sandbox;
+pub mod signal;
+pub mod table;
+
+pub use data::Data;
+pub use error::{Code, Error};
+pub use id::{ProcessId, SandboxId};
+pub use operation::{Fold, Operation, Streaming};
+pub use signal::Signal;

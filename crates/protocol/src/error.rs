@@ -1,0 +1,142 @@
+//! The coded error, the same from every hop.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Why a request failed. A code exists only where a caller would act differently on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// 400: the request cannot be understood, or a field's value is not allowed.
+    InvalidRequest,
+    /// 401: no valid credentials.
+    Unauthorized,
+    /// 403: the credentials, or the sandbox's roots, do not reach this.
+    Forbidden,
+    /// 404: no such sandbox, operation, file or process.
+    NotFound,
+    /// 409: the present state does not allow it, for instance because something is in the way.
+    Conflict,
+    /// 409: the connection broke after the request was admitted; it may have been carried out.
+    Interrupted,
+    /// 410: it existed and never will again.
+    Gone,
+    /// 412: the file is not the one the caller named by its ETag.
+    PreconditionFailed,
+    /// 413: larger than the limit that the message names.
+    PayloadTooLarge,
+    /// 422: understood, but this command or content cannot be used.
+    Unprocessable,
+    /// 429: a limit is reached; try again later.
+    TooManyRequests,
+    /// 500: a defect of ours.
+    Internal,
+    /// 501: this deployment cannot do that.
+    NotImplemented,
+    /// 502: the agent in the container did not answer as it should.
+    AgentUnavailable,
+    /// 503: the container is not up; the request was not admitted, so it is safe to repeat.
+    ContainerNotReady,
+    /// 504: not finished within its time.
+    Timeout,
+    /// 507: the sandbox's disk is full.
+    StorageFull,
+}
+
+impl Code {
+    /// The HTTP status that carries the code.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::InvalidRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict | Self::Interrupted => 409,
+            Self::Gone => 410,
+            Self::PreconditionFailed => 412,
+            Self::PayloadTooLarge => 413,
+            Self::Unprocessable => 422,
+            Self::TooManyRequests => 429,
+            Self::Internal => 500,
+            Self::NotImplemented => 501,
+            Self::AgentUnavailable => 502,
+            Self::ContainerNotReady => 503,
+            Self::Timeout => 504,
+            Self::StorageFull => 507,
+        }
+    }
+
+    /// True when the same request may succeed later and was not carried out now.
+    pub const fn retryable(self) -> bool {
+        matches!(self, Self::TooManyRequests | Self::ContainerNotReady)
+    }
+}
+
+/// A failed request, as every hop reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Error {
+    /// What to act on.
+    pub code: Code,
+    /// What to read: one sentence, without secrets.
+    pub message: String,
+    /// Whether repeating the same request later is safe and may help.
+    #[serde(default)]
+    pub retryable: bool,
+    /// Facts for programs, by code: `retry_after_ms`, `limit_bytes`, `path` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+}
+
+impl Error {
+    /// An error with this code and message.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retryable: code.retryable(), details: None }
+    }
+
+    /// Adds facts for programs; `details` is a JSON object.
+    pub fn with_details(self, details: Value) -> Self {
+        Self { details: Some(details), ..self }
+    }
+
+    /// Shorthand for [`Code::InvalidRequest`].
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, message)
+    }
+
+    /// Shorthand for [`Code::NotFound`].
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, message)
+    }
+
+    /// Shorthand for [`Code::Internal`].
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Code::Internal, message)
+    }
+
+    /// How long to wait before a repeat, in milliseconds, where the sender said so.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.details.as_ref()?.get("retry_after_ms")?.as_u64()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The body of a failed HTTP request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: Error,
+    /// Names the request in the logs of every hop.
+    pub request_id: String,
+}

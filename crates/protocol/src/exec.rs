@@ -1,0 +1,178 @@
+//! Running commands. One family, one event type: what a command prints, as it prints it, each byte numbered.
+
+mod exit;
+mod fold;
+
+pub use exit::{Exit, Usage};
+pub use fold::{ExecOutput, OutputFold};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Data, Operation, ProcessId, Signal, Streaming};
+
+/// How long a command may run that sets no `timeout_ms`, in milliseconds: 10 minutes.
+pub const DEFAULT_TIMEOUT_MS: u64 = 600_000;
+
+/// The longest `timeout_ms`: 24 hours.
+pub const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Bytes kept of stdout and of stderr each by a fold, where `max_output_bytes` is not set: 1 MiB.
+pub const DEFAULT_OUTPUT_BYTES: u64 = 1 << 20;
+
+/// The largest `max_output_bytes`: 16 MiB.
+pub const MAX_OUTPUT_BYTES: u64 = 16 << 20;
+
+/// Runs a command and reports what it prints and how it ends. A non-zero exit is a result, not an error.
+///
+/// Dropping the connection or sending `cancel` ends the whole process tree: first SIGTERM, then SIGKILL after the grace time.
+///
+/// Fails with `invalid_request` (empty command, NUL in an argument, limits passed), `not_found` (no such program or working
+/// directory), `unprocessable` (the program cannot be executed), `too_many_requests` (too many processes).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Exec {
+    /// A string is run by the shell (`bash -c`, or `sh -c` where there is no bash); an array is the exact argv.
+    pub command: Command,
+    /// Working directory; relative paths start at the sandbox's first root. Default: that root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Variables on top of the sandbox's; `null` unsets one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
+    /// What the command reads. Default: nothing, its stdin is at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Stdin>,
+    /// After this long the whole process tree is ended and the exit is `timed_out`. 1 to 86,400,000; default 600,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// How much of stdout and of stderr each the JSON form keeps: its first and last halves. At most 16 MiB; default 1 MiB.
+    /// The streaming forms carry everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_bytes: Option<u64>,
+}
+
+impl Exec {
+    /// This command, with every option at its default.
+    pub fn new(command: impl Into<Command>) -> Self {
+        Self { command: command.into(), cwd: None, env: BTreeMap::new(), stdin: None, timeout_ms: None, max_output_bytes: None }
+    }
+}
+
+impl Operation for Exec {
+    const NAME: &'static str = "exec";
+    type Response = ExecResult;
+}
+
+impl Streaming for Exec {
+    type Event = ExecEvent;
+    type Input = ExecInput;
+    type Fold = OutputFold;
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "a string or an array of strings")]
+pub enum Command {
+    /// A script for the shell.
+    Shell(String),
+    /// A program and its arguments, passed on as they are.
+    Argv(Vec<String>),
+}
+
+impl From<&str> for Command {
+    fn from(script: &str) -> Self {
+        Self::Shell(script.to_owned())
+    }
+}
+
+impl<const N: usize> From<[&str; N]> for Command {
+    fn from(argv: [&str; N]) -> Self {
+        Self::Argv(argv.map(str::to_owned).into())
+    }
+}
+
+/// Where a command's input comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged, expecting = "a string, {\"base64\": \"…\"} or {\"stream\": true}")]
+pub enum Stdin {
+    /// These bytes, then the end.
+    Bytes(Data),
+    /// Inputs sent while it runs ([`ExecInput`]), where `stream` is true.
+    Live {
+        /// False is the same as no stdin.
+        stream: bool,
+    },
+}
+
+/// What a running command says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ExecEvent {
+    /// It runs. Always the first event.
+    Started {
+        /// Its id, valid until the sandbox's next restart.
+        process: ProcessId,
+        /// The kernel's number for it inside the sandbox.
+        pid: u32,
+    },
+    /// A piece of its standard output.
+    Stdout {
+        /// Number of the first byte: stdout and stderr share one count, from 0, in the order the agent read them.
+        offset: u64,
+        /// The piece.
+        bytes: Data,
+    },
+    /// A piece of its standard error.
+    Stderr {
+        /// As for stdout.
+        offset: u64,
+        /// The piece.
+        bytes: Data,
+    },
+    /// The bytes from `from` up to but not including `to` are no longer kept.
+    Gap {
+        /// First byte that is missing.
+        from: u64,
+        /// First byte that is there again.
+        to: u64,
+    },
+}
+
+/// What a running command can be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ExecInput {
+    /// Bytes for its stdin, which must have been asked for as a stream.
+    Stdin {
+        /// The bytes.
+        bytes: Data,
+    },
+    /// Its stdin is at its end.
+    Eof,
+    /// A signal for its process group.
+    Signal {
+        /// For instance `SIGINT`.
+        signal: Signal,
+    },
+}
+
+/// How a command ended. No event comes after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ExecResult {
+    /// Its id.
+    pub process: ProcessId,
+    /// How it ended.
+    pub exit: Exit,
+    /// From start to end.
+    pub duration_ms: u64,
+    /// What it used, as the kernel counted; absent where the kernel was not there to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}

@@ -1,0 +1,210 @@
+//! Files: small content and metadata. Large content travels on the byte lane, `GET|HEAD|PUT|DELETE …/files?path=…`.
+//!
+//! Every path is confined to the sandbox's roots by the kernel: `forbidden` where it, a symlink on it or a race would lead
+//! outside. Relative paths start at the first root.
+
+mod metadata;
+mod path;
+
+pub use metadata::{Kind, Metadata, Mode};
+pub use path::FilePath;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Data, Operation};
+
+/// The most that `file.read` returns and `file.write` takes: 8 MiB. The byte lane has no such limit.
+pub const MAX_CONTENT_BYTES: u64 = 8 << 20;
+
+/// Entries that `file.list` returns at most where `limit` is not set.
+pub const DEFAULT_LIST_LIMIT: u32 = 1_000;
+
+/// The largest `limit` of `file.list`.
+pub const MAX_LIST_LIMIT: u32 = 10_000;
+
+/// Reads a file, or a range of it, of at most 8 MiB.
+///
+/// Fails with `not_found`, `forbidden`, `conflict` (not a regular file), `payload_too_large`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Read {
+    /// The file.
+    pub path: FilePath,
+    /// First byte to read. Default: 0. Past the end, the content is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// How many bytes to read. Default: to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+}
+
+impl Operation for Read {
+    const NAME: &'static str = "file.read";
+    const IDEMPOTENT: bool = true;
+    type Response = Content;
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Content {
+    /// The bytes.
+    pub content: Data,
+    /// Size of the whole file.
+    pub size_bytes: u64,
+    /// Names this version of the file, for `if_match`.
+    pub etag: String,
+}
+
+/// Writes a file of at most 8 MiB, creating missing parent directories.
+///
+/// A reader sees the old content or the new, never a mixture; only `append` writes in place.
+///
+/// Fails with `forbidden`, `conflict` (a directory is in the way), `payload_too_large`, `precondition_failed`, `storage_full`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Write {
+    /// The file.
+    pub path: FilePath,
+    /// What it holds afterwards; with `append`, what is added at its end.
+    pub content: Data,
+    /// Permission bits. Default: the present file's, or `0644` for a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Adds to the end instead of replacing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub append: bool,
+    /// Writes only if the file's ETag is this one, or, for `*`, if the file exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<String>,
+}
+
+impl Operation for Write {
+    const NAME: &'static str = "file.write";
+    type Response = Written;
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Written {
+    /// True when there was no such file before.
+    pub created: bool,
+    /// Size of the whole file now.
+    pub size_bytes: u64,
+    /// Names this version of the file.
+    pub etag: String,
+}
+
+/// Describes one path, without following a symlink at its end.
+///
+/// Fails with `not_found`, `forbidden`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Stat {
+    /// What to describe.
+    pub path: FilePath,
+}
+
+impl Operation for Stat {
+    const NAME: &'static str = "file.stat";
+    const IDEMPOTENT: bool = true;
+    type Response = Metadata;
+}
+
+/// Lists a directory, sorted by name, page by page.
+///
+/// Fails with `not_found`, `forbidden`, `conflict` (not a directory).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct List {
+    /// The directory.
+    pub path: FilePath,
+    /// How many levels down, 1 to 64. Default: 1, the directory's own entries. Symlinks are listed, never followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u32>,
+    /// Whether names that begin with a dot are listed. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<bool>,
+    /// How many entries at most, 1 to 10,000. Default: 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Goes on after this path, as the last page's `cursor` said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<FilePath>,
+}
+
+impl Operation for List {
+    const NAME: &'static str = "file.list";
+    const IDEMPOTENT: bool = true;
+    type Response = Listing;
+}
+
+/// A page of a directory's entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Listing {
+    /// The entries; each `path` is relative to the directory.
+    pub entries: Vec<Metadata>,
+    /// There is more: pass this as the next request's `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<FilePath>,
+}
+
+/// Makes a directory.
+///
+/// Fails with `not_found` (no parent), `conflict` (something is there), `forbidden`, `storage_full`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Mkdir {
+    /// The directory.
+    pub path: FilePath,
+    /// Makes missing parents too, and is content with a directory that exists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
+}
+
+impl Operation for Mkdir {
+    const NAME: &'static str = "file.mkdir";
+    type Response = Done;
+}
+
+/// Removes a file, a symlink (not what it points to) or a directory.
+///
+/// Fails with `not_found`, `conflict` (a directory that is not empty, without `recursive`), `forbidden`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Remove {
+    /// What to remove.
+    pub path: FilePath,
+    /// Removes a directory with all it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recursive: bool,
+}
+
+impl Operation for Remove {
+    const NAME: &'static str = "file.remove";
+    type Response = Done;
+}
+
+/// Renames a file, symlink or directory, replacing a file at the destination, as rename(2) does.
+///
+/// Fails with `not_found`, `conflict` (the destination is a directory, or inside the source), `forbidden`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Move {
+    /// What to move.
+    pub from: FilePath,
+    /// Its new path; its parent must exist.
+    pub to: FilePath,
+}
+
+impl Operation for Move {
+    const NAME: &'static str = "file.move";
+    type Response = Done;
+}
+
+/// It is done; there is nothing more to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Done {}

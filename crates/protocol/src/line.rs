@@ -1,0 +1,84 @@
+//! One line of a streaming operation over HTTP, in NDJSON and as an SSE event's data.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Error, Streaming};
+
+/// A line: an event as it is, or the end, `{"type": "result", …}` or `{"type": "error", …}`. A stream that ends without one
+/// of the last two was interrupted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line<E, R> {
+    /// Something said on the way.
+    Event(E),
+    /// The response.
+    Result(R),
+    /// The failure.
+    Error(Error),
+}
+
+/// The last line of a stream.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum End<R> {
+    Result(R),
+    Error(Error),
+}
+
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: std::borrow::Cow<'a, str>,
+}
+
+impl<E: Serialize, R: Serialize> Line<E, R> {
+    /// The line, without its line break.
+    pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Event(event) => serde_json::to_vec(event),
+            Self::Result(response) => serde_json::to_vec(&End::Result(response)),
+            Self::Error(error) => serde_json::to_vec(&End::<()>::Error(error.clone())),
+        }
+    }
+}
+
+impl<E: DeserializeOwned, R: DeserializeOwned> Line<E, R> {
+    /// Reads a line.
+    pub fn decode(line: &[u8]) -> serde_json::Result<Self> {
+        let tag: Tag = serde_json::from_slice(line)?;
+        if !matches!(tag.kind.as_ref(), "result" | "error") {
+            return serde_json::from_slice(line).map(Self::Event);
+        }
+        Ok(match serde_json::from_slice(line)? {
+            End::Result(response) => Self::Result(response),
+            End::Error(error) => Self::Error(error),
+        })
+    }
+}
+
+/// A line of this operation.
+pub type LineOf<O> = Line<<O as Streaming>::Event, <O as crate::Operation>::Response>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, ProcessId, exec::*};
+
+    #[test]
+    fn lines_read_back() {
+        let process = ProcessId::new("a", 1);
+        let result = ExecResult { process: process.clone(), exit: Exit::TimedOut, duration_ms: 5, usage: None };
+        for (line, text) in [
+            (Line::Event(ExecEvent::Started { process, pid: 7 }), r#"{"type":"started","process":"a-1","pid":7}"#),
+            (Line::Event(ExecEvent::Stdout { offset: 3, bytes: "x\n".into() }), r#"{"type":"stdout","offset":3,"bytes":"x\n"}"#),
+            (Line::Result(result), r#"{"type":"result","process":"a-1","exit":{"reason":"timed_out"},"duration_ms":5}"#),
+            (
+                Line::Error(Error::new(Code::NotFound, "no")),
+                r#"{"type":"error","code":"not_found","message":"no","retryable":false}"#,
+            ),
+        ] {
+            let encoded = line.encode().unwrap();
+            assert_eq!(String::from_utf8_lossy(&encoded), text);
+            assert_eq!(LineOf::<Exec>::decode(&encoded).unwrap(), line);
+        }
+    }
+}

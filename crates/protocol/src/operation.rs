@@ -1,0 +1,47 @@
+//! What an operation is.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Something the system carries out when asked. The request type *is* the operation.
+///
+/// Over HTTP an operation is `POST …/family/verb` with the request as JSON; on the WebSocket its name is the frame's type.
+pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
+    /// Wire name, `family.verb`; `exec` alone is bare.
+    const NAME: &'static str;
+
+    /// True when repeating the request after a lost reply does no harm.
+    const IDEMPOTENT: bool = false;
+
+    /// False for operations that only look: they answer from what is known and leave a sleeping sandbox asleep.
+    const WAKES: bool = true;
+
+    /// What comes back when it has been carried out.
+    type Response: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// An operation that talks while it runs.
+pub trait Streaming: Operation {
+    /// What it says on the way. Serialised as an object whose `type` is never `result` or `error`.
+    type Event: Serialize + DeserializeOwned + Send + 'static;
+
+    /// What it can be told on the way.
+    type Input: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The whole conversation as one value, for callers that do not stream.
+    type Fold: Fold<Self>;
+}
+
+/// Gathers the events of an operation into one value of bounded size.
+pub trait Fold<O: Streaming>: Send + 'static {
+    /// The gathered value.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Starts an empty fold for this request.
+    fn new(request: &O) -> Self;
+
+    /// Takes one event.
+    fn push(&mut self, event: O::Event);
+
+    /// Closes with the operation's response.
+    fn finish(self, response: O::Response) -> Self::Output;
+}

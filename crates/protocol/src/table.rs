@@ -1,0 +1,72 @@
+//! The list of operations the agent carries out. Everything that must know them all is made from it.
+
+use crate::{Operation, Streaming};
+
+/// Calls `$with!` with every operation of the agent: `calls` answer once, `streams` talk while they run.
+///
+/// A consumer passes a macro of its own:
+///
+/// ```
+/// macro_rules! names {
+///     (calls: [$($call:ty),* $(,)?], streams: [$($stream:ty),* $(,)?] $(,)?) => {
+///         vec![$(<$call as cabana_protocol::Operation>::NAME,)* $(<$stream as cabana_protocol::Operation>::NAME,)*]
+///     };
+/// }
+/// assert!(cabana_protocol::operations!(names).contains(&"file.stat"));
+/// ```
+#[macro_export]
+macro_rules! operations {
+    ($with:ident) => {
+        $with! {
+            calls: [
+                $crate::file::Read,
+                $crate::file::Write,
+                $crate::file::Stat,
+                $crate::file::List,
+                $crate::file::Mkdir,
+                $crate::file::Remove,
+                $crate::file::Move,
+            ],
+            streams: [
+                $crate::exec::Exec,
+            ],
+        }
+    };
+}
+
+/// What can be said of an operation without its types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Wire name, see [`Operation::NAME`].
+    pub name: &'static str,
+    /// See [`Operation::IDEMPOTENT`].
+    pub idempotent: bool,
+    /// See [`Operation::WAKES`].
+    pub wakes: bool,
+    /// True for [`Streaming`] operations.
+    pub streaming: bool,
+}
+
+impl Descriptor {
+    const fn of_call<O: Operation>() -> Self {
+        Self { name: O::NAME, idempotent: O::IDEMPOTENT, wakes: O::WAKES, streaming: false }
+    }
+
+    const fn of_stream<O: Streaming>() -> Self {
+        Self { streaming: true, ..Self::of_call::<O>() }
+    }
+}
+
+macro_rules! descriptors {
+    (calls: [$($call:ty),* $(,)?], streams: [$($stream:ty),* $(,)?] $(,)?) => {
+        &[$(Descriptor::of_call::<$call>(),)* $(Descriptor::of_stream::<$stream>(),)*]
+    };
+}
+
+/// Every operation of the agent.
+pub const DESCRIPTORS: &[Descriptor] = operations!(descriptors);
+
+/// The descriptor of a wire name.
+pub fn find(name: &str) -> Option<&'static Descriptor> {
+    DESCRIPTORS.iter().find(|descriptor| descriptor.name == name)
+}

@@ -1,0 +1,226 @@
+//! One golden file per operation: what it says on the wire, and the schema of every type it uses. A change of the wire
+//! shows as a change of a file under `golden/`; `CABANA_BLESS=1 cargo test -p cabana-protocol` writes them anew.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use cabana_protocol::{exec::*, file::*, table::DESCRIPTORS, *};
+use schemars::{JsonSchema, schema_for};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// Every field of a request and of its response, filled. A listed operation without an example does not compile.
+trait Example: Operation {
+    fn request() -> Self;
+    fn response() -> Self::Response;
+}
+
+/// The same for what a streaming operation says and can be told.
+trait StreamExample: Example + Streaming {
+    fn events() -> Vec<Self::Event>;
+    fn inputs() -> Vec<Self::Input>;
+}
+
+fn metadata() -> Metadata {
+    Metadata {
+        path: "src/main.rs".into(),
+        kind: Kind::File,
+        size_bytes: 12,
+        mode: Mode::from_bits(0o644),
+        modified_at: "2026-11-20T12:00:00Z".into(),
+        etag: Some("\"1-c-5\"".into()),
+        target: None,
+    }
+}
+
+impl Example for Read {
+    fn request() -> Self {
+        Self { path: "src/main.rs".into(), offset: Some(4), length: Some(12) }
+    }
+    fn response() -> Content {
+        Content { content: "fn main() {}".into(), size_bytes: 16, etag: "\"1-10-5\"".into() }
+    }
+}
+
+impl Example for Write {
+    fn request() -> Self {
+        let mode = Some(Mode::from_bits(0o755));
+        Self { path: vec![b'a', 0xff].into(), content: vec![0xff].into(), mode, append: true, if_match: Some("*".into()) }
+    }
+    fn response() -> Written {
+        Written { created: true, size_bytes: 1, etag: "\"1-1-5\"".into() }
+    }
+}
+
+impl Example for Stat {
+    fn request() -> Self {
+        Self { path: "src/main.rs".into() }
+    }
+    fn response() -> Metadata {
+        metadata()
+    }
+}
+
+impl Example for List {
+    fn request() -> Self {
+        Self { path: "/workspace".into(), depth: Some(2), hidden: Some(false), limit: Some(2), cursor: Some("src".into()) }
+    }
+    fn response() -> Listing {
+        let link = Metadata { kind: Kind::Symlink, etag: None, target: Some("../x".into()), ..metadata() };
+        Listing { entries: vec![metadata(), link], cursor: Some("src/main.rs".into()) }
+    }
+}
+
+impl Example for Mkdir {
+    fn request() -> Self {
+        Self { path: "a/b".into(), parents: true }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for Remove {
+    fn request() -> Self {
+        Self { path: "a".into(), recursive: true }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for Move {
+    fn request() -> Self {
+        Self { from: "a".into(), to: "b".into() }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for Exec {
+    fn request() -> Self {
+        Self {
+            command: ["cargo", "test"].into(),
+            cwd: Some("/workspace/project".into()),
+            env: [("CI".into(), Some("1".into())), ("LANG".into(), None)].into(),
+            stdin: Some(Stdin::Bytes("yes\n".into())),
+            timeout_ms: Some(60_000),
+            max_output_bytes: Some(65_536),
+        }
+    }
+    fn response() -> ExecResult {
+        let usage = Some(Usage { cpu_ms: 1_200, peak_memory_bytes: 52_428_800 });
+        ExecResult { process: process(), exit: Exit::Exited { code: 101 }, duration_ms: 1_500, usage }
+    }
+}
+
+impl StreamExample for Exec {
+    fn events() -> Vec<ExecEvent> {
+        vec![
+            ExecEvent::Started { process: process(), pid: 42 },
+            ExecEvent::Stdout { offset: 0, bytes: "running 1 test\n".into() },
+            ExecEvent::Stderr { offset: 15, bytes: vec![0xff].into() },
+            ExecEvent::Gap { from: 16, to: 20 },
+        ]
+    }
+    fn inputs() -> Vec<ExecInput> {
+        vec![ExecInput::Stdin { bytes: "y\n".into() }, ExecInput::Eof, ExecInput::Signal { signal: Signal::TERM }]
+    }
+}
+
+fn process() -> ProcessId {
+    ProcessId::new("k3x9ab", 17)
+}
+
+/// The value as JSON, after checking that it reads back to the same JSON, also with a field that nobody knows.
+fn wire<T: Serialize + DeserializeOwned>(value: &T) -> Value {
+    let encoded = serde_json::to_value(value).unwrap();
+    let mut grown = encoded.clone();
+    grown.as_object_mut().unwrap().insert("added_later".into(), json!(1));
+    let back: T = serde_json::from_value(grown).unwrap();
+    assert_eq!(serde_json::to_value(&back).unwrap(), encoded);
+    encoded
+}
+
+fn call<O: Example + JsonSchema>() -> Value
+where
+    O::Response: JsonSchema,
+{
+    json!({
+        "name": O::NAME,
+        "idempotent": O::IDEMPOTENT,
+        "wakes": O::WAKES,
+        "request": { "example": wire(&O::request()), "schema": schema_for!(O) },
+        "response": { "example": wire(&O::response()), "schema": schema_for!(O::Response) },
+    })
+}
+
+fn stream<O: StreamExample + JsonSchema>() -> Value
+where
+    O::Response: JsonSchema,
+    O::Event: JsonSchema + Clone,
+    O::Input: JsonSchema,
+    <O::Fold as Fold<O>>::Output: JsonSchema,
+{
+    let mut fold = O::Fold::new(&O::request());
+    O::events().into_iter().for_each(|event| fold.push(event));
+    let mut golden = call::<O>();
+    golden["event"] = json!({ "examples": O::events().iter().map(wire).collect::<Vec<_>>(), "schema": schema_for!(O::Event) });
+    golden["input"] = json!({ "examples": O::inputs().iter().map(wire).collect::<Vec<_>>(), "schema": schema_for!(O::Input) });
+    golden["fold"] = json!({
+        "example": wire(&fold.finish(O::response())),
+        "schema": schema_for!(<O::Fold as Fold<O>>::Output),
+    });
+    golden
+}
+
+macro_rules! goldens {
+    (calls: [$($call:ty),* $(,)?], streams: [$($stream:ty),* $(,)?] $(,)?) => {
+        vec![$(call::<$call>(),)* $(stream::<$stream>(),)*]
+    };
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+#[test]
+fn the_wire_is_what_the_golden_files_say() {
+    for golden in operations!(goldens) {
+        let name = golden["name"].as_str().unwrap();
+        let path = directory().join(format!("{name}.json"));
+        let text = format!("{golden:#}\n");
+        if std::env::var_os("CABANA_BLESS").is_some() {
+            fs::write(&path, text).unwrap();
+        } else {
+            let kept = fs::read_to_string(&path).unwrap_or_default();
+            assert!(kept == text, "the wire of {name} has changed; CABANA_BLESS=1 cargo test -p cabana-protocol writes:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn every_golden_file_belongs_to_an_operation() {
+    let files = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = DESCRIPTORS.iter().map(|descriptor| format!("{}.json", descriptor.name));
+    assert_eq!(files.collect::<BTreeSet<_>>(), names.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn every_operation_of_the_crate_is_listed() {
+    let sources = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let texts = sources.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap());
+    let written: usize = texts.map(|text| text.lines().filter(|line| line.starts_with("impl Operation for ")).count()).sum();
+    assert_eq!(written, DESCRIPTORS.len());
+}
+
+#[test]
+fn names_are_family_and_verb() {
+    for descriptor in DESCRIPTORS {
+        let parts: Vec<_> = descriptor.name.split('.').collect();
+        let words = parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+        assert!(words && (parts.len() == 2 || descriptor.name == "exec"), "{}", descriptor.name);
+    }
+}
