@@ -1,1 +1,52 @@
-fn main() {}
+//! Cabana's automation: `cargo xtask <setup|dev|build|test>`.
+
+mod artifacts;
+mod dev;
+mod guard;
+mod paths;
+mod progress;
+mod setup;
+mod shell;
+mod test;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Builds, runs and tests Cabana")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Find or build every tool that the other commands need
+    Setup,
+    /// Run the whole service on this machine, with a first sandbox to show that it works
+    Dev(dev::Arguments),
+    /// Build the Worker into worker/build (what wrangler's build step runs)
+    Build,
+    /// Check format and lints, run every test, and rehearse a deployment
+    Test(test::Arguments),
+    /// End what a run started once the run itself has ended
+    #[command(hide = true)]
+    Guard(guard::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Setup => setup::run().map(drop),
+        Command::Dev(arguments) => dev::run(&arguments),
+        Command::Build => artifacts::build_worker(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Guard(arguments) => guard::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What is compiled from this repository before anything runs: agent, engine, Worker.
+
+use crate::progress::{Outcome, Step};
+use crate::setup::Tools;
+use crate::{paths, setup, shell};
+use anyhow::{Context, Result};
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The profile of the agent and the engine in `dev` and `test`, and its directory under target/.
+const PROFILE: &str = "release";
+
+/// The programs that a run needs.
+pub(crate) struct Programs {
+    /// The process inside the sandbox.
+    pub(crate) agent: PathBuf,
+    /// The Docker-free container engine.
+    pub(crate) engine: PathBuf,
+}
+
+/// Builds the agent and the engine.
+pub(crate) fn build_programs() -> Result<Programs> {
+    Step::run("agent, engine", |step| {
+        let root = paths::repository()?;
+        let mut build = Command::new(cargo());
+        build.args(["build", "--profile", PROFILE, "--package", "cabana-agent", "--package", "cabana-engine"]);
+        shell::run_logged(build.current_dir(&root), &log(&root, "programs"), step, None)?;
+        let directory = target(&root).join(PROFILE);
+        let programs = Programs { agent: directory.join("cabana-agent"), engine: directory.join("cabana-engine") };
+        Ok((Outcome::Done("built".to_owned()), programs))
+    })
+}
+
+/// Builds the Worker into worker/build.
+pub(crate) fn build_worker() -> Result<()> {
+    let tools = setup::run()?;
+    let root = paths::repository()?;
+    let _lock = lock_worker(&root)?;
+    compile_worker(&root, &tools)
+}
+
+/// Builds the Worker and copies it to `place`, where no later build changes it under the feet of a run.
+pub(crate) fn build_worker_into(tools: &Tools, place: &Path) -> Result<()> {
+    let root = paths::repository()?;
+    let _lock = lock_worker(&root)?;
+    compile_worker(&root, tools)?;
+    copy_files(&root.join("worker/build"), place)
+}
+
+fn compile_worker(root: &Path, tools: &Tools) -> Result<()> {
+    Step::run("worker", |step| {
+        let mut build = Command::new(&tools.worker_build);
+        build
+            .current_dir(root.join("worker"))
+            .arg("--release")
+            .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
+            .env("ESBUILD_BIN", tools.node.program("esbuild"))
+            .env("WASM_OPT_BIN", tools.node.program("wasm-opt"))
+            // Native builds lock target/: the two may run at once.
+            .env("CARGO_TARGET_DIR", wasm_target(root));
+        tools.wasm.configure(&mut build, tools.node.search_path())?;
+        shell::run_logged(&mut build, &log(root, "worker"), step, None)?;
+        let size = fs::metadata(root.join("worker/build/index_bg.wasm")).context("find the built wasm")?.len();
+        Ok((Outcome::Done(format!("built, {} KiB of wasm", size / 1024)), ()))
+    })
+}
+
+/// Cargo, as the one that runs this program.
+pub(crate) fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Cargo's target directory for native code.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |directory| root.join(directory))
+}
+
+/// Cargo's target directory for the Worker.
+pub(crate) fn wasm_target(root: &Path) -> PathBuf {
+    target(root).join("wasm")
+}
+
+fn log(root: &Path, name: &str) -> PathBuf {
+    target(root).join("xtask").join(format!("{name}.log"))
+}
+
+/// One build of the Worker at a time, its copying included.
+fn lock_worker(root: &Path) -> Result<File> {
+    let directory = target(root).join("xtask");
+    fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+    let file = File::create(directory.join("worker.lock")).context("create the Worker's build lock")?;
+    file.lock().context("lock the Worker's build")?;
+    Ok(file)
+}
+
+/// Copies the plain files of one directory; worker-build's output has no more.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).with_context(|| format!("copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}

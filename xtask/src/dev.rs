@@ -1,0 +1,68 @@
+//! `cargo xtask dev`: the whole service on this machine.
+
+pub(crate) mod client;
+mod directory;
+mod interrupt;
+mod port;
+mod ready;
+mod service;
+pub(crate) mod stack;
+
+use crate::setup;
+use anyhow::Result;
+use interrupt::{Interrupt, Interrupted};
+use ready::Ready;
+use stack::{Engine, Options, Stack};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+/// How often the services and the terminal are looked at once everything runs.
+const LOOK: Duration = Duration::from_millis(100);
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Write {"url", "api_key"} as JSON to this file once the service is ready
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Listen on this port of 127.0.0.1 [default: 8787, or a free one when it is taken]
+    #[arg(long)]
+    port: Option<u16>,
+    /// What runs the sandboxes
+    #[arg(long, value_enum, default_value_t = Engine::Cabana)]
+    engine: Engine,
+    /// Show what engine and wrangler write, as they write it
+    #[arg(long)]
+    log: bool,
+}
+
+/// Runs until Ctrl-C, SIGTERM or SIGHUP, which end it well, or until a service ends, which is an error.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let tools = setup::run()?;
+    let options = Options { port: arguments.port, engine: arguments.engine, log: arguments.log };
+    let prepared = stack::prepare(&tools, options)?;
+    // Until here an interrupt ends this program and its children at once; from here on there are sandboxes to end.
+    let interrupt = Interrupt::listen()?;
+    let mut stack = prepared.start(&interrupt)?;
+    let outcome = serve(&mut stack, arguments, &interrupt);
+    eprintln!("ending the sandboxes and everything else");
+    stack.stop();
+    match outcome {
+        Err(error) if error.is::<Interrupted>() => Ok(()),
+        other => other,
+    }
+}
+
+fn serve(stack: &mut Stack, arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
+    let first = stack.first_command()?;
+    let ready = Ready { url: stack.url(), api_key: stack.api_key(), first: &first };
+    println!("{}", ready.block(&stack.logs()));
+    if let Some(file) = &arguments.ready_file {
+        ready.write(file)?;
+    }
+    loop {
+        interrupt.check()?;
+        stack.check()?;
+        thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,276 @@
+//! The running service: engine, wrangler, and the key to it.
+
+use super::client::Client;
+use super::directory::{RunDirectory, write_private};
+use super::interrupt::Interrupt;
+use super::port::{self, Port};
+use super::ready::{FIRST_COMMAND, First};
+use super::service::Service;
+use crate::artifacts::{self, Programs};
+use crate::guard::Guard;
+use crate::progress::{Outcome, Step};
+use crate::setup::Tools;
+use crate::{paths, shell};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest wait for the engine's socket.
+const ENGINE_START: Duration = Duration::from_secs(20);
+/// Longest wait for the Worker's first answer; with Docker, the image is built in it.
+const WORKER_START: Duration = Duration::from_secs(90);
+const WORKER_START_WITH_DOCKER: Duration = Duration::from_secs(1800);
+/// Longest wait for Docker to say that it is there.
+const DOCKER_ANSWER: Duration = Duration::from_secs(20);
+/// How often a service that starts is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// The longest path that a Unix socket's address holds.
+const SOCKET_PATH: usize = 107;
+
+/// What runs the sandboxes.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Engine {
+    /// The engine of this repository, over this machine's own files; needs no Docker and no image
+    Cabana,
+    /// Docker, with the image of the Dockerfile
+    Docker,
+}
+
+/// How to run the service.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// The port, which must be free; none: the default one, or any.
+    pub(crate) port: Option<u16>,
+    pub(crate) engine: Engine,
+    /// Whether the services' output is shown.
+    pub(crate) log: bool,
+}
+
+/// Everything built and set out, nothing running but the guard.
+pub(crate) struct Prepared<'a> {
+    tools: &'a Tools,
+    options: Options,
+    root: PathBuf,
+    port: Port,
+    directory: RunDirectory,
+    guard: Guard,
+}
+
+/// The running service. Dropping it ends everything.
+pub(crate) struct Stack {
+    url: String,
+    api_key: String,
+    services: Vec<Service>,
+    directory: RunDirectory,
+    guard: Guard,
+    _port: Port,
+}
+
+/// Builds what the service needs and lays it out in the run's directory.
+pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
+    let root = paths::repository()?;
+    let port = port::choose(options.port)?;
+    let programs = match options.engine {
+        Engine::Cabana => Some(artifacts::build_programs()?),
+        Engine::Docker => check_docker(&root).map(|()| None)?,
+    };
+    let directory = RunDirectory::create(&root)?;
+    // From here on the directory is removed whatever happens.
+    let guard = Guard::start(directory.path())?;
+    artifacts::build_worker_into(tools, &directory.join("worker"))?;
+    if let Some(programs) = programs {
+        lay_out(&programs, &directory)?;
+    }
+    Ok(Prepared { tools, options, root, port, directory, guard })
+}
+
+impl Prepared<'_> {
+    /// Starts everything and waits until the Worker answers.
+    pub(crate) fn start(self, interrupt: &Interrupt) -> Result<Stack> {
+        let Self { tools, options, root, port, directory, guard } = self;
+        let url = format!("http://127.0.0.1:{}", port.number);
+        let mut stack = Stack { url, api_key: generate_key()?, services: Vec::new(), directory, guard, _port: port };
+        let limit = match options.engine {
+            Engine::Cabana => {
+                stack.start_engine(options.log, interrupt)?;
+                WORKER_START
+            }
+            Engine::Docker => WORKER_START_WITH_DOCKER,
+        };
+        stack.start_wrangler(tools, options, &root)?;
+        stack.wait_for("wrangler dev", limit, interrupt, Stack::answers)?;
+        Ok(stack)
+    }
+}
+
+impl Stack {
+    /// Where the service answers.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The key it was started with.
+    pub(crate) fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
+    /// The directory of the logs.
+    pub(crate) fn logs(&self) -> String {
+        self.directory.path().display().to_string()
+    }
+
+    /// Fails when a service has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.services.iter_mut().try_for_each(Service::check)
+    }
+
+    /// Creates a sandbox, runs the first command in it, and destroys it.
+    pub(crate) fn first_command(&mut self) -> Result<First> {
+        let client = self.client();
+        let started = Instant::now();
+        let run = || -> Result<First> {
+            let sandbox = client.create()?;
+            let output = client.exec(&sandbox, FIRST_COMMAND)?;
+            let took = started.elapsed();
+            client.destroy(&sandbox)?;
+            Ok(First { output, took })
+        };
+        run().with_context(|| format!("the service runs, but its first sandbox failed\n{}", self.last_words()))
+    }
+
+    /// Ends everything and removes the run's directory; returns when it is done.
+    pub(crate) fn stop(mut self) {
+        let services = &mut self.services;
+        self.guard.finish(|| services.iter_mut().for_each(Service::reap));
+    }
+
+    fn start_engine(&mut self, log: bool, interrupt: &Interrupt) -> Result<()> {
+        let socket = self.socket()?;
+        let mut serve = Command::new(self.directory.join("bin/cabana-engine"));
+        serve.arg("serve").arg("--socket").arg(&socket);
+        serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
+        serve.arg("--state").arg(self.directory.join("engine"));
+        self.start_service("engine", &mut serve, log)?;
+        self.wait_for("the engine", ENGINE_START, interrupt, |_| UnixStream::connect(&socket).is_ok())
+    }
+
+    fn start_wrangler(&mut self, tools: &Tools, options: Options, root: &Path) -> Result<()> {
+        let variables = self.directory.join("variables");
+        // In a file, since the arguments of a process can be read by everyone.
+        write_private(&variables, &format!("CABANA_API_KEY={}\n", self.api_key))?;
+        let (_, port) = self.url.rsplit_once(':').context("the URL has no port")?;
+        let mut dev = wrangler(tools, root, self.directory.path());
+        dev.arg("dev").arg(self.directory.join("worker/index.js"));
+        dev.args(["--ip", "127.0.0.1", "--port", port, "--inspector-port", "0", "--show-interactive-dev-session=false"]);
+        dev.arg("--persist-to").arg(self.directory.join("state")).arg("--env-file").arg(variables);
+        if options.engine == Engine::Cabana {
+            point_at_engine(&mut dev, &self.directory.join("bin/docker"), &self.socket()?);
+        }
+        self.start_service("wrangler", &mut dev, options.log)
+    }
+
+    fn start_service(&mut self, name: &'static str, command: &mut Command, show_log: bool) -> Result<()> {
+        let log = self.directory.join(&format!("{name}.log"));
+        let service = Service::start(name, command, log, &mut self.guard)?;
+        if show_log {
+            service.show_log()?;
+        }
+        self.services.push(service);
+        Ok(())
+    }
+
+    fn wait_for(&mut self, what: &str, limit: Duration, interrupt: &Interrupt, is_ready: impl Fn(&Self) -> bool) -> Result<()> {
+        Step::run(what, |step| {
+            let started = Instant::now();
+            while !is_ready(self) {
+                interrupt.check()?;
+                self.check()?;
+                if started.elapsed() > limit {
+                    bail!("{what} is not ready after {} s\n{}", limit.as_secs(), self.last_words());
+                }
+                step.tick("");
+                thread::sleep(LOOK);
+            }
+            Ok((Outcome::Done("ready".to_owned()), ()))
+        })
+    }
+
+    fn answers(&self) -> bool {
+        self.client().is_healthy()
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.url, &self.api_key)
+    }
+
+    fn last_words(&self) -> String {
+        self.services.iter().map(Service::last_words).collect::<Vec<_>>().join("\n")
+    }
+
+    fn socket(&self) -> Result<PathBuf> {
+        let socket = self.directory.join("engine.sock");
+        if socket.as_os_str().len() > SOCKET_PATH {
+            bail!("{} is too long for a socket's address: set CARGO_TARGET_DIR to a shorter directory", socket.display());
+        }
+        Ok(socket)
+    }
+}
+
+/// wrangler with no contact to anything outside and nothing written outside `scratch`.
+pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
+    let mut command = tools.node.command("wrangler");
+    command
+        .current_dir(root)
+        .env("CI", "1")
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("WRANGLER_HIDE_BANNER", "true")
+        .env("WRANGLER_LOG_PATH", scratch.join("wrangler-logs"))
+        .env("WRANGLER_REGISTRY_PATH", scratch.join("registry"))
+        .env("WRANGLER_CACHE_DIR", scratch.join("cache"))
+        .env("XDG_CONFIG_HOME", scratch.join("config"))
+        .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
+        // The Worker is built already: see `build` in wrangler.jsonc.
+        .env("CABANA_WORKER_BUILT", "1");
+    command
+}
+
+/// Makes wrangler and workerd use the engine behind `socket`, through `docker`, its face as Docker's command.
+pub(crate) fn point_at_engine(command: &mut Command, docker: &Path, socket: &Path) {
+    command
+        .env("WRANGLER_DOCKER_BIN", docker)
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .env("MINIFLARE_CONTAINER_EGRESS_IMAGE", "cabana/egress:local");
+}
+
+/// Puts copies of the programs into the run's directory: a later build does not change a run.
+fn lay_out(programs: &Programs, directory: &RunDirectory) -> Result<()> {
+    let bin = directory.join("bin");
+    fs::create_dir(&bin)?;
+    for program in [&programs.agent, &programs.engine] {
+        let copy = bin.join(program.file_name().unwrap_or_default());
+        fs::copy(program, copy).with_context(|| format!("copy {}", program.display()))?;
+    }
+    symlink("cabana-engine", bin.join("docker")).context("name the engine docker")
+}
+
+fn check_docker(root: &Path) -> Result<()> {
+    Step::run("docker", |step| {
+        let log = artifacts::target(root).join("xtask/docker.log");
+        let mut info = Command::new("docker");
+        shell::run_logged(info.args(["info", "--format", "{{.ServerVersion}}"]), &log, step, Some(DOCKER_ANSWER))
+            .context("Docker does not answer; without --engine docker, none is needed")?;
+        Ok((Outcome::Done(format!("version {}", shell::last_lines(&log, 1))), ()))
+    })
+}
+
+/// A key for this run only: 128 random bits.
+fn generate_key() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).context("generate an API key")?;
+    Ok(bytes.iter().fold("cabana_dev_".to_owned(), |key, byte| format!("{key}{byte:02x}")))
+}

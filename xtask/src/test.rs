@@ -1,0 +1,4 @@
+//! `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {}
+pub(crate) fn run(_: &Arguments) -> anyhow::Result<()> { anyhow::bail!("x") }
