@@ -1,0 +1,60 @@
+# The image of a sandbox of the default kind: any common base with a few tools, plus the agent as its first process.
+#
+#   docker build --build-arg BASE_IMAGE=alpine:3.22 --build-arg EXTRA_PACKAGES="gcc make" .
+#
+# Bases with apt-get, apk or dnf work. In wrangler.jsonc the arguments go under the image's "build_vars".
+
+ARG BASE_IMAGE=debian:bookworm-slim
+ARG RUST_VERSION=1.95
+
+# The agent, linked statically against musl: one file that runs on every base.
+FROM rust:${RUST_VERSION}-alpine AS agent
+RUN apk add --no-cache musl-dev
+WORKDIR /build
+# Cargo reads the manifest of every workspace member; .dockerignore keeps everything else out.
+COPY . .
+# With an explicit target, flags for the agent stay away from build scripts and macros, which cannot be linked statically.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    set -eu; \
+    host="$(rustc -vV | sed -n 's/^host: //p')"; \
+    RUSTFLAGS="-C target-feature=+crt-static" \
+        cargo build --release --locked --target "$host" --package cabana-agent; \
+    cp "target/$host/release/cabana-agent" /cabana-agent
+
+FROM ${BASE_IMAGE}
+# Names of further packages, as the base's package manager knows them.
+ARG EXTRA_PACKAGES=""
+# Commands run as root unless the caller names another user: sudo is here for scripts that take it for granted.
+RUN set -eu; \
+    packages="bash ca-certificates curl git procps python3 sudo tar $EXTRA_PACKAGES"; \
+    if command -v apt-get >/dev/null; then \
+        apt-get update; \
+        DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $packages; \
+        rm -rf /var/lib/apt/lists/*; \
+    elif command -v apk >/dev/null; then \
+        apk add --no-cache $packages; \
+    elif command -v dnf >/dev/null; then \
+        # Some bases carry curl-minimal, which gives way to curl; procps has another name here.
+        dnf install --assumeyes --allowerasing $(echo "$packages" | sed 's/procps/procps-ng/'); \
+        dnf clean all; \
+    else \
+        echo "BASE_IMAGE has none of apt-get, apk and dnf" >&2; \
+        exit 1; \
+    fi; \
+    if ! id sandbox >/dev/null 2>&1; then \
+        # Alpine has adduser only, and its options differ from Debian's.
+        if command -v useradd >/dev/null; then \
+            useradd --create-home --shell /bin/bash sandbox; \
+        else \
+            adduser -D -s /bin/bash sandbox; \
+        fi; \
+    fi; \
+    mkdir -p /workspace; \
+    chown sandbox /workspace
+COPY --from=agent /cabana-agent /usr/local/bin/cabana-agent
+ENV LANG=C.UTF-8
+WORKDIR /workspace
+# The agent's port: the Durable Object reaches it, nobody else.
+EXPOSE 49983
+ENTRYPOINT ["/usr/local/bin/cabana-agent"]
