@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn serve(stack: &mut Stack, arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     let first = stack.first_command()?;
     let ready = Ready { url: stack.url(), api_key: stack.api_key(), first: &first };
-    println!("{}", ready.block(&stack.logs()));
+    println!("{}", ready.block(stack.directory()));
     if let Some(file) = &arguments.ready_file {
         ready.write(file)?;
     }

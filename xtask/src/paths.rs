@@ -33,9 +33,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 
 /// The first file called `name` on the search path.
 pub(crate) fn which(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file())
+    env::split_paths(&env::var_os("PATH")?).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
 }
 
 /// The search path with `first` put before everything else.

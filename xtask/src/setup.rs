@@ -1,6 +1,7 @@
 //! Finding or building the tools: each step does nothing when its result is already there.
 
 mod cargo_tools;
+mod lint;
 mod lockfile;
 mod node;
 mod system;
@@ -32,6 +33,10 @@ struct Places {
 }
 
 impl Places {
+    fn find() -> Result<Self> {
+        Ok(Self { repository: paths::repository()?, cache: paths::cache()? })
+    }
+
     fn log(&self, step: &str) -> PathBuf {
         self.cache.join("logs").join(format!("{step}.log"))
     }
@@ -59,18 +64,24 @@ impl Places {
 
 /// Finds or builds everything. Safe against several at once: the steps run under a lock in the cache.
 pub(crate) fn run() -> Result<Tools> {
-    let places = Places { repository: paths::repository()?, cache: paths::cache()? };
+    let places = Places::find()?;
     let _lock = lock(&places.cache)?;
     let versions = lockfile::Versions::read(&places.repository.join("Cargo.lock"))?;
     let wasm = Step::run("wasm32 target", |step| wasm::provide(&places, step))?;
-    let worker_build = Step::run("worker-build", |step| {
-        cargo_tools::provide(&places, step, "worker-build", "worker-build", &versions.worker)
-    })?;
+    let worker_build =
+        Step::run("worker-build", |step| cargo_tools::provide(&places, step, "worker-build", "worker-build", &versions.worker))?;
     let wasm_bindgen = Step::run("wasm-bindgen", |step| {
         cargo_tools::provide(&places, step, "wasm-bindgen-cli", "wasm-bindgen", &versions.wasm_bindgen)
     })?;
     let node = Step::run("node, wrangler", |step| node::provide(&places, step))?;
     Ok(Tools { wasm, worker_build, wasm_bindgen, node })
+}
+
+/// Finds rustfmt and clippy, which only the checks need.
+pub(crate) fn provide_lint_tools() -> Result<()> {
+    let places = Places::find()?;
+    let _lock = lock(&places.cache)?;
+    Step::run("lint tools", |step| lint::provide(&places, step))
 }
 
 /// Waits until no other setup runs. The lock ends with the returned file, or with this process.

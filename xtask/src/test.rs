@@ -1,4 +1,125 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: what CI runs, and a contributor before a change.
+
+mod cases;
+mod report;
+mod tally;
+
+use crate::dev::stack::{self, Engine, Options, Stack};
+use crate::setup::{self, Tools};
+use crate::{artifacts, paths, shell};
+use anyhow::{Result, bail};
+use cases::Cases;
+use report::Report;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_: &Arguments) -> anyhow::Result<()> { anyhow::bail!("x") }
+pub(crate) struct Arguments {
+    /// Only these parts [default: all]
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Format and clippy, native and wasm32
+    Lint,
+    /// Unit tests of every package
+    Unit,
+    /// The integration cases against the agent alone
+    Agent,
+    /// A deployment as far as it goes without an account
+    Deploy,
+    /// The integration cases against the whole service in wrangler dev
+    Stack,
+}
+
+/// Runs the parts, all of them even when one fails, and prints what passed. Fails when anything did.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
+    let tools = setup::run()?;
+    let run = Run { tools, root: paths::repository()? };
+    let mut report = Report::default();
+    if wanted(Part::Lint) {
+        run.lint(&mut report)?;
+    }
+    if wanted(Part::Unit) {
+        report.cases("unit tests", || cases::unit(&run.root));
+    }
+    if wanted(Part::Agent) {
+        report.cases("agent", || run.agent_cases());
+    }
+    if wanted(Part::Deploy) || wanted(Part::Stack) {
+        run.stack(&mut report, wanted(Part::Deploy), wanted(Part::Stack));
+    }
+    print!("{report}");
+    if report.failed() > 0 {
+        bail!("not everything passed");
+    }
+    Ok(())
+}
+
+struct Run {
+    tools: Tools,
+    root: PathBuf,
+}
+
+impl Run {
+    fn lint(&self, report: &mut Report) -> Result<()> {
+        setup::provide_lint_tools()?;
+        report.check("format", || shell::stream(self.cargo("fmt").args(["--all", "--check"])));
+        report.check("clippy", || {
+            let mut clippy = self.cargo("clippy");
+            shell::stream(clippy.args(["--workspace", "--exclude", "cabana-worker", "--all-targets", "--", "-D", "warnings"]))
+        });
+        report.check("clippy wasm32", || {
+            let mut clippy = self.tools.wasm.cargo("clippy")?;
+            clippy.current_dir(&self.root).env("CARGO_TARGET_DIR", artifacts::wasm_target(&self.root));
+            clippy.args(["--package", "cabana-worker", "--target", setup::wasm::TARGET, "--", "-D", "warnings"]);
+            shell::stream(&mut clippy)
+        });
+        Ok(())
+    }
+
+    fn agent_cases(&self) -> Result<Cases> {
+        let programs = artifacts::build_programs()?;
+        cases::integration(&self.root, "agent", &[("CABANA_AGENT_BIN", programs.agent.as_os_str())])
+    }
+
+    /// Starts the service once for both parts.
+    fn stack(&self, report: &mut Report, deploy: bool, stack: bool) {
+        let options = Options { port: None, engine: Engine::Cabana, log: false };
+        let Some(mut running) = report.step("start the stack", || Stack::launch(&self.tools, options)) else { return };
+        if deploy {
+            report.check("deploy --dry-run", || self.rehearse_deployment(&running));
+        }
+        if stack {
+            report.cases("stack", || {
+                let (url, key) = (running.url().as_ref(), running.api_key().as_ref());
+                cases::integration(&self.root, "stack", &[("CABANA_TEST_URL", url), ("CABANA_TEST_API_KEY", key)])
+            });
+        }
+        report.step("stack still whole", || running.check());
+        running.stop();
+    }
+
+    /// Everything `wrangler deploy` does before it talks to Cloudflare.
+    fn rehearse_deployment(&self, running: &Stack) -> Result<()> {
+        let output = running.directory().join("deployment");
+        let mut deploy = stack::wrangler(&self.tools, &self.root, running.directory());
+        running.point_at_engine(&mut deploy)?;
+        deploy.args(["deploy", "--dry-run", "--outdir"]).arg(output);
+        shell::stream(&mut deploy)
+    }
+
+    fn cargo(&self, subcommand: &str) -> Command {
+        cargo(&self.root, subcommand)
+    }
+}
+
+/// A cargo subcommand in the repository.
+fn cargo(root: &Path, subcommand: &str) -> Command {
+    let mut command = Command::new(artifacts::cargo());
+    command.current_dir(root).arg(subcommand);
+    command
+}

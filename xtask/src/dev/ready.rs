@@ -27,9 +27,10 @@ pub(crate) struct Ready<'a> {
 
 impl Ready<'_> {
     /// The lines for the terminal; the commands in them can be copied as they are.
-    pub(crate) fn block(&self, logs: &str) -> String {
+    pub(crate) fn block(&self, logs: &Path) -> String {
         let Self { url, api_key, first } = self;
         let (output, took) = (first.output.trim(), seconds(first.took));
+        let logs = logs.display();
         let headers = format!("-H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'");
         format!(
             r#"
@@ -67,7 +68,7 @@ mod tests {
     #[test]
     fn the_block_says_where_with_what_and_what_came_of_it() {
         let first = First { output: "4\n".to_owned(), took: Duration::from_millis(312) };
-        let block = ready(&first).block("target/dev/7");
+        let block = ready(&first).block("target/dev/7".as_ref());
         assert!(block.contains("http://127.0.0.1:8787") && block.contains("API key  key"), "{block}");
         assert!(block.contains("printed 4 after 312 ms"), "{block}");
         let commands: Vec<&str> = block.lines().filter(|line| line.trim_start().starts_with("curl ")).collect();

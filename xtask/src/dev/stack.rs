@@ -29,6 +29,8 @@ const WORKER_START_WITH_DOCKER: Duration = Duration::from_secs(1800);
 const DOCKER_ANSWER: Duration = Duration::from_secs(20);
 /// How often a service that starts is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// The name under which wrangler asks the engine for the network sidecar.
+const EGRESS_IMAGE: &str = "cabana/egress:local";
 /// The longest path that a Unix socket's address holds.
 const SOCKET_PATH: usize = 107;
 
@@ -119,9 +121,22 @@ impl Stack {
         &self.api_key
     }
 
-    /// The directory of the logs.
-    pub(crate) fn logs(&self) -> String {
-        self.directory.path().display().to_string()
+    /// The run's directory: its logs are there, and anything else may be put there that is to go with it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Builds and starts the service, for a program that leaves signals as they are: the guard ends it in any case.
+    pub(crate) fn launch(tools: &Tools, options: Options) -> Result<Self> {
+        prepare(tools, options)?.start(&Interrupt::never())
+    }
+
+    /// Makes a wrangler command use this service's engine.
+    pub(crate) fn point_at_engine(&self, command: &mut Command) -> Result<()> {
+        let host = format!("unix://{}", self.socket()?.display());
+        command.env("DOCKER_HOST", host).env("WRANGLER_DOCKER_BIN", self.directory.join("bin/docker"));
+        command.env("MINIFLARE_CONTAINER_EGRESS_IMAGE", EGRESS_IMAGE);
+        Ok(())
     }
 
     /// Fails when a service has ended by itself.
@@ -155,6 +170,8 @@ impl Stack {
         serve.arg("serve").arg("--socket").arg(&socket);
         serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
         serve.arg("--state").arg(self.directory.join("engine"));
+        // Cargo's, for this program: nothing that sandboxes should see.
+        serve.env_remove("LD_LIBRARY_PATH");
         self.start_service("engine", &mut serve, log)?;
         self.wait_for("the engine", ENGINE_START, interrupt, |_| UnixStream::connect(&socket).is_ok())
     }
@@ -169,7 +186,7 @@ impl Stack {
         dev.args(["--ip", "127.0.0.1", "--port", port, "--inspector-port", "0", "--show-interactive-dev-session=false"]);
         dev.arg("--persist-to").arg(self.directory.join("state")).arg("--env-file").arg(variables);
         if options.engine == Engine::Cabana {
-            point_at_engine(&mut dev, &self.directory.join("bin/docker"), &self.socket()?);
+            self.point_at_engine(&mut dev)?;
         }
         self.start_service("wrangler", &mut dev, options.log)
     }
@@ -233,18 +250,11 @@ pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
         .env("WRANGLER_REGISTRY_PATH", scratch.join("registry"))
         .env("WRANGLER_CACHE_DIR", scratch.join("cache"))
         .env("XDG_CONFIG_HOME", scratch.join("config"))
+        .env("TMPDIR", scratch)
         .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
         // The Worker is built already: see `build` in wrangler.jsonc.
         .env("CABANA_WORKER_BUILT", "1");
     command
-}
-
-/// Makes wrangler and workerd use the engine behind `socket`, through `docker`, its face as Docker's command.
-pub(crate) fn point_at_engine(command: &mut Command, docker: &Path, socket: &Path) {
-    command
-        .env("WRANGLER_DOCKER_BIN", docker)
-        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
-        .env("MINIFLARE_CONTAINER_EGRESS_IMAGE", "cabana/egress:local");
 }
 
 /// Puts copies of the programs into the run's directory: a later build does not change a run.

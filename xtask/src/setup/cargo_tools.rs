@@ -9,13 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The `program` of `package` at exactly `version`, from the cache, or built into it (minutes).
-pub(super) fn provide(
-    places: &Places,
-    step: &Step,
-    package: &str,
-    program: &str,
-    version: &str,
-) -> Result<(Outcome, PathBuf)> {
+pub(super) fn provide(places: &Places, step: &Step, package: &str, program: &str, version: &str) -> Result<(Outcome, PathBuf)> {
     let name = format!("{package}-{version}");
     let program = PathBuf::from("bin").join(program);
     let present = places.cache.join(&name).join(&program);

@@ -37,8 +37,10 @@ impl Toolchain {
                 command.env("PATH", path).env("RUSTC", bin.join("rustc"));
                 // clippy-driver takes its standard library from here; it is not started through our rustc.
                 command.env("SYSROOT", sysroot);
-                // rustup's choice for the outer cargo is not ours.
-                command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTDOC");
+                // What the outer cargo set for its own toolchain is not ours.
+                for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTDOC", "LD_LIBRARY_PATH"] {
+                    command.env_remove(name);
+                }
             }
         }
         Ok(())

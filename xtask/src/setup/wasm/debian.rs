@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// `rust-lld`, which links wasm, is a link into lld-22.
-const PACKAGES: [&str; 6] =
-    ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy", "lld-22"];
+const PACKAGES: [&str; 6] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy", "lld-22"];
 /// What the packages bring, by which one tells that they are installed.
 const PROGRAMS: [&str; 5] = ["rustc", "cargo", "cargo-clippy", "clippy-driver", "rust-lld"];
 const BIN: &str = "/usr/bin";
@@ -135,7 +134,9 @@ fn prove(places: &Places, step: &Step, sysroot: &Path) -> Result<()> {
 fn system_cargo(directory: &Path) -> Command {
     let mut command = Command::new(Path::new(BIN).join("cargo"));
     command.current_dir(directory).env("CARGO_TARGET_DIR", directory.join("target"));
-    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    for name in ["RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "LD_LIBRARY_PATH"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -1,0 +1,32 @@
+//! rustfmt and clippy of the toolchain in use.
+
+use super::Places;
+use crate::artifacts;
+use crate::progress::{Outcome, Step};
+use crate::{paths, shell};
+use anyhow::{Result, bail};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long rustup may take to fetch both.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(300);
+
+/// Asks rustup for what is missing; without rustup, names it.
+pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, ())> {
+    let names = || "rustfmt, clippy".to_owned();
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter(|(subcommand, _)| shell::capture(Command::new(artifacts::cargo()).args([subcommand, "--version"])).is_err())
+        .map(|(_, component)| component)
+        .collect();
+    if missing.is_empty() {
+        return Ok((Outcome::Present(names()), ()));
+    }
+    if paths::which("rustup").is_none() {
+        bail!("the Rust toolchain lacks {}: install what your system calls them", missing.join(" and "));
+    }
+    let mut add = Command::new("rustup");
+    add.args(["component", "add"]).args(&missing);
+    shell::run_logged(&mut add, &places.log("rustup-components"), step, Some(RUSTUP_LIMIT))?;
+    Ok((Outcome::Done(names()), ()))
+}
