@@ -1,0 +1,62 @@
+//! Containers over HTTP.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::error::ApiError;
+use crate::container::inspect;
+use crate::container::spec::Spec;
+use crate::container::state::Condition;
+use crate::engine::Engine;
+use crate::http::{self, Answer};
+
+type Outcome = Result<Answer, ApiError>;
+
+pub(super) fn list(engine: &Engine, all: bool) -> Answer {
+    let containers = engine.containers();
+    let shown = containers.iter().filter(|container| all || container.state().is_running());
+    http::json(StatusCode::OK, &shown.map(inspect::summary).collect())
+}
+
+pub(super) fn create(engine: &Engine, name: Option<&str>, body: &[u8]) -> Outcome {
+    let container = engine.create(name, Spec::parse(body)?)?;
+    let id = &container.identity().id;
+    Ok(http::json(StatusCode::CREATED, &json!({ "Id": id, "Warnings": [] })))
+}
+
+pub(super) fn inspect(engine: &Engine, container: &str) -> Outcome {
+    let container = engine.container(container)?;
+    Ok(http::json(StatusCode::OK, &inspect::inspect(&container)))
+}
+
+pub(super) async fn start(engine: &Engine, container: &str) -> Outcome {
+    engine.container(container)?.start().await?;
+    Ok(http::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn wait(engine: &Engine, container: &str, condition: Condition) -> Outcome {
+    let code = engine.container(container)?.wait(condition).await;
+    Ok(http::json(StatusCode::OK, &json!({ "StatusCode": code })))
+}
+
+pub(super) async fn kill(engine: &Engine, container: &str, signal: Signal) -> Outcome {
+    engine.container(container)?.kill(signal).await?;
+    Ok(http::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn stop(engine: &Engine, container: &str, grace: Duration) -> Outcome {
+    let container = engine.container(container)?;
+    if !container.state().is_running() {
+        return Ok(http::empty(StatusCode::NOT_MODIFIED));
+    }
+    container.stop(grace).await?;
+    Ok(http::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn remove(engine: &Engine, container: &str, force: bool) -> Outcome {
+    engine.container(container)?.remove(force).await?;
+    Ok(http::empty(StatusCode::NO_CONTENT))
+}

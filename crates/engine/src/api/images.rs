@@ -1,0 +1,55 @@
+//! Images over HTTP.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::error::ApiError;
+use crate::engine::{Engine, EngineError};
+use crate::http::{self, Answer};
+use crate::image::{Image, dockerfile};
+
+type Outcome = Result<Answer, ApiError>;
+
+/// Registers an image. The body is the Dockerfile's text: there is no context, since nothing is built.
+pub(super) fn build(engine: &Engine, tag: &str, arguments: &BTreeMap<String, String>, body: &[u8]) -> Outcome {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("the body is not a Dockerfile's text"))?;
+    let ports = dockerfile::exposed_ports(text, arguments)?;
+    let image = Image::new(tag, ports);
+    let answer = http::json(StatusCode::OK, &image.inspect());
+    engine.add_image(image);
+    Ok(answer)
+}
+
+/// Registers an image of this name, unless there is one.
+pub(super) fn pull(engine: &Engine, reference: &str) -> Answer {
+    let mut images = engine.images();
+    if images.find(reference).is_none() {
+        images.insert(Image::new(reference, BTreeSet::new()));
+    }
+    http::json(StatusCode::OK, &json!({ "status": "registered; nothing was downloaded" }))
+}
+
+pub(super) fn list(engine: &Engine) -> Answer {
+    http::json(StatusCode::OK, &engine.images().iter().map(Image::inspect).collect())
+}
+
+pub(super) fn inspect(engine: &Engine, reference: &str) -> Outcome {
+    let images = engine.images();
+    let image = images.find(reference).ok_or_else(|| missing(reference))?;
+    Ok(http::json(StatusCode::OK, &image.inspect()))
+}
+
+pub(super) fn tag(engine: &Engine, reference: &str, target: &str) -> Outcome {
+    if engine.images().tag(reference, target) { Ok(http::empty(StatusCode::CREATED)) } else { Err(missing(reference).into()) }
+}
+
+pub(super) fn remove(engine: &Engine, reference: &str) -> Outcome {
+    let image = engine.images().remove(reference).ok_or_else(|| missing(reference))?;
+    Ok(http::json(StatusCode::OK, &json!([{ "Untagged": image.name }])))
+}
+
+fn missing(reference: &str) -> EngineError {
+    EngineError::NoSuchImage(reference.to_owned())
+}

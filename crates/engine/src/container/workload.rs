@@ -1,0 +1,172 @@
+//! What a running container runs.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::unix::pipe;
+
+use super::Identity;
+use super::spec::NetworkMode;
+use crate::engine::{Engine, EngineError};
+use crate::limits::Group;
+use crate::network::Network;
+use crate::sandbox::launch::Sandbox;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::{AGENT_PATH, HOME};
+use crate::sidecar::Sidecar;
+
+/// Longest line of a sandbox's output that is logged in one piece, in bytes.
+const LOG_LINE: u64 = 8 * 1024;
+
+/// A sandbox or a sidecar. Dropping it ends it.
+pub enum Workload {
+    /// Processes of their own.
+    Sandbox {
+        /// The processes. Declared first, so that they end before their cgroup is removed.
+        sandbox: Sandbox,
+        /// Their limits.
+        group: Group,
+        /// Their network.
+        network: Arc<Network>,
+    },
+    /// Played by the engine.
+    Sidecar(Sidecar),
+}
+
+impl Workload {
+    /// Starts what the container's spec describes.
+    pub async fn start(engine: &Engine, identity: &Identity) -> Result<Self, EngineError> {
+        if identity.spec.is_sidecar() {
+            let sidecar = Sidecar::start(&identity.name).await;
+            return sidecar.map(Self::Sidecar).map_err(EngineError::Sidecar);
+        }
+        let network = match &identity.spec.network {
+            NetworkMode::Container(other) => engine.container(other)?.network().await?,
+            NetworkMode::Own => {
+                let network = Network::create(identity.short_id()).await;
+                Arc::new(network.map_err(EngineError::Network)?)
+            }
+        };
+        let group = engine.cgroups().create(identity.short_id(), &identity.spec.limits).map_err(EngineError::Cgroup)?;
+        let plan = plan(engine, identity, &group);
+        let mut sandbox = Sandbox::launch(identity.short_id(), plan, network.clone()).await?;
+        if let Some(output) = sandbox.output.take() {
+            engine.spawn(log(identity.name.clone(), output));
+        }
+        Ok(Self::Sandbox { sandbox, group, network })
+    }
+
+    /// Its first process on the host; 0 for a sidecar.
+    pub fn pid(&self) -> i32 {
+        match self {
+            Self::Sandbox { sandbox, .. } => sandbox.pid,
+            Self::Sidecar(_) => 0,
+        }
+    }
+
+    /// The port of 127.0.0.1 that a sidecar listens on.
+    pub fn host_port(&self) -> Option<u16> {
+        match self {
+            Self::Sandbox { .. } => None,
+            Self::Sidecar(sidecar) => Some(sidecar.port()),
+        }
+    }
+
+    /// The network it runs in.
+    pub fn network(&self) -> Arc<Network> {
+        match self {
+            Self::Sandbox { network, .. } => network.clone(),
+            Self::Sidecar(sidecar) => sidecar.network(),
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        match self {
+            Self::Sandbox { sandbox, .. } => sandbox.signal(signal),
+            Self::Sidecar(sidecar) => sidecar.signal(signal),
+        }
+    }
+
+    /// Waits for its end; returns the exit code. May be dropped and called again, not after it has returned.
+    pub async fn ended(&mut self) -> i32 {
+        match self {
+            Self::Sandbox { sandbox, .. } => sandbox.ended().await,
+            Self::Sidecar(sidecar) => sidecar.ended().await,
+        }
+    }
+}
+
+fn plan(engine: &Engine, identity: &Identity, group: &Group) -> Plan {
+    let spec = &identity.spec;
+    let settings = engine.settings();
+    let argv = if spec.argv.is_empty() { vec![AGENT_PATH.to_owned()] } else { spec.argv.clone() };
+    let hostname = spec.hostname.clone().unwrap_or_else(|| hostname(identity));
+    Plan {
+        env: environment(&settings.host.path, &hostname, &spec.env),
+        hostname,
+        argv,
+        agent: settings.agent.clone(),
+        scratch: settings.scratch.clone(),
+        disk_bytes: spec.limits.disk_bytes(),
+        cgroups: group.memberships.clone(),
+        host: settings.host.clone(),
+    }
+}
+
+/// The container's name if the kernel and resolvers take it, else its short id.
+fn hostname(identity: &Identity) -> String {
+    let fits = identity.name.len() <= 63 && !identity.name.contains(['_', '.']);
+    let name = if fits { &identity.name } else { identity.short_id() };
+    name.to_owned()
+}
+
+/// The whole environment: basics, then what the client gave. Nothing else of the engine's own gets in.
+fn environment(path: &str, hostname: &str, given: &[(String, String)]) -> Vec<(String, String)> {
+    let own = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let basics = [
+        ("PATH", path.to_owned()),
+        ("HOME", HOME.to_owned()),
+        ("HOSTNAME", hostname.to_owned()),
+        ("LANG", own("LANG", "C.UTF-8")),
+        ("TERM", own("TERM", "xterm")),
+    ];
+    basics
+        .into_iter()
+        .filter(|(name, _)| !given.iter().any(|(given, _)| given == name))
+        .map(|(name, value)| (name.to_owned(), value))
+        .chain(given.iter().cloned())
+        .collect()
+}
+
+/// Writes a sandbox's output to the engine's log, line by line.
+async fn log(container: String, output: OwnedFd) {
+    let mut reader = match pipe::Receiver::from_owned_fd(output) {
+        Ok(receiver) => BufReader::new(receiver),
+        Err(error) => return tracing::warn!(container, %error, "the sandbox's output is not logged"),
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LOG_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => tracing::info!(container, "{}", String::from_utf8_lossy(&line).trim_end()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_the_basics_and_what_was_given() {
+        let given = [("A".to_owned(), "1".to_owned()), ("TERM".to_owned(), "dumb".to_owned())];
+        let environment = environment("/bin", "box", &given);
+        let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["PATH", "HOME", "HOSTNAME", "LANG", "A", "TERM"]);
+        assert_eq!(environment[5].1, "dumb");
+    }
+}

@@ -1,0 +1,212 @@
+//! The engine: its images, its containers, and what they share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::task::TaskTracker;
+
+use crate::container::spec::{NetworkMode, Spec};
+use crate::container::{Container, Identity, task};
+use crate::image::{Image, Images};
+use crate::limits::Cgroups;
+use crate::sandbox::host::HostView;
+use crate::sandbox::launch::LaunchError;
+
+/// What the engine was started with.
+#[derive(Debug)]
+pub struct Settings {
+    /// The program that sandboxes run.
+    pub agent: PathBuf,
+    /// An empty directory of the host, over which each sandbox mounts its own tmpfs.
+    pub scratch: PathBuf,
+    /// What of the host sandboxes see.
+    pub host: HostView,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No image of this reference is known.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    /// No container of this name or id.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// The name is taken.
+    #[error("Conflict. The container name \"/{0}\" is already in use")]
+    NameInUse(String),
+    /// The name cannot be one.
+    #[error("Invalid container name ({0}): use letters, digits, '_', '.' and '-'")]
+    BadName(String),
+    /// A container that must run does not.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// A container that must not run does.
+    #[error("container {0} is running: stop it, or remove it with force")]
+    Running(String),
+    /// It runs already.
+    #[error("container already started")]
+    AlreadyStarted,
+    /// The sandbox could not be started.
+    #[error("the sandbox did not start")]
+    Launch(#[from] LaunchError),
+    /// The sidecar could not be started.
+    #[error("the sidecar did not start")]
+    Sidecar(#[source] io::Error),
+    /// The network could not be made.
+    #[error("the network could not be made")]
+    Network(#[source] io::Error),
+    /// The limits could not be set.
+    #[error("the limits could not be set")]
+    Cgroup(#[source] io::Error),
+}
+
+/// A handle to the engine; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    cgroups: Cgroups,
+    /// By name. Held for single operations on the map, never across an await.
+    containers: Mutex<BTreeMap<String, Container>>,
+    /// Held for single operations, never across an await.
+    images: Mutex<Images>,
+    /// The tasks of containers and their logs.
+    tasks: TaskTracker,
+}
+
+impl Engine {
+    /// An engine without containers or images.
+    pub fn new(settings: Settings, cgroups: Cgroups) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                cgroups,
+                containers: Mutex::default(),
+                images: Mutex::default(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// What the engine was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Where limits are set.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.shared.cgroups
+    }
+
+    /// Runs a future that [`Engine::shutdown`] waits for.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(future);
+    }
+
+    /// Makes an image known.
+    pub fn add_image(&self, image: Image) {
+        self.images().insert(image);
+    }
+
+    /// The images, locked: for one operation.
+    pub fn images(&self) -> MutexGuard<'_, Images> {
+        lock(&self.shared.images)
+    }
+
+    /// Creates a container, without starting it. Without a name it gets one.
+    pub fn create(&self, name: Option<&str>, spec: Spec) -> Result<Container, EngineError> {
+        if self.images().find(&spec.image).is_none() {
+            return Err(EngineError::NoSuchImage(spec.image));
+        }
+        if let NetworkMode::Container(other) = &spec.network {
+            self.container(other)?;
+        }
+        let name = match name {
+            Some(name) => checked_name(name)?,
+            None => crate::id::random_hex()[..12].to_owned(),
+        };
+        let mut containers = lock(&self.shared.containers);
+        if containers.contains_key(&name) {
+            return Err(EngineError::NameInUse(name));
+        }
+        let (container, ends) = Container::new(name.clone(), spec);
+        containers.insert(name, container.clone());
+        self.spawn(task::run(self.clone(), ends));
+        Ok(container)
+    }
+
+    /// Finds a container by name, id, or the first digits (at least 4) of its id.
+    pub fn container(&self, reference: &str) -> Result<Container, EngineError> {
+        let containers = lock(&self.shared.containers);
+        let by_id = |container: &&Container| reference.len() >= 4 && container.identity().id.starts_with(reference);
+        containers
+            .get(reference.trim_start_matches('/'))
+            .or_else(|| containers.values().find(by_id))
+            .cloned()
+            .ok_or_else(|| EngineError::NoSuchContainer(reference.to_owned()))
+    }
+
+    /// Every container, in the order of names.
+    pub fn containers(&self) -> Vec<Container> {
+        lock(&self.shared.containers).values().cloned().collect()
+    }
+
+    /// Frees the name of a container that is being removed; its own task calls this.
+    pub fn forget(&self, identity: &Identity) {
+        let mut containers = lock(&self.shared.containers);
+        if containers.get(&identity.name).is_some_and(|known| known.identity().id == identity.id) {
+            containers.remove(&identity.name);
+        }
+    }
+
+    /// Kills and removes every container; returns when nothing of them is left.
+    pub async fn shutdown(&self) {
+        self.shared.tasks.close();
+        for container in self.containers() {
+            // A failure means that it is gone already.
+            let _ = container.begin_removal(true).await;
+        }
+        self.shared.tasks.wait().await;
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, EngineError> {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+    let starts_well = name.starts_with(|character: char| character.is_ascii_alphanumeric());
+    if starts_well && name.len() <= 255 && name.chars().all(allowed) {
+        Ok(name.to_owned())
+    } else {
+        Err(EngineError::BadName(name.to_owned()))
+    }
+}
+
+/// The maps stay whole whatever panics while they are locked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_names() {
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(checked_name(name).ok().as_deref(), expected, "{name}");
+        };
+        check("workerd-x_1.y", Some("workerd-x_1.y"));
+        check("/a", Some("a"));
+        check("../a", None);
+        check("", None);
+        check("a/b", None);
+    }
+}

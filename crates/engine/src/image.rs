@@ -1,0 +1,129 @@
+//! Images: names that `docker build` and `docker pull` made known.
+//!
+//! The engine builds nothing and pulls nothing. Every sandbox runs the host's own root file system; an
+//! image is the name under which a container may be created, and the ports its Dockerfile exposes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+pub mod dockerfile;
+
+/// The port of the agent, which every sandbox listens on whatever its image says.
+pub const AGENT_PORT: &str = "49983/tcp";
+
+/// One named image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Reference with its tag, e.g. `cloudflare-dev/sbx:1a2b`.
+    pub name: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub id: String,
+    /// Ports in Docker's spelling, e.g. `49983/tcp`.
+    pub exposed_ports: BTreeSet<String>,
+}
+
+impl Image {
+    /// An image of this name. Without a port of its own it exposes the agent's.
+    pub fn new(name: &str, mut exposed_ports: BTreeSet<String>) -> Self {
+        if exposed_ports.is_empty() {
+            exposed_ports.insert(AGENT_PORT.to_owned());
+        }
+        Self { name: normalise(name), id: format!("sha256:{}", crate::id::random_hex()), exposed_ports }
+    }
+
+    /// The image as `GET /images/{name}/json` shows it.
+    pub fn inspect(&self) -> serde_json::Value {
+        let ports: BTreeMap<&str, serde_json::Value> =
+            self.exposed_ports.iter().map(|port| (port.as_str(), serde_json::json!({}))).collect();
+        serde_json::json!({
+            "Id": self.id,
+            "Parent": "",
+            "RepoTags": [self.name],
+            "RepoDigests": [],
+            "Os": "linux",
+            "Architecture": architecture(),
+            "Size": 0,
+            "Config": { "ExposedPorts": ports, "Env": [], "Cmd": null, "Entrypoint": null },
+            "RootFS": { "Type": "layers", "Layers": [] },
+        })
+    }
+}
+
+/// All images, by name. They live as long as the engine: wrangler names its images anew at each start.
+#[derive(Debug, Default)]
+pub struct Images {
+    by_name: BTreeMap<String, Image>,
+}
+
+impl Images {
+    /// Adds an image, or replaces the one of the same name.
+    pub fn insert(&mut self, image: Image) {
+        self.by_name.insert(image.name.clone(), image);
+    }
+
+    /// Finds an image by reference (with or without `:latest`) or by id.
+    pub fn find(&self, reference: &str) -> Option<&Image> {
+        self.by_name.get(&normalise(reference)).or_else(|| self.by_name.values().find(|image| image.id == reference))
+    }
+
+    /// Gives `source` a second name. `false` if there is no such image.
+    pub fn tag(&mut self, source: &str, target: &str) -> bool {
+        let Some(image) = self.find(source) else {
+            return false;
+        };
+        let image = Image { name: normalise(target), ..image.clone() };
+        self.insert(image);
+        true
+    }
+
+    /// Removes a name. `None` if there is no such image.
+    pub fn remove(&mut self, reference: &str) -> Option<Image> {
+        let name = self.find(reference)?.name.clone();
+        self.by_name.remove(&name)
+    }
+
+    /// Every image, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = &Image> {
+        self.by_name.values()
+    }
+}
+
+/// The reference with a tag: `name` becomes `name:latest`; a tag or digest stays.
+fn normalise(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or(reference);
+    if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
+}
+
+/// The machine's architecture in Docker's words.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_with_and_without_tag_are_one_image() {
+        let mut images = Images::default();
+        images.insert(Image::new("registry:5000/a/b", BTreeSet::new()));
+        images.insert(Image::new("a/c:1", BTreeSet::from(["80/tcp".to_owned()])));
+        assert_eq!(images.find("registry:5000/a/b:latest").map(|image| &*image.name), Some("registry:5000/a/b:latest"));
+        assert!(images.find("a/c").is_none());
+        assert!(images.tag("a/c:1", "a/d"));
+        assert!(images.remove("a/c:1").is_some());
+        assert!(images.find("a/d:latest").is_some());
+        assert!(images.remove("a/c:1").is_none());
+    }
+
+    #[test]
+    fn an_image_always_exposes_a_port() {
+        let image = Image::new("x", BTreeSet::new());
+        assert_eq!(image.inspect()["Config"]["ExposedPorts"][AGENT_PORT], serde_json::json!({}));
+    }
+}

@@ -1,0 +1,166 @@
+//! Memory, process and CPU limits of a sandbox, through cgroups where the machine has them.
+//!
+//! Each sandbox has a cgroup `cabana/<engine>/<sandbox>` in every hierarchy used, where `<engine>` names the
+//! engine's process by pid and start time. An engine therefore recognises what a dead one left behind.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::process::ProcessName;
+use crate::sandbox::plan::Membership;
+
+mod hierarchy;
+
+use hierarchy::Hierarchy;
+
+/// Processes and threads a sandbox may have unless the container asks for another number.
+pub const DEFAULT_PIDS: u64 = 4096;
+
+/// Memory of a sandbox unless the container asks for another size, at most three quarters of the machine's.
+pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 30;
+
+/// What a sandbox may use at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory of all processes, including the files they write (those live in memory).
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// CPU time per second of real time, in billionths; `None` is no limit.
+    pub nano_cpus: Option<u64>,
+}
+
+impl Limits {
+    /// Fills what was not asked for (`None` or 0) with the defaults.
+    pub fn new(memory_bytes: Option<u64>, pids: Option<u64>, nano_cpus: Option<u64>) -> Self {
+        let asked = |value: Option<u64>| value.filter(|value| *value > 0);
+        let default = DEFAULT_MEMORY_BYTES.min(machine_memory() / 4 * 3);
+        Self {
+            memory_bytes: asked(memory_bytes).unwrap_or(default),
+            pids: asked(pids).unwrap_or(DEFAULT_PIDS),
+            nano_cpus: asked(nano_cpus),
+        }
+    }
+
+    /// Most bytes of files: half of the memory, so that a full disk is reported before memory is exhausted.
+    pub fn disk_bytes(&self) -> u64 {
+        self.memory_bytes / 2
+    }
+}
+
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    u64::from(info.mem_unit) * info.totalram
+}
+
+/// The hierarchies of this machine, with a directory of this engine's in each.
+#[derive(Debug)]
+pub struct Cgroups {
+    directories: Vec<(Hierarchy, PathBuf)>,
+}
+
+impl Cgroups {
+    /// Finds the hierarchies, removes what dead engines left, and makes this engine's directories.
+    ///
+    /// Without usable cgroups (an ordinary user, mostly) there are no limits; a warning says so.
+    pub fn prepare() -> Self {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut directories = Vec::new();
+        let Some(own) = ProcessName::own() else {
+            return Self { directories };
+        };
+        for hierarchy in hierarchy::usable(&table) {
+            let parent = hierarchy.mount_point.join("cabana");
+            remove_stale(&parent);
+            let directory = parent.join(own.to_string());
+            match hierarchy.make_parent(&directory) {
+                Ok(()) => directories.push((hierarchy, directory)),
+                Err(error) => tracing::warn!(
+                    hierarchy = %hierarchy.mount_point.display(), %error, "no limits through this cgroup hierarchy"
+                ),
+            }
+        }
+        if directories.is_empty() {
+            tracing::warn!("no cgroups here: sandboxes have no memory, process or CPU limit");
+        }
+        Self { directories }
+    }
+
+    /// Makes the cgroups of one sandbox.
+    pub fn create(&self, name: &str, limits: &Limits) -> io::Result<Group> {
+        let mut group = Group { memberships: Vec::new() };
+        for (hierarchy, parent) in &self.directories {
+            let directory = parent.join(name);
+            fs::create_dir(&directory)?;
+            group.memberships.push(Membership { directory: directory.clone(), hierarchy: hierarchy.name() });
+            hierarchy.apply(&directory, limits)?;
+        }
+        Ok(group)
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for (_, directory) in &self.directories {
+            // The next engine removes what is still busy.
+            let _ = fs::remove_dir(directory);
+            let _ = directory.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+/// The cgroups of one sandbox. Dropping it removes them, which needs the sandbox to have ended.
+#[derive(Debug)]
+pub struct Group {
+    /// One per hierarchy.
+    pub memberships: Vec<Membership>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for membership in &self.memberships {
+            if let Err(error) = fs::remove_dir(&membership.directory) {
+                tracing::warn!(cgroup = %membership.directory.display(), %error, "cgroup not removed");
+            }
+        }
+    }
+}
+
+/// Removes the directories of engines that no longer run. The kernel refuses to remove a cgroup that has
+/// processes, so nothing that lives can be hit.
+fn remove_stale(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let engine = entry.file_name().to_str().and_then(|name| name.parse::<ProcessName>().ok());
+        if engine.is_some_and(|engine| !engine.is_alive()) {
+            remove_tree(&entry.path());
+        }
+    }
+}
+
+fn remove_tree(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    if let Err(error) = fs::remove_dir(directory) {
+        tracing::warn!(cgroup = %directory.display(), %error, "stale cgroup not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_fill_what_was_not_asked_for() {
+        let limits = Limits::new(None, Some(0), Some(0));
+        assert_eq!((limits.pids, limits.nano_cpus), (DEFAULT_PIDS, None));
+        assert!(limits.memory_bytes > 0 && limits.memory_bytes <= DEFAULT_MEMORY_BYTES);
+        let limits = Limits::new(Some(1 << 20), Some(7), Some(5));
+        assert_eq!(limits.memory_bytes, 1 << 20);
+        assert_eq!(limits.disk_bytes(), 1 << 19);
+        assert_eq!((limits.pids, limits.nano_cpus), (7, Some(5)));
+    }
+}

@@ -1,0 +1,105 @@
+//! The engine's command line. See the crate's documentation for what it is.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use cabana_engine::docker::{self, DockerCommand};
+use cabana_engine::sandbox::init;
+use cabana_engine::serve;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A Docker-free container engine for `wrangler dev` on Linux.
+#[derive(Parser)]
+#[command(name = "cabana-engine", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer the Docker Engine API until SIGTERM or SIGINT.
+    Serve(Serve),
+    /// What wrangler runs of the docker command line.
+    Docker(DockerCommand),
+    /// The first process of a sandbox; the engine starts it.
+    #[command(hide = true)]
+    Init,
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Unix socket to answer on.
+    #[arg(long)]
+    socket: PathBuf,
+    /// Program that becomes PID 1 of each sandbox.
+    #[arg(long)]
+    agent: PathBuf,
+    /// Directory of the engine's own; no two engines may share one.
+    #[arg(long)]
+    state: PathBuf,
+    /// File or directory that sandboxes must not see; may be repeated.
+    #[arg(long)]
+    hide: Vec<PathBuf>,
+    /// File to write once the engine answers: `{"socket", "pid"}`.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match arguments().command {
+        // Before anything makes a thread.
+        Command::Init => std::process::exit(init::run()),
+        Command::Serve(arguments) => run_serve(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Docker(command) => run_docker(command),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("cabana-engine: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Under the name `docker`, every argument belongs to the docker command.
+fn arguments() -> Arguments {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let named_docker = arguments.first().is_some_and(|program| Path::new(program).file_name() == Some("docker".as_ref()));
+    if named_docker {
+        arguments.insert(1, "docker".into());
+    }
+    Arguments::parse_from(arguments)
+}
+
+fn run_serve(arguments: Serve) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CABANA_ENGINE_LOG").unwrap_or_else(|_| "info".into()))
+        .init();
+    let config = serve::Config {
+        socket: arguments.socket,
+        agent: arguments.agent,
+        state: arguments.state,
+        hidden: arguments.hide,
+        ready_file: arguments.ready_file,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        serve::run(config, shutdown).await
+    })
+}
+
+fn run_docker(command: DockerCommand) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(docker::run(command))
+}

@@ -1,0 +1,205 @@
+//! What of the host a sandbox gets to see.
+//!
+//! It sees the host's programs and system files. It does not see the homes of the host's users, the
+//! engine's own state, or its socket. Toolchains that live in a home are shown read-only: [`TOOLCHAINS`] is
+//! the whole list.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::HOME;
+
+/// Directories of a home that sandboxes may read, because a developer's PATH relies on them. None of them
+/// holds credentials by convention (`~/.cargo/credentials.toml` is beside `~/.cargo/bin`, not in it).
+const TOOLCHAINS: &[&str] =
+    &[".bun/bin", ".cargo/bin", ".deno/bin", ".local/bin", ".local/share/uv", ".nvm", ".pyenv", ".rustup", ".volta"];
+
+/// Directories that every sandbox has an empty, writable one of instead of the host's, with their modes.
+const PRIVATE: &[(&str, u32)] =
+    &[("/home", 0o755), (HOME, 0o700), ("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/workspace", 0o755)];
+
+/// Where separately mounted file systems hold programs.
+const SYSTEM: &[&str] = &["/nix", "/opt", "/usr"];
+
+/// The end of every sandbox's PATH.
+const USUAL_PATH: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// What of the host a sandbox sees. All paths are absolute and without symbolic links.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostView {
+    /// Directories that are empty and writable inside.
+    pub private: Vec<Private>,
+    /// Directories of the host shown read-only inside the private ones.
+    pub toolchains: Vec<Shown>,
+    /// Mount points of the host that hold programs, shown read-only.
+    pub system_mounts: Vec<PathBuf>,
+    /// Directories and files of the host that are not to be seen.
+    pub hidden: Vec<PathBuf>,
+    /// The sandbox's PATH.
+    pub path: String,
+}
+
+/// An empty, writable directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Private {
+    /// Path on the host and inside.
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A directory of the host, shown read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path inside.
+    pub target: PathBuf,
+}
+
+impl HostView {
+    /// Looks at the host. `home` and `path` are the engine's HOME and PATH; `hidden` names further paths that
+    /// sandboxes must not see.
+    pub fn look(home: Option<&Path>, path: &str, hidden: &[PathBuf]) -> Self {
+        let homes = homes(home, path);
+        let private = private(&homes);
+        let toolchains = toolchains(&homes);
+        let hidden = hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let mut view = Self { private, toolchains, system_mounts: system_mounts(), hidden, path: String::new() };
+        view.path = view.visible_path(path);
+        view
+    }
+
+    /// The entries of `path` that exist inside, then the usual ones.
+    fn visible_path(&self, path: &str) -> String {
+        let mut seen = BTreeSet::new();
+        let own = path.split(':').filter(|entry| {
+            let Ok(real) = Path::new(entry).canonicalize() else {
+                return false;
+            };
+            entry.starts_with('/') && real.is_dir() && self.shows(&real)
+        });
+        own.chain(USUAL_PATH.iter().copied()).filter(|entry| seen.insert(*entry)).collect::<Vec<_>>().join(":")
+    }
+
+    /// Whether the host's `path` (without symbolic links) is the same thing inside.
+    fn shows(&self, path: &Path) -> bool {
+        let covered = |cover: &Path| path.starts_with(cover);
+        if self.hidden.iter().any(|hidden| covered(hidden)) {
+            return false;
+        }
+        self.toolchains.iter().any(|shown| shown.source == shown.target && covered(&shown.source))
+            || !self.private.iter().any(|private| covered(&private.path))
+    }
+}
+
+/// The home of the engine's user, and every home that the engine's PATH leads into (with `sudo`, HOME is
+/// root's while PATH may still name the user's).
+fn homes(home: Option<&Path>, path: &str) -> BTreeSet<PathBuf> {
+    let of_path = path.split(':').map(Path::new).filter_map(|entry| {
+        let mut parts = entry.components().skip(1);
+        match parts.next()?.as_os_str().to_str()? {
+            "root" => Some(PathBuf::from("/root")),
+            "home" => Some(Path::new("/home").join(parts.next()?)),
+            _ => None,
+        }
+    });
+    home.map(Path::to_owned)
+        .into_iter()
+        .chain(of_path)
+        .filter_map(|home| home.canonicalize().ok())
+        .filter(|home| home.components().count() > 1)
+        .collect()
+}
+
+fn private(homes: &BTreeSet<PathBuf>) -> Vec<Private> {
+    let mut private: Vec<Private> =
+        PRIVATE.iter().map(|(path, mode)| Private { path: real(Path::new(path)), mode: *mode }).collect();
+    for home in homes {
+        if !private.iter().any(|known| home.starts_with(&known.path)) {
+            private.push(Private { path: home.clone(), mode: 0o700 });
+        }
+    }
+    private
+}
+
+/// Each toolchain is shown where it is, and under the sandbox's own home, where its tools look for it.
+fn toolchains(homes: &BTreeSet<PathBuf>) -> Vec<Shown> {
+    let mut shown = Vec::new();
+    for home in homes {
+        for toolchain in TOOLCHAINS {
+            let Ok(source) = home.join(toolchain).canonicalize() else {
+                continue;
+            };
+            if !source.is_dir() {
+                continue;
+            }
+            for target in [home.join(toolchain), Path::new(HOME).join(toolchain)] {
+                let entry = Shown { source: source.clone(), target };
+                if !shown.iter().any(|known: &Shown| known.target == entry.target) {
+                    shown.push(entry);
+                }
+            }
+        }
+    }
+    shown
+}
+
+fn system_mounts() -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut mounts: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|path| SYSTEM.iter().any(|system| path.starts_with(system)) && path.is_dir())
+        .collect();
+    mounts.sort();
+    mounts.dedup();
+    mounts
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_keeps_what_exists_inside() {
+        let directory = tempfile::tempdir_in("/var").expect("a directory outside of /tmp");
+        let home = directory.path().join("home");
+        fs::create_dir_all(home.join(".cargo/bin")).unwrap();
+        fs::create_dir_all(home.join("secret/bin")).unwrap();
+        fs::create_dir_all(directory.path().join("hidden")).unwrap();
+        let entry = |path: &str| directory.path().join(path).display().to_string();
+        let path = [
+            entry("home/.cargo/bin"),
+            entry("home/secret/bin"),
+            entry("hidden"),
+            entry("missing"),
+            "relative".to_owned(),
+            "/usr/bin".to_owned(),
+            "/usr/bin".to_owned(),
+        ]
+        .join(":");
+        let view = HostView::look(Some(&home), &path, &[directory.path().join("hidden")]);
+        assert_eq!(
+            view.path,
+            format!("{}:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin", entry("home/.cargo/bin"))
+        );
+        assert!(view.private.iter().any(|private| private.path == home));
+        let under_own_home = Path::new(HOME).join(".cargo/bin");
+        assert!(view.toolchains.iter().any(|shown| shown.target == under_own_home));
+    }
+
+    #[test]
+    fn a_home_of_root_directory_hides_nothing_more() {
+        let view = HostView::look(Some(Path::new("/")), "/usr/bin", &[]);
+        assert!(!view.private.iter().any(|private| private.path == Path::new("/")));
+    }
+}

@@ -1,0 +1,168 @@
+//! Starting a sandbox and waiting for its end.
+//!
+//! A thread per sandbox: it moves itself into the sandbox's network and makes the namespaces that its child
+//! is born into, so that the child is PID 1 there without a process in between. The child's death signal is
+//! tied to this very thread, which therefore lives as long as the child.
+
+use std::io::{PipeReader, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use tokio::sync::oneshot;
+
+use super::plan::Plan;
+use crate::network::Network;
+
+/// The exit code of a process ended by SIGKILL.
+const KILLED: i32 = 128 + 9;
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A system call of the engine failed.
+    #[error("starting the sandbox: {about}")]
+    Engine {
+        /// What was being done.
+        about: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// Init reported this.
+    #[error("setting up the sandbox: {0}")]
+    Setup(String),
+    /// The thread is gone, which only a panic explains.
+    #[error("the sandbox's thread has ended")]
+    ThreadGone,
+}
+
+/// A running sandbox. Dropping it kills it.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Its PID 1, as the host numbers it.
+    pub pid: i32,
+    /// Standard output and error of PID 1, until taken. Ends when every process that holds it has ended.
+    pub output: Option<OwnedFd>,
+    exit: oneshot::Receiver<i32>,
+    pidfd: OwnedFd,
+}
+
+impl Sandbox {
+    /// Starts what the plan says and returns when PID 1 is the agent.
+    ///
+    /// If the future is dropped, the sandbox is killed.
+    pub async fn launch(name: &str, plan: Plan, network: Arc<Network>) -> Result<Self, LaunchError> {
+        let (started, outcome) = oneshot::channel();
+        std::thread::Builder::new()
+            .name(format!("sandbox-{name}"))
+            .stack_size(256 * 1024)
+            .spawn(move || keep(&plan, &network, started))
+            .map_err(engine("making a thread"))?;
+        outcome.await.map_err(|_| LaunchError::ThreadGone)?
+    }
+
+    /// Sends a signal to PID 1. Harmless once it has ended.
+    pub fn signal(&self, signal: Signal) {
+        // The only failure left is that the process has ended.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Waits until no process of the sandbox is left and returns PID 1's exit code, or 128 + its signal. May be
+    /// dropped and called again, but not after it has returned.
+    pub async fn ended(&mut self) -> i32 {
+        (&mut self.exit).await.unwrap_or(KILLED)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+fn engine(about: &'static str) -> impl Fn(std::io::Error) -> LaunchError {
+    move |source| LaunchError::Engine { about, source }
+}
+
+type Started = oneshot::Sender<Result<Sandbox, LaunchError>>;
+
+/// The thread's whole life.
+fn keep(plan: &Plan, network: &Network, started: Started) {
+    let (mut child, output) = match start(plan, network) {
+        Ok(running) => running,
+        Err(error) => {
+            // Nobody waits any more: then nobody misses the answer.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let (ended, exit) = oneshot::channel();
+    let answer = Pid::from_raw(child.id().cast_signed())
+        .ok_or_else(|| std::io::Error::other("no pid"))
+        .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
+        .map_err(engine("opening the process"))
+        .map(|pidfd| Sandbox { pid: child.id().cast_signed(), output: Some(output.into()), exit, pidfd });
+    let failed = answer.is_err();
+    if started.send(answer).is_err() || failed {
+        // Already dead is as good.
+        let _ = child.kill();
+    }
+    let code = child.wait().map_or(KILLED, exit_code);
+    // The container may have been dropped.
+    let _ = ended.send(code);
+}
+
+fn start(plan: &Plan, network: &Network) -> Result<(Child, PipeReader), LaunchError> {
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(|error| engine("entering the network")(error.into()))?;
+    let namespaces = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+    #[allow(unsafe_code)]
+    // SAFETY: only namespaces of this thread and its children change; file descriptors stay shared.
+    unsafe {
+        unshare_unsafe(namespaces).map_err(|error| engine("making namespaces")(error.into()))?;
+    }
+    let (mut socket, child_end) = UnixStream::pair().map_err(engine("making a socket"))?;
+    let (output, writer) = std::io::pipe().map_err(engine("making a pipe"))?;
+    let second = writer.try_clone().map_err(engine("making a pipe"))?;
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("cabana-engine")
+        .arg("init")
+        .env_clear()
+        .stdin(OwnedFd::from(child_end))
+        .stdout(writer)
+        .stderr(second)
+        .spawn()
+        .map_err(engine("starting init"))?;
+    let report = converse(&mut socket, plan);
+    match report {
+        Ok(report) if report.is_empty() => Ok((child, output)),
+        Ok(report) => Err(discard(&mut child, LaunchError::Setup(report))),
+        Err(error) => Err(discard(&mut child, engine("talking to init")(error))),
+    }
+}
+
+/// Sends the plan and returns what init has to say before it becomes the agent: nothing, if all is well.
+fn converse(socket: &mut UnixStream, plan: &Plan) -> std::io::Result<String> {
+    serde_json::to_writer(&mut *socket, plan)?;
+    socket.flush()?;
+    socket.shutdown(Shutdown::Write)?;
+    let mut report = String::new();
+    socket.read_to_string(&mut report)?;
+    Ok(report)
+}
+
+fn discard(child: &mut Child, error: LaunchError) -> LaunchError {
+    // Init ends by itself after a report; kill and wait make sure of it.
+    let _ = child.kill();
+    let _ = child.wait();
+    error
+}
+
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}

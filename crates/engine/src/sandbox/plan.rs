@@ -1,0 +1,37 @@
+//! What the engine asks of a sandbox's first process.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::host::HostView;
+
+/// Everything `init` needs to know; it travels over a socket, so nothing of it shows in a process list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Host name inside.
+    pub hostname: String,
+    /// Program and arguments of the process that becomes PID 1.
+    pub argv: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// The agent's binary on the host.
+    pub agent: PathBuf,
+    /// An empty directory of the host, over which the sandbox mounts its tmpfs.
+    pub scratch: PathBuf,
+    /// Most bytes that the sandbox's files may take (they live in memory).
+    pub disk_bytes: u64,
+    /// Cgroups to join.
+    pub cgroups: Vec<Membership>,
+    /// What of the host is shown and hidden.
+    pub host: HostView,
+}
+
+/// One cgroup that a sandbox belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The cgroup's directory on the host.
+    pub directory: PathBuf,
+    /// Name of the hierarchy under /sys/fs/cgroup inside; `None` for the unified one, which is the root there.
+    pub hierarchy: Option<String>,
+}

@@ -1,0 +1,109 @@
+//! `cabana-engine serve`: from arguments to a running engine, and back to nothing.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::engine::{Engine, Settings};
+use crate::limits::Cgroups;
+use crate::sandbox::host::HostView;
+
+/// What `serve` was asked for.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to answer the Docker Engine API.
+    pub socket: PathBuf,
+    /// The program that becomes PID 1 of each sandbox.
+    pub agent: PathBuf,
+    /// A directory of the engine's own; one engine at a time.
+    pub state: PathBuf,
+    /// Further paths of the host that sandboxes must not see.
+    pub hidden: Vec<PathBuf>,
+    /// A file to write when the engine answers.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Serves until `shutdown`, then ends every sandbox and removes what it made.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let state = State::claim(&config.state)?;
+    let listener = listen(&config.socket)?;
+    let engine = Engine::new(settings(&config, &state)?, Cgroups::prepare());
+    if let Some(path) = &config.ready_file {
+        let ready = serde_json::json!({ "socket": config.socket, "pid": std::process::id() });
+        fs::write(path, ready.to_string()).with_context(|| format!("writing {}", path.display()))?;
+    }
+    tracing::info!(socket = %config.socket.display(), "serving");
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(api::serve(listener, engine.clone(), stop.clone()));
+    shutdown.await;
+    tracing::info!("stopping");
+    engine.shutdown().await;
+    stop.cancel();
+    serving.await.context("the API's task")?;
+    // What is gone already is as good as removed.
+    let _ = fs::remove_file(&config.socket);
+    let _ = config.ready_file.map(fs::remove_file);
+    Ok(())
+}
+
+fn settings(config: &Config, state: &State) -> Result<Settings> {
+    let agent = config.agent.canonicalize().with_context(|| format!("the agent {}", config.agent.display()))?;
+    let mut hidden = config.hidden.clone();
+    hidden.push(state.directory.clone());
+    hidden.push(config.socket.clone());
+    // Where Docker's own socket lies, should /run be seen through another name.
+    hidden.push(PathBuf::from("/var/run/docker.sock"));
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let path = std::env::var("PATH").unwrap_or_default();
+    Ok(Settings { agent, scratch: state.scratch.clone(), host: HostView::look(home.as_deref(), &path, &hidden) })
+}
+
+/// The engine's directory, locked. The kernel frees the lock when the engine dies, however it dies.
+struct State {
+    directory: PathBuf,
+    scratch: PathBuf,
+    _lock: File,
+}
+
+impl State {
+    fn claim(directory: &Path) -> Result<Self> {
+        let about = || format!("the state directory {}", directory.display());
+        let scratch = directory.join("scratch");
+        fs::create_dir_all(&scratch).with_context(about)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).with_context(about)?;
+        let lock = File::create(directory.join("lock")).with_context(about)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("another engine uses the state directory {}", directory.display());
+        }
+        Ok(Self {
+            directory: directory.canonicalize().with_context(about)?,
+            scratch: scratch.canonicalize().with_context(about)?,
+            _lock: lock,
+        })
+    }
+}
+
+/// Binds the socket, over the leftover of a dead engine but not over a living one's.
+fn listen(socket: &Path) -> Result<UnixListener> {
+    let about = || format!("listening on {}", socket.display());
+    let listener = match UnixListener::bind(socket) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+                bail!("another engine answers on {}", socket.display());
+            }
+            fs::remove_file(socket).with_context(about)?;
+            UnixListener::bind(socket).with_context(about)?
+        }
+        other => other.with_context(about)?,
+    };
+    // Whoever can connect can start processes as the engine's user.
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).with_context(about)?;
+    Ok(listener)
+}

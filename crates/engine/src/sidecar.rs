@@ -1,0 +1,153 @@
+//! The network sidecar: what workerd runs beside every container to reach its ports.
+//!
+//! On Cloudflare's own stack it is an image of its own; here the engine plays it. It holds the network that
+//! the sandbox joins, listens on a port of 127.0.0.1 and answers `CONNECT` with a tunnel into that network.
+//!
+//! There is no way out: a sandbox has loopback only. `PUT /egress`, by which workerd announces what may be
+//! reached outside, is answered and has no effect.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustix::process::Signal;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::http::{self, Answer};
+use crate::network::Network;
+
+mod certificate;
+mod tunnel;
+
+/// The header that names the address to reach inside.
+const DESTINATION: &str = "x-dst-addr";
+
+/// A running sidecar. Dropping it closes its listener and its tunnels.
+#[derive(Debug)]
+pub struct Sidecar {
+    port: u16,
+    network: Arc<Network>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    code: i32,
+    _guard: DropGuard,
+}
+
+impl Sidecar {
+    /// Makes the network and listens.
+    pub async fn start(name: &str) -> io::Result<Self> {
+        let network = Arc::new(Network::create(name).await?);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let stop = CancellationToken::new();
+        let sidecar = Self {
+            port: listener.local_addr()?.port(),
+            network: network.clone(),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+            code: 0,
+            _guard: stop.clone().drop_guard(),
+        };
+        let server = Server { network, stop, tasks: sidecar.tasks.clone() };
+        sidecar.tasks.spawn(server.accept(listener));
+        Ok(sidecar)
+    }
+
+    /// The port of 127.0.0.1 it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The network it holds.
+    pub fn network(&self) -> Arc<Network> {
+        self.network.clone()
+    }
+
+    /// Any signal that would end a process ends the sidecar.
+    pub fn signal(&mut self, signal: Signal) {
+        let ending = [Signal::HUP, Signal::INT, Signal::KILL, Signal::QUIT, Signal::TERM];
+        if ending.contains(&signal) && !self.stop.is_cancelled() {
+            self.code = 128 + signal.as_raw();
+            self.stop.cancel();
+            self.tasks.close();
+        }
+    }
+
+    /// Waits until it has been ended by a signal and everything of it is closed; returns 128 + the signal.
+    pub async fn ended(&mut self) -> i32 {
+        self.stop.cancelled().await;
+        self.tasks.wait().await;
+        self.code
+    }
+}
+
+#[derive(Clone)]
+struct Server {
+    network: Arc<Network>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let stream = tokio::select! {
+                () = self.stop.cancelled() => return,
+                stream = http::accept_tcp(&listener) => stream,
+            };
+            self.tasks.spawn(self.clone().serve(stream));
+        }
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        // Small writes of an interactive tunnel must not wait for one another.
+        let _ = stream.set_nodelay(true);
+        let stop = self.stop.clone();
+        let service = service_fn(|request| {
+            let server = self.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // A client that breaks off is its own affair.
+            _ = connection => {}
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match (request.method(), request.uri().path()) {
+            (&Method::CONNECT, _) => self.connect(request).await,
+            (&Method::PUT, "/egress") => http::empty(StatusCode::NO_CONTENT),
+            (&Method::GET, "/ca") => http::text(StatusCode::OK, certificate::PEM),
+            (method, path) => http::text(StatusCode::NOT_FOUND, format!("the sidecar has no {method} {path}\n")),
+        }
+    }
+
+    async fn connect(&self, request: Request<Incoming>) -> Answer {
+        let destination = match destination(&request) {
+            Ok(destination) => destination,
+            Err(problem) => return http::text(StatusCode::BAD_REQUEST, problem),
+        };
+        match self.network.connect(destination).await {
+            Ok(inside) => {
+                self.tasks.spawn(tunnel::run(request, inside, self.stop.clone()));
+                http::empty(StatusCode::OK)
+            }
+            Err(error) => http::text(StatusCode::BAD_REQUEST, format!("nothing listens at {destination}: {error}\n")),
+        }
+    }
+}
+
+fn destination(request: &Request<Incoming>) -> Result<SocketAddr, String> {
+    let header = request.headers().get(DESTINATION).ok_or_else(|| format!("the header {DESTINATION} is missing\n"))?;
+    let address = header.to_str().ok().and_then(|text| text.parse().ok());
+    address.ok_or_else(|| format!("{DESTINATION} is not an address with a port: {header:?}\n"))
+}
