@@ -34,23 +34,32 @@ pub(crate) fn build_programs() -> Result<Programs> {
     })
 }
 
-/// Builds the Worker into worker/build.
+/// How much care a build of the Worker takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Without wasm-opt: larger, and ready seconds sooner.
+    Quick,
+    /// As it is deployed.
+    Full,
+}
+
+/// Builds the Worker as it is deployed into worker/build.
 pub(crate) fn build_worker() -> Result<()> {
     let tools = setup::run()?;
     let root = paths::repository()?;
     let _lock = lock_worker(&root)?;
-    compile_worker(&root, &tools)
+    compile_worker(&root, &tools, Care::Full)
 }
 
 /// Builds the Worker and copies it to `place`, where no later build changes it under the feet of a run.
-pub(crate) fn build_worker_into(tools: &Tools, place: &Path) -> Result<()> {
+pub(crate) fn build_worker_into(tools: &Tools, place: &Path, care: Care) -> Result<()> {
     let root = paths::repository()?;
     let _lock = lock_worker(&root)?;
-    compile_worker(&root, tools)?;
+    compile_worker(&root, tools, care)?;
     copy_files(&root.join("worker/build"), place)
 }
 
-fn compile_worker(root: &Path, tools: &Tools) -> Result<()> {
+fn compile_worker(root: &Path, tools: &Tools, care: Care) -> Result<()> {
     Step::run("worker", |step| {
         let mut build = Command::new(&tools.worker_build);
         build
@@ -61,6 +70,9 @@ fn compile_worker(root: &Path, tools: &Tools) -> Result<()> {
             .env("WASM_OPT_BIN", tools.node.program("wasm-opt"))
             // Native builds lock target/: the two may run at once.
             .env("CARGO_TARGET_DIR", wasm_target(root));
+        if care == Care::Quick {
+            build.arg("--no-opt");
+        }
         tools.wasm.configure(&mut build, tools.node.search_path())?;
         shell::run_logged(&mut build, &log(root, "worker"), step, None)?;
         let size = fs::metadata(root.join("worker/build/index_bg.wasm")).context("find the built wasm")?.len();

@@ -8,6 +8,7 @@ mod ready;
 mod service;
 pub(crate) mod stack;
 
+use crate::artifacts::Care;
 use crate::setup;
 use anyhow::Result;
 use interrupt::{Interrupt, Interrupted};
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 /// Runs until Ctrl-C, SIGTERM or SIGHUP, which end it well, or until a service ends, which is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = setup::run()?;
-    let options = Options { port: arguments.port, engine: arguments.engine, log: arguments.log };
+    let options = Options { port: arguments.port, engine: arguments.engine, care: Care::Quick, log: arguments.log };
     let prepared = stack::prepare(&tools, options)?;
     // Until here an interrupt ends this program and its children at once; from here on there are sandboxes to end.
     let interrupt = Interrupt::listen()?;

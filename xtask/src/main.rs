@@ -36,17 +36,14 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Setup => setup::run().map(drop),
-        Command::Dev(arguments) => dev::run(&arguments),
-        Command::Build => artifacts::build_worker(),
+        Command::Setup => setup::run().map(|_| ExitCode::SUCCESS),
+        Command::Dev(arguments) => dev::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Build => artifacts::build_worker().map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
-        Command::Guard(arguments) => guard::run(&arguments),
+        Command::Guard(arguments) => guard::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -6,7 +6,7 @@ use super::interrupt::Interrupt;
 use super::port::{self, Port};
 use super::ready::{FIRST_COMMAND, First};
 use super::service::Service;
-use crate::artifacts::{self, Programs};
+use crate::artifacts::{self, Care, Programs};
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
@@ -49,6 +49,8 @@ pub(crate) struct Options {
     /// The port, which must be free; none: the default one, or any.
     pub(crate) port: Option<u16>,
     pub(crate) engine: Engine,
+    /// How the Worker is built.
+    pub(crate) care: Care,
     /// Whether the services' output is shown.
     pub(crate) log: bool,
 }
@@ -84,7 +86,7 @@ pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
     let directory = RunDirectory::create(&root)?;
     // From here on the directory is removed whatever happens.
     let guard = Guard::start(directory.path())?;
-    artifacts::build_worker_into(tools, &directory.join("worker"))?;
+    artifacts::build_worker_into(tools, &directory.join("worker"), options.care)?;
     if let Some(programs) = programs {
         lay_out(&programs, &directory)?;
     }

@@ -1,17 +1,19 @@
 //! rustfmt and clippy of the toolchain in use.
 
-use super::Places;
+use super::{Places, system};
 use crate::artifacts;
 use crate::progress::{Outcome, Step};
 use crate::{paths, shell};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::process::Command;
 use std::time::Duration;
 
+/// What Debian calls them, for its own toolchain.
+const PACKAGES: [&str; 2] = ["rustfmt-web", "rust-web-clippy"];
 /// How long rustup may take to fetch both.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(300);
 
-/// Asks rustup for what is missing; without rustup, names it.
+/// Asks rustup for what is missing; without rustup, asks the system.
 pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, ())> {
     let names = || "rustfmt, clippy".to_owned();
     let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
@@ -23,7 +25,8 @@ pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, ())> {
         return Ok((Outcome::Present(names()), ()));
     }
     if paths::which("rustup").is_none() {
-        bail!("the Rust toolchain lacks {}: install what your system calls them", missing.join(" and "));
+        system::install(places, step, &PACKAGES)?;
+        return Ok((Outcome::Done(names()), ()));
     }
     let mut add = Command::new("rustup");
     add.args(["component", "add"]).args(&missing);
