@@ -1,1 +1,69 @@
 //! Sandboxes for Rust Workers: the Sandbox Durable Object and the calls that reach it.
+//!
+//! A Worker that depends on this crate, names [`Sandbox`] as a Durable Object class with a container in its wrangler.jsonc, and
+//! uses it, has sandboxes:
+//!
+//! ```
+//! // Public, so that the class is part of the Worker.
+//! pub use cabana::Sandbox;
+//! use cabana::CreateSandbox;
+//! use worker::{Context, Env, Request, Response, event};
+//!
+//! #[event(fetch)]
+//! async fn fetch(_request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+//!     let answer = async {
+//!         let sandbox = Sandbox::get(&env, "SANDBOX", "sbx-my-id")?;
+//!         sandbox.create(&CreateSandbox::default()).await?;
+//!         sandbox.exec("python3 -c 'print(2 + 2)'").await
+//!     };
+//!     match answer.await {
+//!         Ok(output) => Response::from_json(&output),
+//!         Err(error) => Response::error(error.message, error.code.status()),
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! [`proxy_to_sandbox`] answers the whole HTTP and WebSocket API, for a Worker that wants to offer it behind its own
+//! authentication.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`lifecycle`] | a sandbox's life as a pure state machine |
+//! | [`route`] | which request is which |
+//! | [`token`] | credentials outside headers, and keeping them from the sandbox |
+//! | [`request_id`] | the name of a request in every hop's logs |
+//! | [`reply`] | JSON and coded errors as responses |
+//! | `sandbox` | the Durable Object: record, life, start, forwarding |
+//! | `container` | the platform's container, and nothing else |
+//!
+//! Bodies of the agent's operations are never decoded here: a new operation edits no file of this crate.
+
+mod config;
+mod container;
+mod create;
+mod fault;
+mod handle;
+pub mod lifecycle;
+mod proxy;
+mod random;
+pub mod reply;
+mod request;
+pub mod request_id;
+pub mod route;
+mod sandbox;
+pub mod token;
+
+pub use cabana_protocol::{
+    Code, Error, SandboxId,
+    exec::{Exec, ExecOutput},
+    sandbox::CreateSandbox,
+};
+
+pub use crate::{
+    config::{Config, variable},
+    handle::Handle,
+    proxy::proxy_to_sandbox,
+    request_id::RequestId,
+    sandbox::Sandbox,
+};

@@ -1,0 +1,83 @@
+//! The Worker's variables that the Sandbox class reads.
+
+use std::time::Duration;
+
+use cabana_protocol::Error;
+use worker::{
+    Env,
+    js_sys::Reflect,
+    wasm_bindgen::{JsCast, JsValue},
+};
+
+/// How sandboxes start. Every value may be set by a variable of the Worker, as a string, number or boolean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `CABANA_START_TIMEOUT_MS`: how long a request waits for its sandbox to start before it is told to come again
+    /// (`container_not_ready`), in milliseconds; default 20,000. The start goes on meanwhile.
+    pub start_timeout: Duration,
+    /// `CABANA_START_LIMIT_MS`: how long a start may take before it has failed and its container is ended, in milliseconds;
+    /// default 120,000.
+    pub start_limit: Duration,
+    /// `CABANA_INTERNET`: whether sandboxes reach the internet; default true.
+    pub internet: bool,
+}
+
+impl Config {
+    /// Reads the variables.
+    ///
+    /// Fails with `internal`, naming the variable that cannot be understood.
+    pub fn read(env: &Env) -> Result<Self, Error> {
+        Self::parse(|name| variable(env, name))
+    }
+
+    fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let millis = |name: &str, default| match lookup(name) {
+            None => Ok(Duration::from_millis(default)),
+            Some(text) => text.trim().parse().map(Duration::from_millis).map_err(|_| invalid(name, "a number of milliseconds")),
+        };
+        Ok(Self {
+            start_timeout: millis("CABANA_START_TIMEOUT_MS", 20_000)?,
+            start_limit: millis("CABANA_START_LIMIT_MS", 120_000)?,
+            internet: match lookup("CABANA_INTERNET").as_deref() {
+                None | Some("true") => true,
+                Some("false") => false,
+                Some(_) => return Err(invalid("CABANA_INTERNET", "true or false")),
+            },
+        })
+    }
+}
+
+/// A variable or secret of the Worker as text; `None` where it is not set or no plain value.
+pub fn variable(env: &Env, name: &str) -> Option<String> {
+    let value = Reflect::get(env.unchecked_ref::<JsValue>(), &JsValue::from_str(name)).ok()?;
+    let number = || value.as_f64().map(|number| number.to_string());
+    value.as_string().or_else(number).or_else(|| value.as_bool().map(|boolean| boolean.to_string()))
+}
+
+fn invalid(name: &str, wanted: &str) -> Error {
+    Error::internal(format!("the Worker's variable {name} must be {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &'static str, value: &'static str) -> Result<Config, Error> {
+        Config::parse(|asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn values_and_defaults() {
+        let defaults = Config::parse(|_| None).unwrap();
+        assert_eq!((defaults.start_timeout.as_secs(), defaults.start_limit.as_secs(), defaults.internet), (20, 120, true));
+        assert_eq!(parse("CABANA_START_TIMEOUT_MS", "250").unwrap().start_timeout, Duration::from_millis(250));
+        assert!(!parse("CABANA_INTERNET", "false").unwrap().internet);
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (name, value) in [("CABANA_START_TIMEOUT_MS", "-1"), ("CABANA_START_LIMIT_MS", "1.5"), ("CABANA_INTERNET", "maybe")] {
+            assert!(parse(name, value).unwrap_err().message.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `ctx.container`: the one file that knows the platform's container.
+//!
+//! workers-rs' `ContainerStartupOptions` loses the fields that are set, and knows neither images nor an exit's message; the
+//! options are therefore built here as a plain object.
+
+use std::collections::BTreeMap;
+
+use js_sys::{Function, Object, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{Fetcher, State};
+
+/// Where the agent listens inside every sandbox.
+pub(crate) const AGENT_PORT: u16 = 49983;
+
+/// The container that belongs to a Durable Object.
+#[derive(Debug)]
+pub(crate) struct Container(worker::Container);
+
+/// What a container is started with.
+pub(crate) struct Startup<'a> {
+    /// Which image, see [`Container::image`].
+    pub(crate) image: Option<JsValue>,
+    /// Whether it reaches the internet.
+    pub(crate) internet: bool,
+    /// Its environment.
+    pub(crate) env: BTreeMap<&'a str, &'a str>,
+}
+
+/// Why a kind cannot be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownKind {
+    /// The kinds that there are.
+    pub(crate) known: Vec<String>,
+}
+
+impl Container {
+    /// The container of the object whose state this is; `None` where its class has none in wrangler.jsonc.
+    pub(crate) fn of(state: &State) -> Option<Self> {
+        state.container().map(Self)
+    }
+
+    /// Whether the platform says that it runs.
+    pub(crate) fn running(&self) -> bool {
+        self.0.running()
+    }
+
+    /// The image reference of a kind; `None` under a scheduling policy without named images, where there is but one image.
+    pub(crate) fn image(&self, kind: &str) -> Result<Option<JsValue>, UnknownKind> {
+        let images = get(self.0.as_ref(), "images").filter(JsValue::is_object);
+        let Some(images) = images else {
+            return Ok(None);
+        };
+        // Own properties only: `constructor` is no image.
+        let known: Vec<_> = Object::keys(images.unchecked_ref::<Object>()).iter().filter_map(|name| name.as_string()).collect();
+        match get(&images, kind) {
+            Some(image) if known.iter().any(|name| name == kind) => Ok(Some(image)),
+            _ => Err(UnknownKind { known }),
+        }
+    }
+
+    /// Starts it. Returns at once; [`Self::exited`] tells when and why it ended.
+    pub(crate) fn start(&self, startup: &Startup<'_>) -> worker::Result<()> {
+        let env = Object::new();
+        for (name, value) in &startup.env {
+            Reflect::set(&env, &JsValue::from_str(name), &JsValue::from_str(value))?;
+        }
+        let options = Object::new();
+        Reflect::set(&options, &"enableInternet".into(), &startup.internet.into())?;
+        Reflect::set(&options, &"env".into(), &env)?;
+        if let Some(image) = &startup.image {
+            Reflect::set(&options, &"image".into(), image)?;
+        }
+        let container: &JsValue = self.0.as_ref();
+        let start: Function = Reflect::get(container, &"start".into())?.dyn_into()?;
+        start.call1(container, &options)?;
+        Ok(())
+    }
+
+    /// Waits until it has ended, and says why, in the platform's words.
+    pub(crate) async fn exited(&self) -> String {
+        match self.0.wait_for_exit().await {
+            Ok(()) => "the container exited".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) -> worker::Result<()> {
+        const SIGTERM: i32 = 15;
+        self.0.signal(SIGTERM)
+    }
+
+    /// Ends it, whatever it does. Does nothing where none runs.
+    pub(crate) async fn end(&self) -> worker::Result<()> {
+        self.0.destroy(None).await
+    }
+
+    /// Where HTTP requests reach the agent.
+    pub(crate) fn agent(&self) -> worker::Result<Fetcher> {
+        self.0.get_tcp_port(AGENT_PORT)
+    }
+}
+
+fn get(object: &JsValue, key: &str) -> Option<JsValue> {
+    Reflect::get(object, &JsValue::from_str(key)).ok().filter(|value| !value.is_undefined())
+}

@@ -1,0 +1,127 @@
+//! The whole `/v1/sandboxes` API as one function.
+
+use cabana_protocol::Error;
+use worker::{Env, Method, Request, Response, wasm_bindgen::JsValue};
+
+use crate::{
+    Handle, RequestId, create,
+    handle::{self, ORIGIN},
+    reply,
+    request::read_body,
+    request_id,
+    route::Route,
+    sandbox::{CONTROL_PATH, redirect},
+    token,
+};
+
+/// Answers a request to the sandbox API, through the Durable Object binding of that name.
+///
+/// | request | answer |
+/// | --- | --- |
+/// | `POST /v1/sandboxes` | makes a sandbox: 201; finds it, by its name, as it is: 200 |
+/// | `GET /v1/sandboxes/{id}` | shows it, without waking it |
+/// | `DELETE /v1/sandboxes/{id}` | ends and forgets it: 204, also where there is none |
+/// | anything on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
+/// | `GET /v1/sandbox/{id}/connect` | the same as `/v1/sandboxes/{id}/connect` |
+///
+/// It does not ask who the caller is: that is the Worker's to do first. Credentials in the request (`Authorization`, cookies,
+/// tokens of a WebSocket) go no further. Every answer has an `x-request-id`, the caller's where it is a sane one. Bodies are
+/// streams in both directions and are never held; a WebSocket is handed through.
+pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str) -> Response {
+    let request_id = RequestId::of(request.headers());
+    match answer(request, env, binding, &request_id).await {
+        Ok(response) => response,
+        Err(error) => reply::error(&error, &request_id),
+    }
+}
+
+async fn answer(request: Request, env: &Env, binding: &str, request_id: &RequestId) -> Result<Response, Error> {
+    // The parsed URL: dot segments, encoded ones too, are gone from its path.
+    let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
+    match Route::parse(request.method().as_ref(), url.path())? {
+        Route::Create => create(request, env, binding, request_id).await,
+        Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, request_id).await,
+        Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, request_id).await,
+        Route::Agent { id, rest } => {
+            let target = agent_url(rest, url.query());
+            forward(Handle::new(env, binding, id)?, &request, &target, request_id).await
+        }
+    }
+}
+
+async fn create(request: Request, env: &Env, binding: &str, request_id: &RequestId) -> Result<Response, Error> {
+    let body = read_body(request, create::MAX_BODY_BYTES).await?;
+    let body = create::decode(&body)?;
+    let handle = Handle::new(env, binding, create::validate(&body)?)?;
+    let request = handle::request(Method::Post, CONTROL_PATH, Some(&body))?;
+    handle.fetch(named(request, request_id)?).await
+}
+
+async fn control(handle: Handle, method: Method, request_id: &RequestId) -> Result<Response, Error> {
+    let request = handle::request(method, CONTROL_PATH, None::<&()>)?;
+    handle.fetch(named(request, request_id)?).await
+}
+
+async fn forward(handle: Handle, request: &Request, target: &str, request_id: &RequestId) -> Result<Response, Error> {
+    let offered = request.headers().get(token::SUBPROTOCOL_HEADER).map_err(internal)?;
+    let outgoing = redirect(request, target).map_err(internal)?;
+    let headers = outgoing.headers();
+    for name in token::CREDENTIAL_HEADERS {
+        headers.delete(name).map_err(thrown)?;
+    }
+    match offered.as_deref().map(token::strip_subprotocols) {
+        Some(Some(left)) => headers.set(token::SUBPROTOCOL_HEADER, &left).map_err(thrown)?,
+        Some(None) => headers.delete(token::SUBPROTOCOL_HEADER).map_err(thrown)?,
+        None => {}
+    }
+    let response = handle.fetch(named(outgoing.into(), request_id)?).await?;
+    Ok(choose_subprotocol(response, offered.as_deref()))
+}
+
+/// Sees to it that a client which offered its token as a subprotocol gets the choice that it must get, see [`token::answer_to`].
+fn choose_subprotocol(response: Response, offered: Option<&str>) -> Response {
+    let chosen = response.headers().has(token::SUBPROTOCOL_HEADER).unwrap_or(false);
+    match offered.and_then(token::answer_to) {
+        Some(answer) if response.status_code() == 101 && !chosen => {
+            reply::with_header(response, token::SUBPROTOCOL_HEADER, answer)
+        }
+        _ => response,
+    }
+}
+
+fn agent_url(rest: &str, query: Option<&str>) -> String {
+    match query.map(token::strip_query).filter(|query| !query.is_empty()) {
+        Some(query) => format!("{ORIGIN}/v1/{rest}?{query}"),
+        None => format!("{ORIGIN}/v1/{rest}"),
+    }
+}
+
+fn named(request: Request, request_id: &RequestId) -> Result<Request, Error> {
+    request.headers().set(request_id::HEADER, request_id.as_str()).map_err(internal)?;
+    Ok(request)
+}
+
+fn internal(error: worker::Error) -> Error {
+    Error::internal(format!("the request cannot be passed on: {error}"))
+}
+
+fn thrown(error: JsValue) -> Error {
+    internal(worker::Error::from(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_url_keeps_path_and_query_but_no_token() {
+        for (rest, query, url) in [
+            ("exec", None, "http://sandbox/v1/exec"),
+            ("files", Some("path=%2Fa%20b"), "http://sandbox/v1/files?path=%2Fa%20b"),
+            ("connect", Some("token=k"), "http://sandbox/v1/connect"),
+            ("connect", Some("token=k&binary=1"), "http://sandbox/v1/connect?binary=1"),
+        ] {
+            assert_eq!(agent_url(rest, query), url);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Responses of our own making: JSON, and the coded error.
+
+use cabana_protocol::{Code, Error, error::ErrorBody};
+use serde::Serialize;
+use worker::{Response, ResponseBuilder};
+
+use crate::{RequestId, request_id};
+
+/// A JSON response.
+pub fn json(status: u16, value: &impl Serialize, request_id: &RequestId) -> Response {
+    let body = serde_json::to_vec(value).expect("what we answer with has string keys and no failing serialisers");
+    let response = ResponseBuilder::new().with_status(status).fixed(body);
+    with_header(with_header(response, "content-type", "application/json"), request_id::HEADER, request_id.as_str())
+}
+
+/// The response for an error: its status, its body, and the headers that belong to it.
+pub fn error(error: &Error, request_id: &RequestId) -> Response {
+    if error.code == Code::Internal {
+        worker::console_error!("{request_id}: internal: {}", error.message);
+    }
+    let body = ErrorBody { error: error.clone(), request_id: request_id.to_string() };
+    let mut response = json(error.code.status(), &body, request_id);
+    if let Some(milliseconds) = error.retry_after_ms() {
+        response = with_header(response, "retry-after", &milliseconds.div_ceil(1_000).max(1).to_string());
+    }
+    if error.code == Code::Unauthorized {
+        response = with_header(response, "www-authenticate", "Bearer");
+    }
+    if let Some(methods) = error.details.as_ref().and_then(|details| details.get("allowed_methods")?.as_array().cloned()) {
+        let methods: Vec<_> = methods.iter().filter_map(|method| method.as_str()).collect();
+        response = with_header(response, "allow", &methods.join(", "));
+    }
+    response
+}
+
+/// A response without a body.
+pub(crate) fn empty(request_id: &RequestId) -> Response {
+    with_header(ResponseBuilder::new().with_status(204).empty(), request_id::HEADER, request_id.as_str())
+}
+
+/// The same response with one header set. The body stays the stream it is.
+pub(crate) fn with_header(response: Response, name: &str, value: &str) -> Response {
+    // The headers of a response that was fetched cannot be changed, so they are copied.
+    let headers = response.headers().clone();
+    headers.set(name, value).expect("names and values set here are visible ASCII");
+    response.with_headers(headers)
+}

@@ -1,0 +1,180 @@
+//! Which request is which: method and path in, a route out. Pure.
+
+use std::borrow::Cow;
+
+use cabana_protocol::{Error, SandboxId};
+use serde_json::json;
+
+/// What a request under `/v1/sandboxes` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `POST /v1/sandboxes`
+    Create,
+    /// `GET /v1/sandboxes/{id}`
+    Info(SandboxId),
+    /// `DELETE /v1/sandboxes/{id}`
+    Destroy(SandboxId),
+    /// Any method on `/v1/sandboxes/{id}/<rest>`: for the agent, which alone knows its operations.
+    Agent {
+        /// The sandbox.
+        id: SandboxId,
+        /// What follows the id, without the slash, as it came.
+        rest: &'a str,
+    },
+}
+
+impl<'a> Route<'a> {
+    /// The route of a method and a URL's path, which the URL parser has freed of dot segments.
+    ///
+    /// Ids may be percent-encoded, and a trailing slash after `sandboxes` or the id is of no account. `HEAD` counts as `GET`.
+    /// Fails with `not_found` (no such path) and `invalid_request` (bad id, or a method that the path does not have; the
+    /// details then name those it has).
+    pub fn parse(method: &str, path: &'a str) -> Result<Self, Error> {
+        if let Some(sandbox) = path.strip_prefix("/v1/sandbox/") {
+            return Self::connect_alias(sandbox).unwrap_or_else(|| Err(unknown(path)));
+        }
+        let Some(sandboxes) = path.strip_prefix("/v1/sandboxes") else {
+            return Err(unknown(path));
+        };
+        match sandboxes.strip_prefix('/') {
+            None if !sandboxes.is_empty() => Err(unknown(path)),
+            None | Some("") => allow(method, &["POST"], |_| Ok(Self::Create)),
+            Some(sandbox) => match sandbox.split_once('/') {
+                None | Some((_, "")) => Self::of_sandbox(method, sandbox.trim_end_matches('/')),
+                Some((id, rest)) => Ok(Self::Agent { id: parse_id(id)?, rest }),
+            },
+        }
+    }
+
+    fn of_sandbox(method: &str, id: &str) -> Result<Self, Error> {
+        allow(method, &["GET", "HEAD", "DELETE"], |method| {
+            let id = parse_id(id)?;
+            Ok(if method == "DELETE" { Self::Destroy(id) } else { Self::Info(id) })
+        })
+    }
+
+    /// `/v1/sandbox/{id}/connect`, the other spelling of `/v1/sandboxes/{id}/connect`.
+    fn connect_alias(sandbox: &'a str) -> Option<Result<Self, Error>> {
+        let (id, rest) = sandbox.split_once('/')?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        (rest == "connect").then(|| Ok(Self::Agent { id: parse_id(id)?, rest }))
+    }
+}
+
+fn parse_id(segment: &str) -> Result<SandboxId, Error> {
+    percent_decode(segment).parse()
+}
+
+/// Undoes percent-encoding. What is malformed stays as it is; an id with a `%` in it is refused later.
+fn percent_decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = match (byte, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                bytes.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+fn allow<T>(method: &str, allowed: &[&str], then: impl FnOnce(&str) -> Result<T, Error>) -> Result<T, Error> {
+    if allowed.contains(&method) {
+        return then(method);
+    }
+    let message = format!("the method {method} is not allowed here, only {}", allowed.join(", "));
+    Err(Error::invalid_request(message).with_details(json!({ "allowed_methods": allowed })))
+}
+
+fn unknown(path: &str) -> Error {
+    let shown: String = path.chars().take(100).collect();
+    Error::not_found(format!("nothing is at {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use cabana_protocol::Code;
+
+    use super::*;
+
+    fn id(text: &str) -> SandboxId {
+        text.parse().unwrap()
+    }
+
+    fn check(method: &str, path: &str, expected: Route<'_>) {
+        assert_eq!(Route::parse(method, path), Ok(expected), "{method} {path}");
+    }
+
+    fn check_error(method: &str, path: &str, code: Code) {
+        assert_eq!(Route::parse(method, path).map_err(|error| error.code), Err(code), "{method} {path}");
+    }
+
+    #[test]
+    fn control() {
+        check("POST", "/v1/sandboxes", Route::Create);
+        check("POST", "/v1/sandboxes/", Route::Create);
+        check("GET", "/v1/sandboxes/sbx-a", Route::Info(id("sbx-a")));
+        check("HEAD", "/v1/sandboxes/sbx-a", Route::Info(id("sbx-a")));
+        check("GET", "/v1/sandboxes/sbx-a/", Route::Info(id("sbx-a")));
+        check("DELETE", "/v1/sandboxes/sbx-a", Route::Destroy(id("sbx-a")));
+    }
+
+    #[test]
+    fn ids_are_decoded_and_normalised() {
+        check("GET", "/v1/sandboxes/SBX_a", Route::Info(id("sbx-a")));
+        check("GET", "/v1/sandboxes/sbx%2Da", Route::Info(id("sbx-a")));
+        check("POST", "/v1/sandboxes/sbx%2da/exec", Route::Agent { id: id("sbx-a"), rest: "exec" });
+        for bad in ["sbx", "-", "sbx-", "sbx-a%2Fb", "sbx-a%", "sbx-a%zz", "sbx-%00", "sbx-%ff", "sbx-a%252Db", "%2e%2e"] {
+            check_error("GET", &format!("/v1/sandboxes/{bad}"), Code::InvalidRequest);
+            check_error("POST", &format!("/v1/sandboxes/{bad}/exec"), Code::InvalidRequest);
+        }
+        check_error("GET", &format!("/v1/sandboxes/sbx-{}", "a".repeat(37)), Code::InvalidRequest);
+    }
+
+    #[test]
+    fn the_rest_is_the_agents_as_it_came() {
+        for rest in ["exec", "file/stat", "files", "no/such/operation", "exec/", "a%2Fb", "connect"] {
+            for method in ["GET", "POST", "PUT", "PROPFIND"] {
+                let path = format!("/v1/sandboxes/sbx-a/{rest}");
+                assert_eq!(Route::parse(method, &path), Ok(Route::Agent { id: id("sbx-a"), rest }), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn connect_has_a_second_spelling() {
+        check("GET", "/v1/sandbox/sbx_a/connect", Route::Agent { id: id("sbx-a"), rest: "connect" });
+        check("GET", "/v1/sandbox/sbx-a/connect/", Route::Agent { id: id("sbx-a"), rest: "connect" });
+        for path in ["/v1/sandbox", "/v1/sandbox/", "/v1/sandbox/sbx-a", "/v1/sandbox/sbx-a/exec"] {
+            check_error("GET", path, Code::NotFound);
+        }
+    }
+
+    #[test]
+    fn other_paths_and_methods() {
+        for path in ["/", "", "/v1", "/v1/", "/v2/sandboxes", "/v1/sandboxesx", "/v1/sandboxes-x/sbx-a", "/V1/sandboxes"] {
+            check_error("GET", path, Code::NotFound);
+        }
+        check_error("GET", "/v1/sandboxes", Code::InvalidRequest);
+        check_error("PUT", "/v1/sandboxes/sbx-a", Code::InvalidRequest);
+        let error = Route::parse("POST", "/v1/sandboxes/sbx-a").unwrap_err();
+        assert_eq!(error.details, Some(json!({ "allowed_methods": ["GET", "HEAD", "DELETE"] })));
+    }
+}

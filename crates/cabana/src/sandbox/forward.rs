@@ -1,0 +1,67 @@
+//! Passing a request on to the agent, and its answer back. Bodies are streams that are handed over, never read.
+
+use std::rc::Rc;
+
+use cabana_protocol::Error;
+use worker::{Request, Response, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
+
+use super::life::Life;
+use crate::{RequestId, fault::Fault, lifecycle::Event, reply, request_id};
+
+/// Wakes the sandbox and has its agent answer. The request's URL is already the agent's.
+///
+/// A request without a body is repeated once if the agent never saw it; one with a body is the caller's to repeat, because
+/// the body may be used up. Fails as [`Life::awake`] does, and with `container_not_ready` or `interrupted` by what became of
+/// the request.
+pub(super) async fn forward(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> Result<Response, Error> {
+    let repeatable = request.inner().body().is_none();
+    match attempt(life, request, request_id).await {
+        Err(Failed::Fault(Fault::NotAdmitted)) if repeatable => attempt(life, request, request_id).await,
+        outcome => outcome,
+    }
+    .map_err(|failed| match failed {
+        Failed::Fault(fault) => fault.error(),
+        Failed::Error(error) => error,
+    })
+}
+
+enum Failed {
+    /// The call to the agent failed.
+    Fault(Fault),
+    /// It did not come to a call.
+    Error(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+async fn attempt(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> Result<Response, Failed> {
+    let secret = life.awake().await?;
+    match call(life, request, &secret).await {
+        Ok(response) => Ok(reply::with_header(response, request_id::HEADER, request_id.as_str())),
+        Err(error) => {
+            let fault = Fault::of(&error.to_string());
+            worker::console_warn!("{request_id}: the agent did not answer ({fault:?}): {error}");
+            if fault == Fault::NotAdmitted {
+                life.happen(if life.runs() { Event::Unreachable } else { Event::Exited })?;
+            }
+            Err(Failed::Fault(fault))
+        }
+    }
+}
+
+async fn call(life: &Life, request: &Request, secret: &str) -> WorkerResult<Response> {
+    let container = life.container().map_err(|error| worker::Error::RustError(error.message))?;
+    let outgoing = redirect(request, &request.inner().url())?;
+    outgoing.headers().set("authorization", &format!("Bearer {secret}"))?;
+    container.agent()?.fetch_request(Request::from(outgoing)).await
+}
+
+/// The same request for another URL: same method, headers and body stream, the headers open to change.
+pub(crate) fn redirect(request: &Request, url: &str) -> WorkerResult<web_sys::Request> {
+    // The runtime takes a request wherever it takes a request's init.
+    Ok(web_sys::Request::new_with_str_and_init(url, request.inner().unchecked_ref::<web_sys::RequestInit>())?)
+}
