@@ -1,1 +1,23 @@
-//! The process inside the sandbox's container: commands and files over HTTP and WebSocket.
+//! The process inside the sandbox's container: runs commands and handles files over HTTP and WebSocket.
+//!
+//! [`run`] serves one listener until it is told to stop. A request becomes an operation in [`http`], finds its handler in
+//! [`dispatch`], and is carried out by [`exec`] or [`file`]; a command's process is owned by one task in [`process`].
+//!
+//! The agent trusts whoever knows its secret and nobody else: what runs in the sandbox reaches its port, but never learns
+//! the secret.
+
+pub mod agent;
+pub mod config;
+pub mod dispatch;
+pub mod exec;
+pub mod file;
+pub mod http;
+pub mod limits;
+pub mod process;
+pub mod secret;
+mod server;
+
+pub use agent::Agent;
+pub use config::Config;
+pub use limits::Limits;
+pub use server::run;

@@ -53,6 +53,8 @@ const LAST: i32 = 64;
 impl Signal {
     /// Ends a process, whatever it does about signals.
     pub const KILL: Self = Self(9);
+    /// Halts a process until SIGCONT.
+    pub const STOP: Self = Self(19);
     /// Asks a process to end.
     pub const TERM: Self = Self(15);
 

@@ -1,0 +1,64 @@
+//! What the agent is told at its start, all of it through the environment.
+
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, ensure};
+
+use crate::{Limits, secret::Secret};
+
+/// The agent's configuration. Variables named `CABANA_…` configure it; all others are passed on to the commands it runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who knows it may drive the agent. `CABANA_AGENT_SECRET`, required.
+    pub secret: Secret,
+    /// Where to listen. `CABANA_AGENT_LISTEN`, default `0.0.0.0:49983`.
+    pub listen: SocketAddr,
+    /// Directories that file operations reach, absolute; the first is where commands start and relative paths begin. They are made
+    /// when missing. `CABANA_ROOTS`, colon-separated, default `/workspace`.
+    pub roots: Vec<PathBuf>,
+    /// The variables of every command.
+    pub env: BTreeMap<OsString, OsString>,
+    /// See [`Limits`].
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn from_env(secret: Secret, variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<Self> {
+        let (own, env): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            variables.partition(|(name, _)| name.as_encoded_bytes().starts_with(b"CABANA_"));
+        let variable = |name: &str| own.get::<std::ffi::OsStr>(name.as_ref()).cloned();
+        let text = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.into());
+        let listen = text("CABANA_AGENT_LISTEN", "0.0.0.0:49983");
+        let listen =
+            listen.to_str().and_then(|text| text.parse().ok()).context("CABANA_AGENT_LISTEN must be an address and port")?;
+        let roots: Vec<_> = std::env::split_paths(&text("CABANA_ROOTS", "/workspace")).collect();
+        ensure!(!roots.is_empty() && roots.iter().all(|root| root.is_absolute()), "CABANA_ROOTS must name absolute directories");
+        Ok(Self { secret, listen, roots, env, limits: Limits::from_env(variable)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+        Config::from_env(Secret::new("secret".into()), variables.into_iter())
+    }
+
+    #[test]
+    fn own_variables_configure_and_the_rest_is_for_commands() {
+        let config = config(&[("PATH", "/bin"), ("CABANA_ROOTS", "/a:/b"), ("CABANA_AGENT_LISTEN", "127.0.0.1:0")]).unwrap();
+        assert_eq!(config.roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!(config.env.keys().collect::<Vec<_>>(), ["PATH"]);
+        assert_eq!(config.listen.port(), 0);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (name, value) in [("CABANA_ROOTS", "relative"), ("CABANA_ROOTS", ""), ("CABANA_AGENT_LISTEN", "nowhere")] {
+            assert!(config(&[(name, value)]).is_err(), "{name}={value}");
+        }
+    }
+}

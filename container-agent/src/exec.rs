@@ -1,0 +1,78 @@
+//! `exec`: checks the request, starts a process, and relays what it says.
+
+mod command;
+
+use std::convert::Infallible;
+
+use cabana_protocol::{
+    Data, Error,
+    exec::{Exec, ExecEvent, ExecInput, ExecResult, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    Agent,
+    dispatch::{Channel, Run},
+    process::{Chunk, Input, Process, Stream},
+};
+
+impl Run<Exec> for Agent {
+    async fn run(&self, request: Exec, channel: Channel<Exec>) -> Result<ExecResult, Error> {
+        check(&request)?;
+        let command = command::resolve(request, &self.processes)?;
+        let (mut process, inputs) = self.processes.start(command, channel.cancel)?;
+        let started = ExecEvent::Started { process: process.id.clone(), pid: process.pid };
+        say(&channel.events, started).await?;
+        let feed = feed(inputs, channel.inputs);
+        tokio::select! {
+            told = relay(&mut process, &channel.events) => told?,
+            never = feed => match never {},
+        }
+        process.ended().await
+    }
+}
+
+fn check(request: &Exec) -> Result<(), Error> {
+    if request.timeout_ms.is_some_and(|timeout| !(1..=MAX_TIMEOUT_MS).contains(&timeout)) {
+        return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}")));
+    }
+    if request.max_output_bytes.is_some_and(|limit| limit > MAX_OUTPUT_BYTES) {
+        return Err(Error::invalid_request(format!("max_output_bytes is at most {MAX_OUTPUT_BYTES}")));
+    }
+    Ok(())
+}
+
+/// Passes on what the process prints, until it prints no more.
+async fn relay(process: &mut Process, events: &mpsc::Sender<ExecEvent>) -> Result<(), Error> {
+    while let Some(Chunk { stream, mut offset, bytes }) = process.output().await {
+        for bytes in Data::runs(bytes) {
+            let next = offset + bytes.0.len() as u64;
+            let event = match stream {
+                Stream::Stdout => ExecEvent::Stdout { offset, bytes },
+                Stream::Stderr => ExecEvent::Stderr { offset, bytes },
+            };
+            say(events, event).await?;
+            offset = next;
+        }
+    }
+    Ok(())
+}
+
+/// Passes on what the client says, until it says no more.
+async fn feed(process: mpsc::Sender<Input>, mut inputs: mpsc::Receiver<ExecInput>) -> Infallible {
+    while let Some(input) = inputs.recv().await {
+        let input = match input {
+            ExecInput::Stdin { bytes } => Input::Stdin(bytes.0),
+            ExecInput::Eof => Input::Eof,
+            ExecInput::Signal { signal } => Input::Signal(signal),
+        };
+        // Fails when the process has ended: then its result is on the way.
+        let _ = process.send(input).await;
+    }
+    drop(process);
+    std::future::pending().await
+}
+
+async fn say(events: &mpsc::Sender<ExecEvent>, event: ExecEvent) -> Result<(), Error> {
+    events.send(event).await.map_err(|_| Error::internal("nobody listens any more"))
+}

@@ -1,0 +1,69 @@
+//! Reading content.
+
+use std::{fs::File, os::unix::fs::FileExt, time::SystemTime};
+
+use bytes::Bytes;
+use cabana_protocol::{
+    Data, Error,
+    file::{Content, FilePath, MAX_CONTENT_BYTES, Read},
+};
+use rustix::fs::{FileType, OFlags};
+
+use super::{
+    failure::{failure, io_failure, too_large, wrong_kind},
+    metadata::{etag, file_type, look, modified},
+    root::Roots,
+};
+
+/// A regular file, open for reading.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file.
+    pub file: File,
+    /// Its size when it was opened.
+    pub size_bytes: u64,
+    /// Names the version that was opened.
+    pub etag: String,
+    /// When its content last changed.
+    pub modified: SystemTime,
+}
+
+/// Opens a regular file for reading. A FIFO or device is refused without waiting for it.
+pub fn open(roots: &Roots, path: &FilePath) -> Result<Opened, Error> {
+    let fd = roots.target(path)?.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    let stat = look(&fd, c"").map_err(|errno| failure(path, errno))?;
+    match file_type(&stat) {
+        FileType::RegularFile => {
+            Ok(Opened { file: fd.into(), size_bytes: stat.stx_size, etag: etag(&stat), modified: modified(&stat) })
+        }
+        FileType::Directory => Err(wrong_kind(path, "it is a directory")),
+        _ => Err(wrong_kind(path, "not a regular file")),
+    }
+}
+
+pub(super) fn read(roots: &Roots, request: &Read) -> Result<Content, Error> {
+    let opened = open(roots, &request.path)?;
+    let offset = request.offset.unwrap_or(0).min(opened.size_bytes);
+    let length = request.length.unwrap_or(u64::MAX).min(opened.size_bytes - offset);
+    if length > MAX_CONTENT_BYTES {
+        return Err(too_large("file.read", MAX_CONTENT_BYTES));
+    }
+    let content = read_at(&opened.file, offset, length).map_err(|error| io_failure(&request.path, &error))?;
+    Ok(Content { content: Data(content), size_bytes: opened.size_bytes, etag: opened.etag })
+}
+
+/// Reads up to `length` bytes; fewer only at the end of the file.
+fn read_at(file: &File, offset: u64, length: u64) -> std::io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.into())
+}

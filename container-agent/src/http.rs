@@ -1,0 +1,91 @@
+//! The agent over HTTP: operations, the byte lane, the WebSocket and its health.
+//!
+//! | route | what it is |
+//! | --- | --- |
+//! | `GET /health` | whether it is up; open to all |
+//! | `POST /v1/<family>/<verb>` | any operation ([`call`]) |
+//! | `GET`, `HEAD`, `PUT`, `DELETE /v1/files` | content of files ([`files`]) |
+//! | `GET /v1/connect` | operations over a WebSocket ([`socket`]) |
+
+mod answer;
+mod call;
+mod files;
+mod socket;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, Method, Uri, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use cabana_protocol::{Code, Error};
+use serde_json::json;
+
+use crate::Agent;
+use answer::Failure;
+
+/// All of it.
+pub fn router(agent: Agent) -> Router {
+    let methods = get(files::get).put(files::put).delete(files::delete).fallback(wrong_method);
+    let operations = Router::new()
+        .route("/v1/files", methods)
+        .route("/v1/connect", get(socket::connect).fallback(wrong_method))
+        .route("/v1/{*operation}", post(call::call).fallback(wrong_method))
+        .fallback(unknown)
+        .layer(middleware::from_fn_with_state(agent.clone(), authorize));
+    Router::new().route("/health", get(health).fallback(wrong_method)).merge(operations).with_state(agent)
+}
+
+async fn health(State(agent): State<Agent>) -> Response {
+    let health = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "incarnation": agent.processes.incarnation() });
+    answer::json(health.to_string().into())
+}
+
+/// Lets nobody pass who does not know the secret: code in the sandbox reaches this port too.
+async fn authorize(State(agent): State<Agent>, request: Request, next: Next) -> Result<Response, Failure> {
+    match bearer(request.headers()) {
+        Some(token) if agent.secret.is(token) => Ok(next.run(request).await),
+        _ => Err(Failure::new(request.headers(), Error::new(Code::Unauthorized, "the agent's secret is missing or wrong"))),
+    }
+}
+
+/// The token of the one Authorization header.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && values.next().is_none()).then_some(token)
+}
+
+async fn wrong_method(method: Method, uri: Uri, headers: HeaderMap) -> Failure {
+    Failure::new(&headers, Error::invalid_request(format!("{method} is not for {}", uri.path())))
+}
+
+async fn unknown(uri: Uri, headers: HeaderMap) -> Failure {
+    Failure::new(&headers, Error::not_found(format!("there is nothing at {}", uri.path())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bearer_token_is_taken() {
+        for (values, token) in [
+            (&["Bearer abc"][..], Some("abc")),
+            (&["bearer abc"], Some("abc")),
+            (&["Basic abc"], None),
+            (&["Bearer"], None),
+            (&["Bearer a", "Bearer b"], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().unwrap());
+            }
+            assert_eq!(bearer(&headers), token.map(str::as_bytes), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Answers: JSON, and errors as the one place maps them to HTTP.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use cabana_protocol::{Error, error::ErrorBody};
+
+/// Longest request id that is taken over from the caller.
+const MAX_REQUEST_ID: usize = 64;
+
+/// A failed request.
+#[derive(Debug)]
+pub(super) struct Failure(ErrorBody);
+
+impl Failure {
+    /// This error for the request with these headers, whose id it carries.
+    pub(super) fn new(headers: &HeaderMap, error: Error) -> Self {
+        if error.code == cabana_protocol::Code::Internal {
+            tracing::error!("{error}");
+        }
+        Self(ErrorBody { error, request_id: request_id(headers) })
+    }
+}
+
+/// The caller's name for the request, or, where it gave none that is fit for a log, one of ours.
+fn request_id(headers: &HeaderMap) -> String {
+    let fit = |id: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    match headers.get("x-request-id").and_then(|id| id.to_str().ok()).filter(fit) {
+        Some(id) => id.to_owned(),
+        None => {
+            let mut random = [0; 8];
+            // Without randomness an id of zeros still says that the caller gave none.
+            let _ = getrandom::fill(&mut random);
+            format!("{:016x}", u64::from_ne_bytes(random))
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = match crate::dispatch::encode(&self.0) {
+            Ok(body) => json(body),
+            Err(error) => error.to_string().into_response(),
+        };
+        *response.status_mut() = status;
+        if let Some(retry_after_ms) = self.0.error.retry_after_ms() {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after_ms.div_ceil(1_000).into());
+        }
+        response
+    }
+}
+
+/// A body that is JSON already.
+pub(super) fn json(body: Bytes) -> Response {
+    typed("application/json", body.into())
+}
+
+/// A body of this media type.
+pub(super) fn typed(media_type: &'static str, body: Body) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response()
+}

@@ -1,0 +1,124 @@
+//! `POST /v1/<family>/<verb>`: any operation, in the form that the client accepts.
+
+use std::convert::Infallible;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, Request, State},
+    http::{HeaderMap, header},
+    response::Response,
+};
+use cabana_protocol::{Code, Error, line::Line};
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::json;
+
+use super::answer::{self, Failure};
+use crate::{
+    Agent,
+    dispatch::{self, Conversation, Encoding, Entry, Said},
+};
+
+/// How a streaming operation is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One JSON value at the end.
+    Fold,
+    /// A line for each event.
+    Ndjson,
+    /// Server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>; the data of each is NDJSON's line.
+    Sse,
+}
+
+pub(super) async fn call(State(agent): State<Agent>, Path(path): Path<String>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let answered = answer(agent, &path, Form::of(&parts.headers), body).await;
+    answered.map_err(|error| Failure::new(&parts.headers, error))
+}
+
+async fn answer(agent: Agent, path: &str, form: Form, body: Body) -> Result<Response, Error> {
+    let entry = dispatch::find(&path.replace('/', "."))?;
+    let body = read(body, agent.limits.request_bytes).await?;
+    match (entry, form) {
+        (Entry::Call(call), _) => call(agent, body).await.map(answer::json),
+        (Entry::Stream { fold, .. }, Form::Fold) => fold(agent, body).await.map(answer::json),
+        (Entry::Stream { start, .. }, form) => start(agent, &body, Encoding::Line).map(|conversation| stream(conversation, form)),
+    }
+}
+
+/// The whole body, up to the limit.
+async fn read(body: Body, limit: usize) -> Result<Bytes, Error> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let error = Error::new(Code::PayloadTooLarge, format!("the request is larger than {limit} bytes"));
+            Err(error.with_details(json!({ "limit_bytes": limit })))
+        }
+        Err(error) => Err(Error::invalid_request(format!("the request broke off: {error}"))),
+    }
+}
+
+impl Form {
+    /// The first form that the client accepts and we have.
+    fn of(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut types = accepted.flat_map(|value| value.split(',')).filter_map(|range| range.split(';').next());
+        let form = types.find_map(|media_type| match media_type.trim() {
+            "application/x-ndjson" => Some(Self::Ndjson),
+            "text/event-stream" => Some(Self::Sse),
+            "application/json" => Some(Self::Fold),
+            _ => None,
+        });
+        form.unwrap_or(Self::Fold)
+    }
+}
+
+/// Says it as it comes. A client that goes away drops the body, and with it the conversation.
+fn stream(conversation: Conversation, form: Form) -> Response {
+    // HTTP has no way to tell a running operation anything.
+    let Conversation { said, .. } = conversation;
+    let lines = said.map(move |said| Ok::<_, Infallible>(frame(form, &line(said))));
+    let media_type = if form == Form::Sse { "text/event-stream" } else { "application/x-ndjson" };
+    let mut response = answer::typed(media_type, Body::from_stream(lines));
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What is said, as one line without its line break.
+fn line(said: Said) -> Bytes {
+    match said {
+        Said::Event(line) | Said::Result(line) => line,
+        Said::Error(error) => Line::<(), ()>::Error(error).encode().unwrap_or_default().into(),
+    }
+}
+
+/// The line in its form. JSON holds no raw line break, so one `data` field carries it.
+fn frame(form: Form, line: &[u8]) -> Bytes {
+    match form {
+        Form::Sse => [b"data: ", line, b"\n\n"].concat().into(),
+        _ => [line, b"\n"].concat().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_accepted_form_we_have_is_taken() {
+        for (accept, form) in [
+            (&[][..], Form::Fold),
+            (&["*/*"], Form::Fold),
+            (&["application/json"], Form::Fold),
+            (&["application/x-ndjson"], Form::Ndjson),
+            (&["text/html, text/event-stream;q=0.9"], Form::Sse),
+            (&["image/png", "application/x-ndjson"], Form::Ndjson),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(header::ACCEPT, value.parse().unwrap());
+            }
+            assert_eq!(Form::of(&headers), form, "{accept:?}");
+        }
+    }
+}

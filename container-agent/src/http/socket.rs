@@ -1,0 +1,254 @@
+//! `GET /v1/connect`: operations over a WebSocket, many at once, each under the client's id.
+//!
+//! One task reads the socket and owns the operations; one writes. Closing the socket ends every operation that runs on it.
+
+mod running;
+
+use std::pin::Pin;
+
+use axum::{
+    extract::{
+        State, WebSocketUpgrade,
+        ws::{Message, Utf8Bytes, WebSocket},
+    },
+    response::Response,
+};
+use bytes::Bytes;
+use cabana_protocol::{
+    Code, Error,
+    frame::{CANCEL, ClientFrame, INPUT, MAX_ID_BYTES, Ready, Reply},
+    table::DESCRIPTORS,
+};
+use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Agent,
+    dispatch::{self, Conversation, Encoding, Entry, Pending, Said, encode},
+};
+use running::Running;
+
+/// Frames that wait for a slow client; its operations wait beyond that.
+const FRAMES: usize = 16;
+
+/// The subprotocol that is answered to a client that offers it.
+const SUBPROTOCOL: &str = "cabana";
+
+pub(super) async fn connect(State(agent): State<Agent>, upgrade: WebSocketUpgrade) -> Response {
+    let limit = agent.limits.request_bytes;
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    upgrade.on_upgrade(move |socket| converse(agent, socket))
+}
+
+async fn converse(agent: Agent, socket: WebSocket) {
+    let closing = agent.closing.clone();
+    let (sink, mut messages) = socket.split();
+    let (frames, queue) = mpsc::channel(FRAMES);
+    let mut writer = tokio::spawn(write(sink, queue));
+    let mut connection = Connection { agent, frames: Frames(frames), running: Running::default(), tasks: JoinSet::new() };
+    connection.greet().await;
+    let written = loop {
+        tokio::select! {
+            message = messages.next() => match message {
+                Some(Ok(Message::Text(text))) => connection.receive(&text).await,
+                Some(Ok(Message::Binary(_))) => connection.refuse(Error::invalid_request("frames are text")).await,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break false,
+            },
+            Some(_) = connection.tasks.join_next() => {}
+            _ = &mut writer => break true,
+            () = closing.cancelled() => break false,
+        }
+    };
+    // Ends the operations; the writer ends when nobody can give it frames.
+    drop(connection);
+    if !written {
+        let _ = writer.await;
+    }
+}
+
+/// Writes frames until there are no more or the client is gone.
+async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Utf8Bytes>) {
+    while let Some(frame) = queue.recv().await {
+        if sink.send(Message::Text(frame)).await.is_err() {
+            return;
+        }
+    }
+    let _ = sink.close().await;
+}
+
+/// One socket and what runs on it.
+struct Connection {
+    agent: Agent,
+    frames: Frames,
+    running: Running,
+    tasks: JoinSet<()>,
+}
+
+impl Connection {
+    async fn greet(&self) {
+        let operations = DESCRIPTORS.iter().map(|descriptor| descriptor.name.to_owned()).collect();
+        if let Ok(ready) = encode(&Ready { version: env!("CARGO_PKG_VERSION").to_owned(), operations }) {
+            self.frames.send(Reply::Ready, None, &ready).await;
+        }
+    }
+
+    /// A frame that could not be tied to an operation.
+    async fn refuse(&self, error: Error) {
+        self.frames.error(None, error).await;
+    }
+
+    /// Takes a frame. What cannot be tied to an operation is answered by an error without an id.
+    async fn receive(&mut self, text: &str) {
+        let frame: ClientFrame = match serde_json::from_str(text) {
+            Ok(frame) => frame,
+            Err(error) => return self.refuse(Error::invalid_request(format!("not a frame: {error}"))).await,
+        };
+        let (id, payload) = (frame.id.as_ref(), frame.payload.map_or("{}", |payload| payload.get()));
+        let refused = match frame.kind.as_ref() {
+            _ if id.is_empty() || id.len() > MAX_ID_BYTES => {
+                Err(Error::invalid_request(format!("an id has 1 to {MAX_ID_BYTES} bytes")))
+            }
+            INPUT => self.tell(id, payload).await,
+            CANCEL => {
+                self.running.cancel(id);
+                Ok(())
+            }
+            name => self.start(name, id, payload).await,
+        };
+        if let Err(error) = refused {
+            self.refuse(error.with_details(json!({ "id": id }))).await;
+        }
+    }
+
+    /// Waits while the operation does not listen: a client that says more than it takes is held up.
+    async fn tell(&self, id: &str, input: &str) -> Result<(), Error> {
+        match self.running.tell(id) {
+            Some(tell) => tell(input.as_bytes()).await,
+            None => Err(Error::not_found("no operation that takes inputs runs under this id")),
+        }
+    }
+
+    /// Starts an operation in a task of its own. Fails where the id cannot be used; all other failures are the operation's answer.
+    async fn start(&mut self, name: &str, id: &str, payload: &str) -> Result<(), Error> {
+        if self.running.contains(id) {
+            return Err(Error::new(Code::Conflict, "an operation runs under this id"));
+        }
+        if let Err(error) = self.admit(name, id, payload) {
+            self.frames.error(Some(id), error).await;
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, name: &str, id: &str, payload: &str) -> Result<(), Error> {
+        let limit = self.agent.limits.operations_per_socket;
+        if self.running.len() >= limit {
+            let error = Error::new(Code::TooManyRequests, format!("{limit} operations run on this socket already"));
+            return Err(error.with_details(json!({ "limit": limit, "retry_after_ms": 1_000 })));
+        }
+        let (agent, id) = (self.agent.clone(), id.to_owned());
+        match dispatch::find(name)? {
+            Entry::Call(call) => {
+                let cancel = self.running.call(&id);
+                let answer = call(agent, Bytes::copy_from_slice(payload.as_bytes()));
+                self.tasks.spawn(answer_once(self.ends(id), answer, cancel));
+            }
+            Entry::Stream { start, .. } => {
+                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), Encoding::Payload)?;
+                self.running.stream(&id, tell, cancel);
+                self.tasks.spawn(relay(self.ends(id), said));
+            }
+        }
+        Ok(())
+    }
+
+    fn ends(&self, id: String) -> Ends {
+        Ends { id, running: self.running.clone(), frames: self.frames.clone() }
+    }
+}
+
+/// What a running operation needs to answer under its id.
+struct Ends {
+    id: String,
+    running: Running,
+    frames: Frames,
+}
+
+impl Ends {
+    /// The last frame. The id is free before it is sent, so that the client may use it again at once.
+    async fn end(self, answer: Result<Bytes, Error>) {
+        self.running.forget(&self.id);
+        match answer {
+            Ok(response) => self.frames.send(Reply::Result, Some(&self.id), &response).await,
+            Err(error) => self.frames.error(Some(&self.id), error).await,
+        }
+    }
+}
+
+async fn answer_once(ends: Ends, answer: Pending<Result<Bytes, Error>>, cancel: CancellationToken) {
+    let interrupted = || Err(Error::new(Code::Interrupted, "cancelled; it may have been carried out"));
+    let answer = cancel.run_until_cancelled(answer).await.unwrap_or_else(interrupted);
+    ends.end(answer).await;
+}
+
+async fn relay(ends: Ends, mut said: Pin<Box<dyn Stream<Item = Said> + Send>>) {
+    while let Some(said) = said.next().await {
+        match said {
+            Said::Event(event) => ends.frames.send(Reply::Event, Some(&ends.id), &event).await,
+            Said::Result(response) => return ends.end(Ok(response)).await,
+            Said::Error(error) => return ends.end(Err(error)).await,
+        }
+    }
+}
+
+/// The way to the client. What is sent after it is gone is dropped; the reader notices and ends everything.
+#[derive(Clone)]
+struct Frames(mpsc::Sender<Utf8Bytes>);
+
+impl Frames {
+    async fn send(&self, kind: Reply, id: Option<&str>, payload: &[u8]) {
+        if let Ok(frame) = encode_frame(kind, id, payload) {
+            let _ = self.0.send(frame).await;
+        }
+    }
+
+    async fn error(&self, id: Option<&str>, error: Error) {
+        if let Ok(payload) = encode(&error) {
+            self.send(Reply::Error, id, &payload).await;
+        }
+    }
+}
+
+/// A [`ServerFrame`](cabana_protocol::frame::ServerFrame) around a payload that is JSON already, without parsing it again.
+fn encode_frame(kind: Reply, id: Option<&str>, payload: &[u8]) -> anyhow::Result<Utf8Bytes> {
+    let mut frame = Vec::with_capacity(payload.len() + MAX_ID_BYTES);
+    frame.extend_from_slice(b"{\"type\":");
+    serde_json::to_writer(&mut frame, &kind)?;
+    if let Some(id) = id {
+        frame.extend_from_slice(b",\"id\":");
+        serde_json::to_writer(&mut frame, id)?;
+    }
+    frame.extend_from_slice(b",\"payload\":");
+    frame.extend_from_slice(payload);
+    frame.push(b'}');
+    Ok(Bytes::from(frame).try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use cabana_protocol::frame::ServerFrame;
+
+    use super::*;
+
+    #[test]
+    fn frames_are_what_the_protocol_says() {
+        for (kind, id) in [(Reply::Event, Some("a\"b")), (Reply::Ready, None)] {
+            let text = encode_frame(kind, id, br#"{"x":1}"#).unwrap();
+            let frame: ServerFrame = serde_json::from_str(&text).unwrap();
+            assert_eq!((frame.kind, frame.id.as_deref(), frame.payload.get()), (kind, id, r#"{"x":1}"#));
+            assert_eq!(serde_json::to_string(&frame).unwrap(), text.as_str());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Every limit of the agent, its default, and the variable that overrides it.
+
+use std::{ffi::OsString, time::Duration};
+
+use anyhow::Context;
+
+/// What the agent allows. Exceeding a count answers `too_many_requests`, exceeding a size `payload_too_large`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Processes started by callers that run at once. `CABANA_MAX_PROCESSES`, default 1,024.
+    pub processes: usize,
+    /// Connections open at once; more wait to be accepted. `CABANA_MAX_CONNECTIONS`, default 1,024.
+    pub connections: usize,
+    /// Operations running at once on one WebSocket. `CABANA_MAX_OPERATIONS_PER_SOCKET`, default 256.
+    pub operations_per_socket: usize,
+    /// Bytes of one JSON request or WebSocket message; the byte lane has no limit. `CABANA_MAX_REQUEST_BYTES`, default 16 MiB.
+    pub request_bytes: usize,
+    /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
+    pub kill_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            processes: 1_024,
+            connections: 1_024,
+            operations_per_socket: 256,
+            request_bytes: 16 << 20,
+            kill_grace: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Limits {
+    /// The defaults, with what `variable` finds in their place.
+    pub fn from_env(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
+        let number = |name: &str, default: usize| match variable(name) {
+            None => Ok(default),
+            Some(text) => text
+                .to_str()
+                .and_then(|text| text.parse().ok())
+                .filter(|number| *number > 0)
+                .with_context(|| format!("{name} must be a positive number")),
+        };
+        let defaults = Self::default();
+        let grace_ms = usize::try_from(defaults.kill_grace.as_millis())?;
+        Ok(Self {
+            processes: number("CABANA_MAX_PROCESSES", defaults.processes)?,
+            connections: number("CABANA_MAX_CONNECTIONS", defaults.connections)?,
+            operations_per_socket: number("CABANA_MAX_OPERATIONS_PER_SOCKET", defaults.operations_per_socket)?,
+            request_bytes: number("CABANA_MAX_REQUEST_BYTES", defaults.request_bytes)?,
+            kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_override_and_nonsense_is_refused() {
+        let with = |value: &'static str| Limits::from_env(move |name| (name == "CABANA_MAX_PROCESSES").then(|| value.into()));
+        assert_eq!(with("7").unwrap().processes, 7);
+        assert_eq!(with("7").unwrap().connections, Limits::default().connections);
+        for nonsense in ["", "0", "-1", "many"] {
+            assert!(with(nonsense).is_err(), "{nonsense}");
+        }
+    }
+}

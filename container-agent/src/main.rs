@@ -1,0 +1,31 @@
+//! `cabana-agent`: reads its environment, listens, and serves until SIGTERM or SIGINT.
+
+use anyhow::Context;
+use cabana_agent::{Config, process, run, secret};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+fn main() -> anyhow::Result<()> {
+    // Before any thread or child exists: the secret must not be left where a command of the sandbox could read it.
+    let secret = secret::take("CABANA_AGENT_SECRET").context("CABANA_AGENT_SECRET is not set")?;
+    let config = Config::from_env(secret, std::env::vars_os())?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    tracing::info!("listening on {}", listener.local_addr()?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    run(listener, config, shutdown).await
+}

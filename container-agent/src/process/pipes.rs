@@ -1,0 +1,141 @@
+//! A child's stdout and stderr as numbered chunks.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{io::AsyncReadExt, net::unix::pipe, time::Instant};
+
+/// Most bytes in one chunk: what a pipe of Linux holds.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// How long after a child's exit its pipes are read on, where something that it started holds them open.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where it was printed.
+    pub stream: Stream,
+    /// Number of its first byte, counted over both streams.
+    pub offset: u64,
+    /// The piece.
+    pub bytes: Bytes,
+}
+
+/// The reading ends, until both are at their end.
+#[derive(Debug)]
+pub(super) struct Pipes {
+    stdout: Option<Source>,
+    stderr: Option<Source>,
+    offset: u64,
+    /// Set when the child has exited.
+    drain: Option<Instant>,
+}
+
+impl Pipes {
+    pub(super) fn new(stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> io::Result<Self> {
+        let source = |fd: Option<OwnedFd>| fd.map(Source::new).transpose();
+        Ok(Self { stdout: source(stdout)?, stderr: source(stderr)?, offset: 0, drain: None })
+    }
+
+    /// The child has exited: what it wrote is still read, but what others write only for a moment more.
+    pub(super) fn exited(&mut self) {
+        self.drain = Some(Instant::now() + DRAIN);
+        for source in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
+            source.owed = source.waiting();
+        }
+    }
+
+    /// The next chunk; `None` when there will be none. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Chunk> {
+        loop {
+            if self.stdout.is_none() && self.stderr.is_none() {
+                return None;
+            }
+            let (stream, read) = tokio::select! {
+                read = read(&mut self.stdout), if self.stdout.is_some() => (Stream::Stdout, read),
+                read = read(&mut self.stderr), if self.stderr.is_some() => (Stream::Stderr, read),
+                () = until(self.drain), if self.paid() => return None,
+            };
+            match read {
+                Some(bytes) => {
+                    let offset = self.offset;
+                    self.offset += bytes.len() as u64;
+                    return Some(Chunk { stream, offset, bytes });
+                }
+                None if stream == Stream::Stdout => self.stdout = None,
+                None => self.stderr = None,
+            }
+        }
+    }
+
+    /// Whether all that the child had written when it exited has been read.
+    fn paid(&self) -> bool {
+        self.drain.is_some() && [&self.stdout, &self.stderr].into_iter().flatten().all(|source| source.owed == 0)
+    }
+
+    /// Whether something else still holds the other ends open.
+    pub(super) fn held(&self) -> bool {
+        self.stdout.is_some() || self.stderr.is_some()
+    }
+
+    /// Reads on and forgets, so that whatever outlives the child is not ended by a broken pipe.
+    pub(super) async fn discard(self) {
+        let drain = async |source: Option<Source>| {
+            let mut source = source;
+            while read(&mut source).await.is_some() {}
+        };
+        tokio::join!(drain(self.stdout), drain(self.stderr));
+    }
+}
+
+#[derive(Debug)]
+struct Source {
+    pipe: pipe::Receiver,
+    buffer: BytesMut,
+    /// Bytes that the child had written when it exited and that have not been read.
+    owed: usize,
+}
+
+impl Source {
+    fn new(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { pipe: pipe::Receiver::from_owned_fd(fd)?, buffer: BytesMut::new(), owed: 0 })
+    }
+
+    /// How much is in the pipe now.
+    fn waiting(&self) -> usize {
+        rustix::io::ioctl_fionread(&self.pipe).ok().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
+    }
+}
+
+/// Reads some; `None` at the end.
+async fn read(source: &mut Option<Source>) -> Option<Bytes> {
+    let source = source.as_mut()?;
+    // A small piece leaves the rest of the buffer to the next one.
+    if source.buffer.capacity() < 4 << 10 {
+        source.buffer.reserve(CHUNK_BYTES);
+    }
+    match source.pipe.read_buf(&mut source.buffer).await {
+        Ok(0) | Err(_) => None,
+        Ok(count) => {
+            source.owed = source.owed.saturating_sub(count);
+            Some(source.buffer.split().freeze())
+        }
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
