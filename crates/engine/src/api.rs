@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! route.rs      method and path -> what is asked (pure)
+//! filters.rs    which containers a list shows (pure)
 //! error.rs      what went wrong -> status and message
 //! containers.rs, images.rs, system.rs   the handlers
 //! ```
@@ -22,6 +23,7 @@ use crate::http::{self, Answer};
 
 mod containers;
 mod error;
+mod filters;
 mod images;
 mod route;
 mod system;
@@ -85,7 +87,9 @@ async fn dispatch(engine: &Engine, request: Request<Incoming>) -> Result<Answer,
         Route::InspectImage { reference } => images::inspect(engine, &reference),
         Route::TagImage { reference, target } => images::tag(engine, &reference, &target),
         Route::RemoveImage { reference } => images::remove(engine, &reference),
-        Route::Containers { all } => Ok(containers::list(engine, all)),
+        Route::Containers { all, filters } => Ok(containers::list(engine, all, &filters)),
+        Route::Volumes => Ok(system::volumes()),
+        Route::RemoveVolume { name } => Err(system::no_such_volume(&name)),
         Route::Create { name } => containers::create(engine, name.as_deref(), &body),
         Route::Inspect { container } => containers::inspect(engine, &container),
         Route::Start { container } => containers::start(engine, &container).await,

@@ -108,7 +108,7 @@ struct Format {
 struct List {
     #[command(flatten)]
     format: Format,
-    /// Only `reference=<pattern>` is understood, where `*` ends the pattern.
+    /// Images: `reference=<pattern>`, where `*` may end the pattern. Containers: `label=…` or `name=…`.
     #[arg(long)]
     filter: Option<String>,
     #[arg(short, long)]
@@ -290,7 +290,12 @@ async fn list_images(engine: Option<&Client>, list: &List) -> Result<()> {
         return Ok(());
     };
     let images = send(engine, Method::GET, "/images/json", "").await?.json();
-    let pattern = list.filter.as_deref().and_then(|filter| filter.strip_prefix("reference="));
+    let pattern = match list.filter.as_deref() {
+        None => None,
+        Some(filter) => {
+            Some(filter.strip_prefix("reference=").with_context(|| format!("only reference=… filters images, not {filter:?}"))?)
+        }
+    };
     for image in images.as_array().into_iter().flatten() {
         let reference = image["RepoTags"][0].as_str().unwrap_or_default();
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
@@ -304,7 +309,9 @@ async fn list_images(engine: Option<&Client>, list: &List) -> Result<()> {
 }
 
 async fn list_containers(engine: &Client, list: &List) -> Result<()> {
-    let path = format!("/containers/json?all={}", list.all);
+    let filters = container_filters(list.filter.as_deref())?;
+    let all = list.all.to_string();
+    let path = format!("/containers/json?{}", query(&[("all", &all), ("filters", &filters)]));
     let containers = send(engine, Method::GET, &path, "").await?.json();
     for container in containers.as_array().into_iter().flatten() {
         let name = container["Names"][0].as_str().unwrap_or_default();
@@ -315,6 +322,15 @@ async fn list_containers(engine: &Client, list: &List) -> Result<()> {
         println!("{}", row_text(&row, &["ID", "Image", "Status", "Names"], list)?);
     }
     Ok(())
+}
+
+/// `label=name=value` or `name=part`, as the engine reads it.
+fn container_filters(filter: Option<&str>) -> Result<String> {
+    let Some(filter) = filter else {
+        return Ok(String::new());
+    };
+    let (kind, value) = filter.split_once('=').with_context(|| format!("the filter {filter:?} has no value"))?;
+    Ok(json!({ kind: [value] }).to_string())
 }
 
 /// One line of a list: as its format says, only the id, or the columns.

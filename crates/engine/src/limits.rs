@@ -144,7 +144,10 @@ fn remove_tree(directory: &Path) {
             remove_tree(&entry.path());
         }
     }
-    if let Err(error) = fs::remove_dir(directory) {
+    if let Err(error) = fs::remove_dir(directory)
+        // Another engine, starting at the same time, may have been faster.
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!(cgroup = %directory.display(), %error, "stale cgroup not removed");
     }
 }

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::error::ApiError;
+use super::filters::Filters;
 use crate::container::inspect;
 use crate::container::spec::Spec;
 use crate::container::state::Condition;
@@ -15,9 +16,12 @@ use crate::http::{self, Answer};
 
 type Outcome = Result<Answer, ApiError>;
 
-pub(super) fn list(engine: &Engine, all: bool) -> Answer {
+pub(super) fn list(engine: &Engine, all: bool, filters: &Filters) -> Answer {
     let containers = engine.containers();
-    let shown = containers.iter().filter(|container| all || container.state().is_running());
+    let shown = containers
+        .iter()
+        .filter(|container| all || container.state().is_running())
+        .filter(|container| filters.admit(container.identity()));
     http::json(StatusCode::OK, &shown.map(inspect::summary).collect())
 }
 

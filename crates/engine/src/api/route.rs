@@ -7,6 +7,7 @@ use hyper::{Method, StatusCode};
 use rustix::process::Signal;
 
 use super::error::ApiError;
+use super::filters::Filters;
 use crate::container::state::Condition;
 
 /// Time between SIGTERM and SIGKILL of a stop that names none; Docker's own.
@@ -25,7 +26,9 @@ pub(super) enum Route {
     InspectImage { reference: String },
     TagImage { reference: String, target: String },
     RemoveImage { reference: String },
-    Containers { all: bool },
+    Containers { all: bool, filters: Filters },
+    Volumes,
+    RemoveVolume { name: String },
     Create { name: Option<String> },
     Inspect { container: String },
     Start { container: String },
@@ -47,6 +50,8 @@ impl Route {
             "containers" => container(method, &rest, &query)?,
             "networks" if method == Method::GET && !rest.is_empty() => Some(Self::Network { name: rest }),
             "build" if method == Method::POST => Some(build(&query)?),
+            "volumes" if method == Method::GET && rest.is_empty() => Some(Self::Volumes),
+            "volumes" if method == Method::DELETE => Some(Self::RemoveVolume { name: rest }),
             "_ping" if matches!(*method, Method::GET | Method::HEAD) => Some(Self::Ping),
             "version" if method == Method::GET => Some(Self::Version),
             "info" if method == Method::GET => Some(Self::Info),
@@ -90,7 +95,7 @@ fn container(method: &Method, rest: &str, query: &Query) -> Result<Option<Route>
     let (container, verb) = rest.split_once('/').unwrap_or((rest, ""));
     let container = container.to_owned();
     Ok(Some(match (method.as_str(), container.as_str(), verb) {
-        ("GET", "json", "") => Route::Containers { all: query.flag("all") },
+        ("GET", "json", "") => Route::Containers { all: query.flag("all"), filters: query.filters()? },
         ("POST", "create", "") => Route::Create { name: query.get("name").map(str::to_owned) },
         ("GET", _, "json") => Route::Inspect { container },
         ("POST", _, "start") => Route::Start { container },
@@ -152,6 +157,10 @@ impl Query {
         matches!(self.get(name), Some("1" | "true" | "True"))
     }
 
+    fn filters(&self) -> Result<Filters, ApiError> {
+        Filters::parse(self.get("filters").unwrap_or_default()).map_err(ApiError::bad_request)
+    }
+
     fn condition(&self) -> Result<Condition, ApiError> {
         let text = self.get("condition");
         Condition::parse(text).ok_or_else(|| ApiError::bad_request(format!("invalid condition: {:?}", text.unwrap_or_default())))
@@ -191,7 +200,9 @@ mod tests {
     fn containers() {
         check(Method::POST, "/containers/create?name=n", Ok(Route::Create { name: Some(name()) }));
         check(Method::POST, "/v1.44/containers/create", Ok(Route::Create { name: None }));
-        check(Method::GET, "/containers/json?all=1", Ok(Route::Containers { all: true }));
+        let list = Route::Containers { all: true, filters: Filters::default() };
+        check(Method::GET, "/containers/json?all=1", Ok(list));
+        check(Method::GET, "/containers/json?filters=%7B%22x%22%3A%5B%5D%7D", Err(400));
         check(Method::GET, "/containers/n/json", Ok(Route::Inspect { container: name() }));
         let wait = Route::Wait { container: name(), condition: Condition::Removed };
         check(Method::POST, "/containers/n/wait?condition=removed", Ok(wait));
@@ -222,6 +233,8 @@ mod tests {
         check(Method::POST, "/containers/n/exec", Err(501));
         check(Method::PUT, "/containers/n/archive?path=/", Err(501));
         check(Method::POST, "/commit?container=n", Err(501));
+        check(Method::POST, "/volumes/create", Err(501));
+        check(Method::POST, "/volumes/create", Err(501));
         check(Method::GET, "/nope", Err(404));
         check(Method::GET, "/version/x", Ok(Route::Version));
         check(Method::POST, "/containers/n/kill?signal=SIGNOPE", Err(400));

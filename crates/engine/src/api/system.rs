@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde_json::json;
 
+use super::error::ApiError;
 use crate::engine::Engine;
 use crate::http::{self, Answer};
 use crate::image::architecture;
@@ -58,4 +59,13 @@ pub(super) fn network(name: &str) -> Answer {
         "IPAM": { "Config": [{ "Subnet": "127.0.0.0/8", "Gateway": "127.0.0.1" }] },
     });
     http::json(StatusCode::OK, &network)
+}
+
+/// There are none: nothing makes one.
+pub(super) fn volumes() -> Answer {
+    http::json(StatusCode::OK, &json!({ "Volumes": [], "Warnings": [] }))
+}
+
+pub(super) fn no_such_volume(name: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("no such volume: {name}"))
 }

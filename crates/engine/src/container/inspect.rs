@@ -31,10 +31,7 @@ pub fn inspect(container: &Container) -> Value {
             "ExposedPorts": exposed,
         },
         "HostConfig": {
-            "NetworkMode": match &spec.network {
-                NetworkMode::Own => "none".to_owned(),
-                NetworkMode::Container(other) => format!("container:{other}"),
-            },
+            "NetworkMode": network_mode(&spec.network),
             "Memory": spec.limits.memory_bytes,
             "PidsLimit": spec.limits.pids,
             "NanoCpus": spec.limits.nano_cpus.unwrap_or(0),
@@ -55,7 +52,15 @@ pub fn summary(container: &Container) -> Value {
         "State": container.state().status(),
         "Status": container.state().status(),
         "Labels": identity.spec.labels,
+        "HostConfig": { "NetworkMode": network_mode(&identity.spec.network) },
     })
+}
+
+fn network_mode(mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Own => "none".to_owned(),
+        NetworkMode::Container(other) => format!("container:{other}"),
+    }
 }
 
 fn describe(state: &State) -> Value {

@@ -56,7 +56,8 @@ impl Hierarchy {
 
     /// Makes a directory under which cgroups with limits can be made.
     pub(super) fn make_parent(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)?;
+        // An engine that ends at this moment may remove the common parent between two steps.
+        fs::create_dir_all(directory).or_else(|_| fs::create_dir_all(directory))?;
         if !self.unified {
             return Ok(());
         }

@@ -69,6 +69,7 @@ fn become_agent(engine: &mut UnixStream) -> Result<Infallible> {
     root::enter(&plan)?;
     privileges::drop_all_but_kept()?;
     engine_is_alive(engine)?;
+    close_everything_else()?;
     execute(&plan)
 }
 
@@ -80,6 +81,16 @@ fn engine_is_alive(engine: &UnixStream) -> Result<()> {
         bail!("the engine is gone");
     }
     Ok(())
+}
+
+/// Marks every file descriptor but the three standard ones to be closed by the agent's start: one that the
+/// engine inherited could lead back to the host's file system.
+fn close_everything_else() -> Result<()> {
+    let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    #[allow(unsafe_code)]
+    // SAFETY: only flags of file descriptors change; nothing is closed before the program is replaced.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).context("closing inherited files") }
 }
 
 fn execute(plan: &Plan) -> Result<Infallible> {

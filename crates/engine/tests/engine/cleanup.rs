@@ -1,0 +1,105 @@
+//! What is left of an engine when it is gone: nothing.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Engine, IMAGE, binary, eventually, marker, processes_with};
+
+/// Starts a sandbox with a daemon that has left its session, recognisable by the marker.
+async fn busy(engine: &Engine, marker: &str) {
+    let script = format!("setsid sleep {marker} & trap '' TERM; sleep {marker}");
+    engine.run("busy", &script).await;
+    eventually("the daemon runs", || processes_with(marker).len() >= 3).await;
+}
+
+fn cgroups_of(engine: u32) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        for base in [hierarchy.path().join("cabana"), hierarchy.path()] {
+            for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(&format!("{engine}-")) {
+                    found.push(entry.path());
+                }
+            }
+        }
+    }
+    found
+}
+
+fn mounts() -> usize {
+    fs::read_to_string("/proc/self/mountinfo").unwrap().lines().filter(|line| line.contains("/state/scratch")).count()
+}
+
+#[tokio::test]
+async fn sigkill_of_the_engine_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut engine = Engine::start_in(directory.path()).await;
+    let marker = marker();
+    busy(&engine, &marker).await;
+    let pid = engine.pid();
+    assert_eq!(mounts(), 0, "a sandbox's mounts are its own");
+    engine.end(Signal::KILL);
+    eventually("every process of the sandbox is gone", || processes_with(&marker).is_empty()).await;
+    assert_eq!(mounts(), 0);
+
+    // The next engine starts over what is left, removes it, and uses the same name.
+    let mut next = Engine::start_in(directory.path()).await;
+    assert_eq!(cgroups_of(pid), Vec::<PathBuf>::new());
+    next.run("busy", "sleep 1000").await;
+    assert!(next.end(Signal::TERM).success());
+}
+
+#[tokio::test]
+async fn sigterm_of_the_engine_leaves_nothing() {
+    let mut engine = Engine::start().await;
+    let marker = marker();
+    busy(&engine, &marker).await;
+    engine.create(201, "never-started", json!({ "Image": IMAGE })).await;
+    let pid = engine.pid();
+    assert!(engine.end(Signal::TERM).success());
+    assert_eq!(processes_with(&marker), Vec::<String>::new());
+    assert_eq!(cgroups_of(pid), Vec::<PathBuf>::new());
+    assert!(!engine.directory.join("socket").exists());
+    assert!(!engine.directory.join("ready").exists());
+}
+
+#[tokio::test]
+async fn removal_ends_every_process_and_its_cgroup() {
+    let engine = Engine::start().await;
+    let marker = marker();
+    busy(&engine, &marker).await;
+    engine.remove(204, "busy").await;
+    assert_eq!(processes_with(&marker), Vec::<String>::new());
+    let left: Vec<_> = cgroups_of(engine.pid())
+        .into_iter()
+        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten())
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn two_engines_do_not_share_a_state_directory_or_a_socket() {
+    let engine = Engine::start().await;
+    let second = |state: &str| {
+        let output = std::process::Command::new(binary())
+            .arg("serve")
+            .arg("--socket")
+            .arg(engine.directory.join("socket"))
+            .arg("--state")
+            .arg(engine.directory.join(state))
+            .args(["--agent", "/bin/true"])
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let refusal = second("state");
+    assert!(refusal.contains("another engine uses the state directory"), "{refusal}");
+    let refusal = second("other");
+    assert!(refusal.contains("another engine answers on"), "{refusal}");
+    engine.run("box", "sleep 1000").await;
+}

@@ -1,0 +1,12 @@
+//! The engine as a process, driven over its socket. One binary, so that it is linked once.
+//!
+//! These tests need root, as sandboxes do; without it they fail and say so.
+
+mod support;
+
+mod cleanup;
+mod command_line;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod tunnel;
