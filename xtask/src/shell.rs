@@ -7,12 +7,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often a running program is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 /// Lines of a log shown when its program fails.
 const TAIL_LINES: usize = 40;
 
@@ -41,7 +41,10 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 /// Runs the program with its output on the screen. Fails when it fails.
 pub(crate) fn stream(command: &mut Command) -> Result<()> {
     let status = die_with_parent(command).status().with_context(|| format!("start {}", describe(command)))?;
-    check(command, status)
+    if !status.success() {
+        bail!("{} failed ({status})", describe(command));
+    }
+    Ok(())
 }
 
 /// Runs the program with its output in `log`, reporting progress on `step`, and ends it after `limit`, if any.
@@ -67,7 +70,11 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, step: &Step, limit: 
         step.tick(last_lines(log, 1).trim());
         thread::sleep(LOOK);
     };
-    check(command, status).with_context(|| format!("{}\nthe whole log is {}", last_lines(log, TAIL_LINES), log.display()))
+    if !status.success() {
+        let tail = last_lines(log, TAIL_LINES);
+        bail!("{} failed ({status}); the end of {}:\n{tail}", describe(command), log.display());
+    }
+    Ok(())
 }
 
 /// A file for a program's output, added to at its end.
@@ -90,13 +97,6 @@ pub(crate) fn last_lines(log: &Path, count: usize) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-fn check(command: &Command, status: ExitStatus) -> Result<()> {
-    if !status.success() {
-        bail!("{} failed ({status})", describe(command));
-    }
-    Ok(())
 }
 
 /// The program's name and arguments. Secrets are handed over in files, so none can be among them.
