@@ -82,8 +82,8 @@ mod tests {
         check(r#"{"label":{"s=1":true}}"#, true);
         check(r#"{"label":["s=2"]}"#, false);
         check(r#"{"label":["u"]}"#, false);
-        check(r#"{"name":["x","box"]}"#, true);
-        check(r#"{"name":["x"]}"#, false);
+        check(r#"{"name":["other","box"]}"#, true);
+        check(r#"{"name":["other"]}"#, false);
     }
 
     #[test]
