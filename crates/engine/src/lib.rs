@@ -13,6 +13,7 @@
 //! network    a network namespace and sockets in it
 //! sidecar    CONNECT tunnels into a network
 //! limits     cgroups
+//! rootless   an ordinary user as root of a user namespace
 //! docker     the CLI face, for what wrangler runs
 //! ```
 //!
@@ -34,6 +35,7 @@ pub mod image;
 pub mod limits;
 pub mod network;
 pub mod process;
+pub mod rootless;
 pub mod sandbox;
 pub mod serve;
 pub mod sidecar;

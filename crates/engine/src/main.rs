@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use cabana_engine::docker::{self, DockerCommand};
 use cabana_engine::sandbox::init;
-use cabana_engine::serve;
+use cabana_engine::{rootless, serve};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,6 +73,8 @@ fn arguments() -> Arguments {
 }
 
 fn run_serve(arguments: Serve) -> Result<()> {
+    // Before anything makes a thread.
+    rootless::become_root()?;
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CABANA_ENGINE_LOG").unwrap_or_else(|_| "info".into()))

@@ -12,4 +12,5 @@ mod command_line;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod rootless;
 mod tunnel;

@@ -73,11 +73,18 @@ impl Engine {
 
     /// An engine in this directory.
     pub(crate) async fn start_in(directory: &Path) -> Self {
-        assert!(rustix::process::geteuid().is_root(), "the engine's tests start sandboxes, which needs root: run them with sudo");
+        assert!(rustix::process::geteuid().is_root(), "the engine's tests start sandboxes as root: run them with sudo");
+        let mut command = Command::new(binary());
+        command.env("CABANA_ENGINE_TEST_LEAK", "leaked");
+        Self::start_by(directory, command).await.unwrap_or_else(|log| panic!("{log}"))
+    }
+
+    /// An engine by a command that lacks only its arguments. Fails with the log if the process ends.
+    pub(crate) async fn start_by(directory: &Path, mut command: Command) -> Result<Self, String> {
         let ready = directory.join("ready");
         let _ = fs::remove_file(&ready);
-        let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
-        let mut command = Command::new(binary());
+        let log = directory.join("log");
+        let errors = fs::File::options().create(true).append(true).open(&log).unwrap();
         command
             .arg("serve")
             .args([Path::new("--socket"), &directory.join("socket")])
@@ -85,10 +92,9 @@ impl Engine {
             .args([Path::new("--state"), &directory.join("state")])
             .args([Path::new("--hide"), &directory.join("hidden")])
             .args([Path::new("--ready-file"), &ready])
-            .env("CABANA_ENGINE_TEST_LEAK", "leaked")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(errors)
             .process_group(0);
         let mut engine = Self {
             process: command.spawn().unwrap(),
@@ -96,14 +102,18 @@ impl Engine {
             client: Client::new(directory.join("socket")),
             _guard: None,
         };
+        let mut ended = false;
         eventually("the engine is ready", || {
-            assert!(engine.process.try_wait().unwrap().is_none(), "{}", engine.log());
-            ready.exists()
+            ended = engine.process.try_wait().unwrap().is_some();
+            ended || ready.exists()
         })
         .await;
+        if ended {
+            return Err(engine.log());
+        }
         let dockerfile = "FROM scratch\nEXPOSE 49983\n";
         engine.expect(200, Method::POST, &format!("/build?t={IMAGE}"), dockerfile).await;
-        engine
+        Ok(engine)
     }
 
     pub(crate) fn log(&self) -> String {
