@@ -12,7 +12,7 @@ pub mod auth;
 
 use cabana::{Error, RequestId, proxy_to_sandbox, reply};
 use serde_json::json;
-use worker::{Context, Env, Method, Request, Response, Result, event};
+use worker::{Context, Env, Request, Response, Result, event};
 
 use crate::auth::{Config, Credentials, Principal};
 
@@ -44,12 +44,11 @@ fn authenticate(request: &Request, env: &Env) -> std::result::Result<Principal, 
 
 fn health(request: &Request) -> Response {
     let request_id = RequestId::of(request.headers());
-    match request.method() {
-        Method::Get | Method::Head => {
-            reply::json(200, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }), &request_id)
-        }
+    // As it came: workers-rs takes every method that it does not know for GET.
+    match request.inner().method().as_str() {
+        "GET" | "HEAD" => reply::json(200, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }), &request_id),
         method => {
-            let message = format!("the method {} is not allowed here", method.as_ref());
+            let message = format!("the method {method} is not allowed here, only GET, HEAD");
             let error = Error::invalid_request(message).with_details(json!({ "allowed_methods": ["GET", "HEAD"] }));
             reply::error(&error, &request_id)
         }

@@ -14,6 +14,10 @@ use crate::{
     token,
 };
 
+/// Headers between the caller and the runtime. `Expect` is answered by the runtime; an agent that answered it a second time would
+/// end the exchange with a 100 that the runtime takes for its outcome.
+const HOP_HEADERS: [&str; 1] = ["expect"];
+
 /// Answers a request to the sandbox API, through the Durable Object binding of that name.
 ///
 /// | request | answer |
@@ -38,7 +42,8 @@ pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str) -> Res
 async fn answer(request: Request, env: &Env, binding: &str, request_id: &RequestId) -> Result<Response, Error> {
     // The parsed URL: dot segments, encoded ones too, are gone from its path.
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
-    match Route::parse(request.method().as_ref(), url.path())? {
+    // As it came: workers-rs takes every method that it does not know for GET.
+    match Route::parse(&request.inner().method(), url.path())? {
         Route::Create => create(request, env, binding, request_id).await,
         Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, request_id).await,
         Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, request_id).await,
@@ -66,7 +71,7 @@ async fn forward(handle: Handle, request: &Request, target: &str, request_id: &R
     let offered = request.headers().get(token::SUBPROTOCOL_HEADER).map_err(internal)?;
     let outgoing = redirect(request, target).map_err(internal)?;
     let headers = outgoing.headers();
-    for name in token::CREDENTIAL_HEADERS {
+    for name in token::CREDENTIAL_HEADERS.into_iter().chain(HOP_HEADERS) {
         headers.delete(name).map_err(thrown)?;
     }
     match offered.as_deref().map(token::strip_subprotocols) {

@@ -38,10 +38,12 @@ pub(crate) fn empty(request_id: &RequestId) -> Response {
     with_header(ResponseBuilder::new().with_status(204).empty(), request_id::HEADER, request_id.as_str())
 }
 
-/// The same response with one header set. The body stays the stream it is.
+/// The same response with one header set; one that the runtime does not take is left out. The body stays the stream it is.
 pub(crate) fn with_header(response: Response, name: &str, value: &str) -> Response {
     // The headers of a response that was fetched cannot be changed, so they are copied.
     let headers = response.headers().clone();
-    headers.set(name, value).expect("names and values set here are visible ASCII");
+    if let Err(error) = headers.set(name, value) {
+        worker::console_warn!("the header {name} was refused: {error}");
+    }
     response.with_headers(headers)
 }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use cabana_protocol::Error;
-use worker::{Request, Response, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
+use cabana_protocol::{Code, Error};
+use worker::{Request, Response, ResponseBody, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
 
 use super::life::Life;
 use crate::{RequestId, fault::Fault, lifecycle::Event, reply, request_id};
@@ -41,7 +41,7 @@ impl From<Error> for Failed {
 async fn attempt(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> Result<Response, Failed> {
     let secret = life.awake().await?;
     match call(life, request, &secret).await {
-        Ok(response) => Ok(reply::with_header(response, request_id::HEADER, request_id.as_str())),
+        Ok(response) => Ok(reply::with_header(check(response)?, request_id::HEADER, request_id.as_str())),
         Err(error) => {
             let fault = Fault::of(&error.to_string());
             worker::console_warn!("{request_id}: the agent did not answer ({fault:?}): {error}");
@@ -58,6 +58,20 @@ async fn call(life: &Life, request: &Request, secret: &str) -> WorkerResult<Resp
     let outgoing = redirect(request, &request.inner().url())?;
     outgoing.headers().set("authorization", &format!("Bearer {secret}"))?;
     container.agent()?.fetch_request(Request::from(outgoing)).await
+}
+
+/// The response where the runtime makes one of it again. Code in the sandbox may have taken the agent's place, and what the
+/// runtime refuses would be a panic in workers-rs, which takes down every request beside this one.
+fn check(response: Response) -> Result<Response, Error> {
+    let status = response.status_code();
+    let (head, body) = response.into_parts();
+    let sound = match status {
+        101 => head.clone().empty().websocket().is_some(),
+        204 | 205 | 304 => matches!(body, ResponseBody::Empty),
+        _ => (200..=599).contains(&status),
+    };
+    let odd = || Error::new(Code::AgentUnavailable, format!("the agent's answer, of status {status}, cannot be passed on"));
+    sound.then(|| head.body(body)).ok_or_else(odd)
 }
 
 /// The same request for another URL: same method, headers and body stream, the headers open to change.
