@@ -9,7 +9,6 @@ mod group;
 use anyhow::{Context, Result, bail};
 use group::Group;
 use rustix::process::Pid;
-use std::env;
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, Write, stdin};
 use std::os::unix::process::CommandExt;
@@ -38,8 +37,8 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts the guard of `directory`. It is in a process group of its own, where the terminal's Ctrl-C does not reach it.
     pub(crate) fn start(directory: &Path) -> Result<Self> {
-        let program = env::current_exe().context("find this program's own file")?;
-        let mut process = Command::new(program)
+        // The file this program was started from, even if a build has replaced it meanwhile.
+        let mut process = Command::new("/proc/self/exe")
             .arg("guard")
             .arg(directory)
             .stdin(Stdio::piped())

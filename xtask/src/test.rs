@@ -68,7 +68,7 @@ impl Run {
         report.check("format", || shell::stream(self.cargo("fmt").args(["--all", "--check"])));
         report.check("clippy", || {
             let mut clippy = self.cargo("clippy");
-            shell::stream(clippy.args(["--workspace", "--exclude", "cabana-worker", "--all-targets", "--", "-D", "warnings"]))
+            shell::stream(clippy.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
         });
         report.check("clippy wasm32", || {
             let mut clippy = self.tools.wasm.cargo("clippy")?;

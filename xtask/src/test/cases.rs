@@ -16,10 +16,10 @@ pub(super) struct Cases {
     pub(super) succeeded: bool,
 }
 
-/// The unit and documentation tests of every package but the Worker, which exists for wasm32 only.
+/// The unit and documentation tests of every package, the Worker's natively.
 pub(super) fn unit(root: &Path) -> Result<Cases> {
     let mut test = cargo(root, "test");
-    run(test.args(["--workspace", "--exclude", "cabana-worker", "--exclude", "cabana-tests", "--no-fail-fast"]))
+    run(test.args(["--workspace", "--exclude", "cabana-tests", "--no-fail-fast"]))
 }
 
 /// The integration cases against `target`, which is told to them, with the rest they need, in the environment.
