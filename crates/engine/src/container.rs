@@ -93,7 +93,8 @@ impl Container {
         self.state.borrow().clone()
     }
 
-    /// Starts it, and returns when the agent executes (or the sidecar listens).
+    /// Starts it, and returns when the agent executes (or the sidecar listens). One that has exited starts anew,
+    /// without the files of its former life.
     pub async fn start(&self) -> Result<(), EngineError> {
         self.ask(Control::Start).await?
     }

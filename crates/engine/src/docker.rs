@@ -140,7 +140,8 @@ struct Build {
 
 /// Carries a command out.
 pub async fn run(command: DockerCommand) -> Result<ExitCode> {
-    let engine = command.host.as_deref().map(client).transpose()?;
+    let host = command.host.filter(|host| !host.is_empty());
+    let engine = host.as_deref().map(client).transpose()?;
     match command.verb {
         Verb::Info(format) => print(&info(engine.as_ref()).await?, &format)?,
         Verb::Version(format) => print(&version(engine.as_ref()).await?, &format)?,
@@ -184,7 +185,7 @@ pub async fn run(command: DockerCommand) -> Result<ExitCode> {
             }
         }
         Verb::Context(ContextVerb::Ls(_)) => {
-            let endpoint = command.host.unwrap_or_default();
+            let endpoint = host.unwrap_or_default();
             println!("{}", json!({ "Name": "cabana", "Current": true, "DockerEndpoint": endpoint }));
         }
     }

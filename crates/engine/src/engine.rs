@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,9 @@ pub enum EngineError {
     /// A container that must not run does.
     #[error("container {0} is running: stop it, or remove it with force")]
     Running(String),
+    /// The engine is ending.
+    #[error("the engine is stopping")]
+    Closing,
     /// It runs already.
     #[error("container already started")]
     AlreadyStarted,
@@ -76,6 +80,8 @@ struct Shared {
     cgroups: Cgroups,
     /// By name. Held for single operations on the map, never across an await.
     containers: Mutex<BTreeMap<String, Container>>,
+    /// Set once, by [`Engine::shutdown`], while `containers` is locked: no container is created after it.
+    closing: AtomicBool,
     /// Held for single operations, never across an await.
     images: Mutex<Images>,
     /// The tasks of containers and their logs.
@@ -90,6 +96,7 @@ impl Engine {
                 settings,
                 cgroups,
                 containers: Mutex::default(),
+                closing: AtomicBool::new(false),
                 images: Mutex::default(),
                 tasks: TaskTracker::new(),
             }),
@@ -134,6 +141,9 @@ impl Engine {
             None => crate::id::random_hex()[..12].to_owned(),
         };
         let mut containers = lock(&self.shared.containers);
+        if self.shared.closing.load(Ordering::Relaxed) {
+            return Err(EngineError::Closing);
+        }
         if containers.contains_key(&name) {
             return Err(EngineError::NameInUse(name));
         }
@@ -170,7 +180,12 @@ impl Engine {
     /// Kills and removes every container; returns when nothing of them is left.
     pub async fn shutdown(&self) {
         self.shared.tasks.close();
-        for container in self.containers() {
+        let containers = {
+            let containers = lock(&self.shared.containers);
+            self.shared.closing.store(true, Ordering::Relaxed);
+            containers.values().cloned().collect::<Vec<_>>()
+        };
+        for container in containers {
             // A failure means that it is gone already.
             let _ = container.begin_removal(true).await;
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, flock};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
@@ -92,18 +92,23 @@ impl State {
 
 /// Binds the socket, over the leftover of a dead engine but not over a living one's.
 fn listen(socket: &Path) -> Result<UnixListener> {
+    // Whoever can connect can start processes as the engine's user. Set before the socket exists, hence never late.
+    let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let listener = bind(socket);
+    rustix::process::umask(mask);
+    listener
+}
+
+fn bind(socket: &Path) -> Result<UnixListener> {
     let about = || format!("listening on {}", socket.display());
-    let listener = match UnixListener::bind(socket) {
+    match UnixListener::bind(socket) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if std::os::unix::net::UnixStream::connect(socket).is_ok() {
                 bail!("another engine answers on {}", socket.display());
             }
             fs::remove_file(socket).with_context(about)?;
-            UnixListener::bind(socket).with_context(about)?
+            UnixListener::bind(socket).with_context(about)
         }
-        other => other.with_context(about)?,
-    };
-    // Whoever can connect can start processes as the engine's user.
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).with_context(about)?;
-    Ok(listener)
+        other => other.with_context(about),
+    }
 }

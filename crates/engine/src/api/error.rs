@@ -48,6 +48,7 @@ impl From<EngineError> for ApiError {
             EngineError::NameInUse(_) | EngineError::NotRunning(_) | EngineError::Running(_) => StatusCode::CONFLICT,
             EngineError::BadName(_) => StatusCode::BAD_REQUEST,
             EngineError::AlreadyStarted => StatusCode::NOT_MODIFIED,
+            EngineError::Closing => StatusCode::SERVICE_UNAVAILABLE,
             EngineError::Launch(_) | EngineError::Sidecar(_) | EngineError::Network(_) | EngineError::Cgroup(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -74,7 +74,6 @@ fn describe(state: &State) -> Value {
         "Running": state.is_running(),
         "Paused": false,
         "Restarting": false,
-        "OOMKilled": false,
         "Dead": matches!(state, State::Removed { .. }),
         "Pid": pid,
         "ExitCode": state.exit_code(),

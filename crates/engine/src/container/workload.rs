@@ -20,6 +20,9 @@ use crate::sidecar::Sidecar;
 /// Longest line of a sandbox's output that is logged in one piece, in bytes.
 const LOG_LINE: u64 = 8 * 1024;
 
+/// Most output of one sandbox that is logged, in bytes; what follows is read and dropped.
+const LOG_LIMIT: usize = 16 * 1024 * 1024;
+
 /// A sandbox or a sidecar. Dropping it ends it.
 pub enum Workload {
     /// Processes of their own.
@@ -148,13 +151,18 @@ async fn log(container: String, output: OwnedFd) {
         Err(error) => return tracing::warn!(container, %error, "the sandbox's output is not logged"),
     };
     let mut line = Vec::new();
-    loop {
+    let mut logged = 0;
+    while logged < LOG_LIMIT {
         line.clear();
         match (&mut reader).take(LOG_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => tracing::info!(container, "{}", String::from_utf8_lossy(&line).trim_end()),
+            Ok(length) => logged += length,
         }
+        tracing::info!(container, "{}", String::from_utf8_lossy(&line).trim_end());
     }
+    tracing::warn!(container, "no more output of this container is logged");
+    // Read on: a full pipe would stop the sandbox. Its end is the end of the sandbox.
+    let _ = tokio::io::copy_buf(&mut reader, &mut tokio::io::sink()).await;
 }
 
 #[cfg(test)]

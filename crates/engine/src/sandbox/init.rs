@@ -13,6 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -69,6 +70,7 @@ fn become_agent(engine: &mut UnixStream) -> Result<Infallible> {
     root::enter(&plan)?;
     privileges::drop_all_but_kept()?;
     engine_is_alive(engine)?;
+    forget_inherited_habits();
     close_everything_else()?;
     execute(&plan)
 }
@@ -81,6 +83,19 @@ fn engine_is_alive(engine: &UnixStream) -> Result<()> {
         bail!("the engine is gone");
     }
     Ok(())
+}
+
+/// The engine's parent may have made it ignore signals (a shell does so for its background jobs) or restricted
+/// its files' modes; the agent starts like a process after boot.
+fn forget_inherited_habits() {
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    for signal in 1..=64 {
+        #[allow(unsafe_code)]
+        // SAFETY: a default action installs no code of ours. Numbers that cannot be set are refused, harmlessly.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
 }
 
 /// Marks every file descriptor but the three standard ones to be closed by the agent's start: one that the

@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::process::Command;
 
 use hyper::Method;
 use serde_json::json;
 
-use crate::support::{Engine, IMAGE};
+use crate::support::{Engine, IMAGE, binary};
 
 #[tokio::test]
 async fn files_stay_inside() {
@@ -129,6 +130,18 @@ async fn inherited_files_do_not_leak() {
     let engine = Engine::start().await;
     let script = format!("test ! -e /proc/1/fd/{}", leak.as_raw_fd());
     assert_eq!(engine.code_of("box", &script).await, 0);
+}
+
+#[tokio::test]
+async fn inherited_signals_and_modes_are_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' INT QUIT HUP USR1; umask 077; exec \"$0\" \"$@\"", binary()]);
+    let engine = Engine::start_by(directory.path(), command).await.unwrap();
+    // The C library keeps 32 and 33 for itself.
+    let script = "ignored=0x$(sed -n 's/^SigIgn:.//p' /proc/1/status)
+        test $((ignored & 0x7fffffff)) = 0 && test $(umask) = 0022";
+    assert_eq!(engine.code_of("box", script).await, 0);
 }
 
 #[tokio::test]
