@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
     let secret = secret::take("CABANA_AGENT_SECRET").context("CABANA_AGENT_SECRET is not set")?;
     let config = Config::from_env(secret, std::env::vars_os())?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    process::keep_descriptors().context("cannot keep inherited descriptors from children")?;
     process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
 }

@@ -21,6 +21,7 @@ mod wait;
 
 pub use orphans::adopt_orphans;
 pub use pipes::{Chunk, Stream};
+pub use spawn::keep_descriptors;
 
 use std::{
     collections::BTreeMap,

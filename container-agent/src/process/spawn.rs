@@ -13,6 +13,16 @@ use tokio::net::unix::pipe;
 
 use super::{Command, Stdin, feed::Feed, pipes::Pipes, tree, wait::Exited};
 
+/// Marks every descriptor that this process was started with, but for the three streams, so that no child inherits it.
+#[allow(unsafe_code)]
+pub fn keep_descriptors() -> io::Result<()> {
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing and touches no memory.
+    match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// A child that runs.
 #[derive(Debug)]
 pub(super) struct Child {

@@ -1,0 +1,55 @@
+//! A WebSocket under test.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+use crate::PATIENCE;
+
+/// A connection that speaks frames.
+#[derive(Debug)]
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub(crate) async fn open(base: &str, key: &str) -> Self {
+        let mut request = format!("{base}/connect").into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        Self(connect_async(request).await.unwrap().0)
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, kind: &str, id: &str, payload: Value) {
+        self.send_text(&json!({ "type": kind, "id": id, "payload": payload }).to_string()).await;
+    }
+
+    /// Sends whatever text.
+    pub async fn send_text(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next frame.
+    pub async fn next(&mut self) -> Value {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame comes");
+            match message.expect("the socket is open").unwrap() {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The next frame of this type with this id; others are passed over.
+    pub async fn wait_for(&mut self, kind: &str, id: &str) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == kind && frame["id"] == id {
+                return frame["payload"].clone();
+            }
+        }
+    }
+}

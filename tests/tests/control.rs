@@ -1,0 +1,1 @@
+//! What only the whole stack can show.

@@ -1,0 +1,259 @@
+//! Running commands, in every form.
+
+use cabana_protocol::{
+    exec::{Exec, ExecEvent, Exit},
+    line::LineOf,
+};
+use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+const NDJSON: &str = "application/x-ndjson";
+const SSE: &str = "text/event-stream";
+
+/// A number that no other case uses, to find processes by.
+fn mark() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{}.{:03}{:06}", 3_600, NEXT.fetch_add(1, Ordering::Relaxed), std::process::id() % 1_000_000)
+}
+
+/// Runs the request in all three forms and checks that each says the same.
+async fn check(sandbox: &Sandbox, request: Value, stdout: &[u8], stderr: &[u8], exit: Exit) {
+    let output = sandbox.exec(request.clone()).await;
+    let fold = (output.stdout.0.to_vec(), output.stderr.0.to_vec(), output.result.exit);
+    let expected = (stdout.to_vec(), stderr.to_vec(), exit);
+    assert_eq!(fold, expected, "{request}");
+    assert_eq!((output.stdout_bytes, output.stderr_bytes), (stdout.len() as u64, stderr.len() as u64));
+    assert!(!output.truncated);
+    for accept in [NDJSON, SSE] {
+        let (stdout, stderr, result) = gather(sandbox.stream(accept, request.clone()).await).await;
+        assert_eq!((stdout, stderr, result.exit), expected, "{accept}: {request}");
+    }
+}
+
+const fn exited(code: i32) -> Exit {
+    Exit::Exited { code }
+}
+
+#[tokio::test]
+async fn a_command_is_a_script_or_an_exact_argv() {
+    in_sandbox(async |sandbox| {
+        check(sandbox, json!({ "command": "echo one; echo two >&2; exit 3" }), b"one\n", b"two\n", exited(3)).await;
+        check(sandbox, json!({ "command": "echo $((6 * 7)) | tr -d 2" }), b"4\n", b"", exited(0)).await;
+        check(sandbox, json!({ "command": ["printf", "%s|", "a b", "$HOME", "*", ""] }), b"a b|$HOME|*||", b"", exited(0)).await;
+        check(sandbox, json!({ "command": ["python3", "-c", "print(2 + 2)"] }), b"4\n", b"", exited(0)).await;
+        check(sandbox, json!({ "command": "false" }), b"", b"", exited(1)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_arrive_exactly() {
+    in_sandbox(async |sandbox| {
+        let all: Vec<u8> = (0..=255).collect();
+        let script = "for i in $(seq 0 255); do printf \"\\\\x$(printf %02x $i)\"; done";
+        check(sandbox, json!({ "command": ["bash", "-c", script] }), &all, b"", exited(0)).await;
+        for text in [
+            "no line break",
+            "\n\n",
+            "\r\n",
+            "data: x\n\nevent: y\n",
+            "{\"type\":\"result\"}\n",
+            "h\u{e9}\u{1f30a}\n",
+            "\u{1}\u{2}\u{7f}",
+        ] {
+            check(sandbox, json!({ "command": "cat", "stdin": text }), text.as_bytes(), b"", exited(0)).await;
+        }
+        check(sandbox, json!({ "command": "cat >&2", "stdin": { "base64": "/wD+" } }), b"", b"\xff\0\xfe", exited(0)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn surroundings_are_what_the_caller_says() {
+    in_sandbox(async |sandbox| {
+        let root = format!("{}\n", sandbox.root);
+        check(sandbox, json!({ "command": "pwd" }), root.as_bytes(), b"", exited(0)).await;
+        sandbox.shell("mkdir -p a/b").await;
+        for cwd in ["a/b".to_owned(), format!("{}/a/b", sandbox.root)] {
+            let pwd = format!("{}/a/b\n", sandbox.root);
+            check(sandbox, json!({ "command": "pwd", "cwd": cwd }), pwd.as_bytes(), b"", exited(0)).await;
+        }
+        check(sandbox, json!({ "command": "pwd", "cwd": "/" }), b"/\n", b"", exited(0)).await;
+        let env = json!({ "GREETING": "h\u{e9}llo world", "HOME": null });
+        let command = "echo \"$GREETING ${HOME-unset}\"";
+        check(sandbox, json!({ "command": command, "env": env }), "h\u{e9}llo world unset\n".as_bytes(), b"", exited(0)).await;
+        check(sandbox, json!({ "command": "cat" }), b"", b"", exited(0)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_exit_says_what_the_kernel_said() {
+    in_sandbox(async |sandbox| {
+        for code in [0, 1, 2, 126, 127, 128, 130, 255] {
+            check(sandbox, json!({ "command": format!("exit {code}") }), b"", b"", exited(code)).await;
+        }
+        for signal in ["SIGTERM", "SIGKILL", "SIGINT", "SIGSEGV", "SIGUSR1"] {
+            let exit = Exit::Signalled { signal: signal.parse().unwrap() };
+            check(sandbox, json!({ "command": format!("kill -{} $$; sleep 10", &signal[3..]) }), b"", b"", exit).await;
+        }
+        let output =
+            sandbox.exec(json!({ "command": ["python3", "-c", "x = bytearray(50_000_000); sum(range(3_000_000))"] })).await;
+        let usage = output.result.usage.unwrap();
+        assert!(usage.cpu_ms > 0 && usage.peak_memory_bytes > 50_000_000, "{usage:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn output_comes_while_the_command_runs() {
+    in_sandbox(async |sandbox| {
+        for accept in [NDJSON, SSE] {
+            let command = "echo before; until [ -e go ]; do sleep 0.02; done; rm go; echo after";
+            let mut lines = sandbox.stream(accept, json!({ "command": command })).await;
+            assert!(matches!(lines.next().await, Some(LineOf::<Exec>::Event(ExecEvent::Started { .. }))));
+            let before = ExecEvent::Stdout { offset: 0, bytes: "before\n".into() };
+            assert_eq!(lines.next().await, Some(LineOf::<Exec>::Event(before)));
+            sandbox.put("go", "").await.success();
+            let after = ExecEvent::Stdout { offset: 7, bytes: "after\n".into() };
+            assert_eq!(lines.next().await, Some(LineOf::<Exec>::Event(after)));
+            assert!(matches!(lines.next().await, Some(LineOf::<Exec>::Result(_))));
+        }
+    })
+    .await;
+}
+
+/// Starts whatever might get away: children, another process group, another session, a daemon with another environment, and one
+/// that ignores SIGTERM.
+fn escapees(mark: &str) -> String {
+    format!(
+        "sleep {mark} & setsid sleep {mark} & (setsid sh -c 'sleep {mark} & sleep {mark}' &) ; \
+         (trap '' TERM; env -i sleep {mark} & sleep {mark}) & echo ready; wait; sleep {mark}"
+    )
+}
+
+#[tokio::test]
+async fn a_timeout_ends_the_whole_tree() {
+    in_sandbox(async |sandbox| {
+        let mark = mark();
+        let output = sandbox.exec(json!({ "command": escapees(&mark), "timeout_ms": 300 })).await;
+        assert_eq!(output.result.exit, Exit::TimedOut);
+        assert_eq!(output.stdout.0, "ready\n");
+        assert_eq!(sandbox.count_processes(&mark).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn going_away_ends_the_whole_tree() {
+    in_sandbox(async |sandbox| {
+        for accept in [NDJSON, SSE] {
+            let mark = mark();
+            let mut lines = sandbox.stream(accept, json!({ "command": escapees(&mark) })).await;
+            lines.next().await.unwrap();
+            assert!(matches!(lines.next().await, Some(LineOf::<Exec>::Event(ExecEvent::Stdout { .. }))));
+            assert_ne!(sandbox.count_processes(&mark).await, 0);
+            drop(lines);
+            until("the tree is gone", async || sandbox.count_processes(&mark).await == 0).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_neither_holds_the_result_nor_is_ended_by_it() {
+    in_sandbox(async |sandbox| {
+        let mark = mark();
+        let daemon = format!("(while sleep 0.05; do echo still here; done) & sleep {mark} & echo started");
+        let output = sandbox.exec(json!({ "command": daemon })).await;
+        assert!(output.result.exit.success());
+        assert!(output.stdout.0.starts_with(b"started\n"));
+        assert_eq!(sandbox.count_processes(&format!("^sleep {mark}")).await, 1);
+        sandbox.exec(json!({ "command": ["pkill", "--full", mark] })).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_bytes_before_the_exit_are_never_lost() {
+    in_sandbox(async |sandbox| {
+        for _ in 0..100 {
+            let output =
+                sandbox.exec(json!({ "command": ["sh", "-c", "head -c 70000 /dev/zero; printf x; printf y >&2"] })).await;
+            assert_eq!((output.stdout.0.len(), output.stderr.0.as_ref()), (70_001, b"y".as_slice()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fold_keeps_the_head_and_the_tail() {
+    in_sandbox(async |sandbox| {
+        let command = "seq 1 100000; echo error >&2";
+        let output = sandbox.exec(json!({ "command": command, "max_output_bytes": 20 })).await;
+        assert!(output.truncated && output.result.exit.success());
+        assert_eq!(output.stdout.0, "1\n2\n3\n4\n5\n99\n100000\n");
+        assert_eq!(output.stderr.0, "error\n");
+        assert_eq!(output.stdout_bytes, 588_895);
+        let (stdout, _, _) = gather(sandbox.stream(NDJSON, json!({ "command": command, "max_output_bytes": 20 })).await).await;
+        assert_eq!(stdout.len(), 588_895, "a stream carries everything");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn much_output_arrives_whole_in_any_form() {
+    in_sandbox(async |sandbox| {
+        let command = "seq 1 3000000; head -c 3000000 /dev/urandom > noise; cat noise >&2";
+        for accept in [NDJSON, SSE] {
+            let (stdout, stderr, _) = gather(sandbox.stream(accept, json!({ "command": command })).await).await;
+            let numbers = stdout.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n');
+            assert!(numbers.zip(1..).all(|(line, number)| line == number.to_string().as_bytes()));
+            assert!(stdout.ends_with(b"\n3000000\n"));
+            assert_eq!(stderr, sandbox.get("noise").await.success());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_holds_up_nobody_else() {
+    in_sandbox(async |sandbox| {
+        let mark = mark();
+        let stalled = sandbox.stream(NDJSON, json!({ "command": format!("yes {mark}") })).await;
+        for _ in 0..20 {
+            assert_eq!(sandbox.shell("echo quick").await, "quick\n");
+        }
+        drop(stalled);
+        until("yes is gone", async || sandbox.count_processes(&format!("yes {mark}")).await == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_commands_run_side_by_side() {
+    in_sandbox(async |sandbox| {
+        let runs = (0..64).map(async |number| {
+            let output = sandbox.exec(json!({ "command": format!("sleep 0.1; echo {number}; exit {number}") })).await;
+            assert_eq!((output.stdout.0, output.result.exit), (format!("{number}\n").into(), exited(number)));
+        });
+        futures_util::future::join_all(runs).await;
+        let left = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | xargs -r grep -h ^PPid | grep -cw $PPID || true";
+        assert_eq!(sandbox.shell(left).await, "0\n", "zombies of the agent");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_of_the_agent_leaks_into_a_command() {
+    in_sandbox(async |sandbox| {
+        let descriptors = sandbox.exec(json!({ "command": ["ls", "/proc/self/fd"] })).await;
+        assert_eq!(descriptors.stdout.0, "0\n1\n2\n3\n", "3 is the directory that ls reads");
+        assert_eq!(sandbox.shell("env | grep -c SECRET || true").await, "0\n");
+        let environ = sandbox.shell("tr '\\0' '\\n' < /proc/$PPID/environ | grep '^CABANA_AGENT_SECRET=' | tr -d '\\0'").await;
+        assert_eq!(environ, "CABANA_AGENT_SECRET=\n", "the value is wiped where the kernel keeps it");
+    })
+    .await;
+}

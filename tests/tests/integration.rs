@@ -1,0 +1,11 @@
+//! One binary for all cases, so that they are linked once. Each case runs in a sandbox of its own, against the agent alone or the
+//! whole stack; what is in `control` needs the stack.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod control;
+mod errors;
+mod exec;
+mod files;
+mod project;
+mod socket;

@@ -1,0 +1,145 @@
+//! Operations over the WebSocket.
+
+use cabana_tests::{in_sandbox, until};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn every_operation_is_there_by_its_name() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        for (id, name, payload, expected) in [
+            ("1", "file.write", json!({ "path": "a", "content": "hi" }), json!(2)),
+            ("2", "file.stat", json!({ "path": "a" }), json!(2)),
+            ("3", "file.read", json!({ "path": "a" }), json!(2)),
+        ] {
+            socket.send(name, id, payload).await;
+            assert_eq!(socket.wait_for("result", id).await["size_bytes"], expected, "{name}");
+        }
+        socket.send("exec", "4", json!({ "command": "cat a; exit 7" })).await;
+        let (mut events, mut frame) = (Vec::new(), socket.next().await);
+        while frame["type"] == "event" {
+            events.push(frame["payload"].clone());
+            frame = socket.next().await;
+        }
+        assert_eq!(events[0]["type"], "started");
+        assert_eq!(events[1], json!({ "type": "stdout", "offset": 0, "bytes": "hi" }));
+        assert_eq!((&frame["type"], &frame["id"]), (&json!("result"), &json!("4")));
+        assert_eq!(frame["payload"]["exit"], json!({ "reason": "exited", "code": 7 }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_ids_run_at_once() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        for id in 0..20 {
+            let command = format!("until [ -e go ]; do sleep 0.02; done; echo {id}");
+            socket.send("exec", &id.to_string(), json!({ "command": command })).await;
+        }
+        socket.send("file.write", "go", json!({ "path": "go", "content": "" })).await;
+        let (mut outputs, mut results) = (Vec::new(), 0);
+        while results < 20 {
+            let frame = socket.next().await;
+            results += i32::from(frame["type"] == "result" && frame["id"] != "go");
+            if frame["payload"]["type"] == "stdout" {
+                outputs.push(frame["payload"]["bytes"].as_str().unwrap().trim().to_owned());
+                assert_eq!(frame["id"].as_str(), outputs.last().map(String::as_str));
+            }
+        }
+        outputs.sort_by_key(|output| output.parse::<u32>().unwrap());
+        assert_eq!(outputs, (0..20).map(|id| id.to_string()).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn inputs_reach_a_command() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "cat", json!({ "command": "cat; echo end", "stdin": { "stream": true } })).await;
+        for text in ["one\n", "two\n"] {
+            socket.send("input", "cat", json!({ "type": "stdin", "bytes": text })).await;
+            loop {
+                let event = socket.wait_for("event", "cat").await;
+                if event["type"] == "stdout" {
+                    assert_eq!(event["bytes"], text);
+                    break;
+                }
+            }
+        }
+        socket.send("input", "cat", json!({ "type": "eof" })).await;
+        assert_eq!(socket.wait_for("event", "cat").await["bytes"], "end\n");
+        assert_eq!(socket.wait_for("result", "cat").await["exit"]["code"], 0);
+        socket
+            .send("exec", "trap", json!({ "command": "trap 'echo caught; exit 5' INT; echo set; while :; do sleep 0.02; done" }))
+            .await;
+        while socket.wait_for("event", "trap").await["bytes"] != "set\n" {}
+        socket.send("input", "trap", json!({ "type": "signal", "signal": "SIGINT" })).await;
+        assert_eq!(socket.wait_for("result", "trap").await["exit"], json!({ "reason": "exited", "code": 5 }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cancel_ends_the_tree_and_says_so() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "a", json!({ "command": "sleep 3599.5 & echo up; sleep 3599.5" })).await;
+        socket.send("exec", "b", json!({ "command": "until [ -e go ]; do sleep 0.02; done; echo fine" })).await;
+        while socket.wait_for("event", "a").await["bytes"] != "up\n" {}
+        socket.send("cancel", "a", Value::Null).await;
+        assert_eq!(socket.wait_for("result", "a").await["exit"], json!({ "reason": "cancelled" }));
+        socket.send("exec", "a", json!({ "command": ["pgrep", "--count", "--full", "sleep 3599.5"] })).await;
+        assert_eq!(socket.wait_for("result", "a").await["exit"]["code"], 1, "the id can be used again, and nothing is left");
+        socket.send("cancel", "never-seen", Value::Null).await;
+        sandbox.put("go", "").await.success();
+        assert_eq!(socket.wait_for("result", "b").await["exit"]["code"], 0, "the others are not touched");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn closing_the_socket_ends_what_runs_on_it() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "a", json!({ "command": "sleep 3598.5 & echo up; sleep 3598.5" })).await;
+        while socket.wait_for("event", "a").await["bytes"] != "up\n" {}
+        drop(socket);
+        until("the tree is gone", async || sandbox.count_processes("sleep 3598.5").await == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_frames_are_answered_and_harm_nobody() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "busy", json!({ "command": "cat", "stdin": { "stream": true } })).await;
+        let of = async |socket: &mut cabana_tests::Socket| loop {
+            let frame = socket.next().await;
+            if frame["type"] == "error" {
+                return (frame["id"].as_str().map(str::to_owned), frame["payload"]["code"].as_str().unwrap().to_owned());
+            }
+        };
+        for text in ["", "{", "[]", "{}", r#"{"type":"exec"}"#, r#"{"type":"exec","id":5}"#, r#"{"type":"exec","id":""}"#] {
+            socket.send_text(text).await;
+            assert_eq!(of(&mut socket).await, (None, "invalid_request".to_owned()), "{text}");
+        }
+        for (kind, id, payload, answered, code) in [
+            ("nothing", "x", json!({}), Some("x"), "not_found"),
+            ("exec", "x", json!({ "command": 1 }), Some("x"), "invalid_request"),
+            ("exec", "x", json!({ "command": ["no-such-program"] }), Some("x"), "not_found"),
+            ("file.read", "x", json!({ "path": "/etc/passwd" }), Some("x"), "forbidden"),
+            ("file.read", "busy", json!({ "path": "a" }), None, "conflict"),
+            ("input", "nobody", json!({ "type": "eof" }), None, "not_found"),
+            ("input", "busy", json!({ "type": "dance" }), None, "invalid_request"),
+        ] {
+            socket.send(kind, id, payload.clone()).await;
+            assert_eq!(of(&mut socket).await, (answered.map(str::to_owned), code.to_owned()), "{kind} {id} {payload}");
+        }
+        socket.send("input", "busy", json!({ "type": "eof" })).await;
+        assert_eq!(socket.wait_for("result", "busy").await["exit"]["code"], 0);
+    })
+    .await;
+}
