@@ -17,6 +17,19 @@
 //! docker     the CLI face, for what wrangler runs
 //! ```
 //!
+//! # With wrangler
+//! `cabana-engine serve --socket S --agent A --state D`, and for `wrangler dev`: `DOCKER_HOST=unix://S`,
+//! `WRANGLER_DOCKER_BIN=` a link named `docker` to this binary, `MINIFLARE_CONTAINER_EGRESS_IMAGE=` any name.
+//! `wrangler deploy --dry-run` needs only the second.
+//!
+//! # What a sandbox gets
+//! - The host's programs and system files, in a root file system whose changes live in memory and end with it.
+//! - An empty /workspace, /tmp, /var/tmp, /run, /home and home (/root); of the host's homes only the
+//!   toolchains that [`sandbox::host`] lists, read-only.
+//! - PATH, HOME, HOSTNAME, LANG, TERM, and what its creator gives; nothing else of the engine's environment.
+//! - Root without the capabilities that reach the kernel or the host; 4096 processes and 8 GiB of memory (at most
+//!   three quarters of the machine's) unless asked otherwise, half of which its files may take.
+//!
 //! # What it does not isolate
 //! It is for development, not for code you distrust. Sandboxes share the host's kernel. As root, a sandbox's
 //! root is the host's root, held back by namespaces and a reduced set of capabilities. All files of the host

@@ -22,6 +22,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Answer the Docker Engine API until SIGTERM or SIGINT.
+    ///
+    /// The log goes to standard error; CABANA_ENGINE_LOG sets its level (default "info").
     Serve(Serve),
     /// What wrangler runs of the docker command line.
     Docker(DockerCommand),

@@ -58,6 +58,8 @@ fn become_agent(engine: &mut UnixStream) -> Result<Infallible> {
         fs::write(cgroup.directory.join("cgroup.procs"), "0")
             .with_context(|| format!("joining the cgroup {}", cgroup.directory.display()))?;
     }
+    // Away from the engine's terminal: neither its Ctrl-C nor /dev/tty may connect the two.
+    rustix::process::setsid().context("making a session")?;
     #[allow(unsafe_code)]
     // SAFETY: the process has one thread, and its table of file descriptors is not unshared.
     unsafe {

@@ -64,12 +64,12 @@ async fn homes_and_the_engines_own_things_are_hidden() {
 /// The state directory and the socket are hidden by themselves too, not only because /tmp is.
 #[tokio::test]
 async fn a_state_directory_outside_of_tmp_is_hidden() {
-    let directory = tempfile::tempdir_in("/var").unwrap();
+    let directory = tempfile::Builder::new().prefix("cabana test, a:b").tempdir_in("/var").unwrap();
     fs::create_dir(directory.path().join("hidden")).unwrap();
     fs::write(directory.path().join("hidden/key"), "secret").unwrap();
     let engine = Engine::start_in(directory.path()).await;
     let script = format!(
-        "cd {} && test -e log && test ! -e state/lock && test ! -S socket && test ! -e hidden/key",
+        "cd '{}' && test -e log && test ! -e state/lock && test ! -S socket && test ! -e hidden/key",
         directory.path().display()
     );
     assert_eq!(engine.code_of("box", &script).await, 0);
@@ -133,14 +133,14 @@ async fn inherited_files_do_not_leak() {
 }
 
 #[tokio::test]
-async fn inherited_signals_and_modes_are_forgotten() {
+async fn inherited_signals_modes_and_terminals_are_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' INT QUIT HUP USR1; umask 077; exec \"$0\" \"$@\"", binary()]);
     let engine = Engine::start_by(directory.path(), command).await.unwrap();
     // The C library keeps 32 and 33 for itself.
     let script = "ignored=0x$(sed -n 's/^SigIgn:.//p' /proc/1/status)
-        test $((ignored & 0x7fffffff)) = 0 && test $(umask) = 0022";
+        test $((ignored & 0x7fffffff)) = 0 && test $(umask) = 0022 && test $(ps -o sid= -p 1) = 1";
     assert_eq!(engine.code_of("box", script).await, 0);
 }
 

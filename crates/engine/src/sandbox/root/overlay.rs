@@ -35,7 +35,9 @@ pub(super) fn build(plan: &Plan) -> Result<PathBuf> {
         option = Some((mark, user));
     }
     let user = option.map_or("", |(_, user)| user);
-    let options = CString::new(format!("lowerdir=/,upperdir={},workdir={}{user}", upper.display(), work.display()))?;
+    // Relative, so that no comma of the state directory's path is read as the end of an option.
+    std::env::set_current_dir(&plan.scratch).context("entering the scratch directory")?;
+    let options = CString::new(format!("lowerdir=/,upperdir=upper,workdir=work{user}"))?;
     mount("overlay", &root, "overlay", MountFlags::empty(), options.as_c_str()).context("mounting the overlay")?;
     for path in &plan.host.system_mounts {
         let target = inside(&root, path);
