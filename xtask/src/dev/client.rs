@@ -29,6 +29,13 @@ impl Client {
         request.call().is_ok_and(|response| response.status() == 200)
     }
 
+    /// Whether the service knows the key.
+    pub(crate) fn is_admitted(&self) -> bool {
+        let request = self.agent.get(format!("{}/v1/sandboxes/sbx-nobody", self.url));
+        let request = request.header("authorization", self.authorization());
+        request.config().timeout_global(Some(HEALTH)).build().call().is_ok_and(|response| response.status() != 401)
+    }
+
     /// Creates a sandbox and gives its id.
     pub(crate) fn create(&self) -> Result<String> {
         let sandbox = self.post("/v1/sandboxes", &json!({})).context("create a sandbox")?;

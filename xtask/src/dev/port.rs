@@ -14,10 +14,15 @@ pub(crate) struct Port {
     _claim: Option<File>,
 }
 
+/// Fails when a port that was asked for cannot be had: better now than after minutes of building.
+pub(crate) fn check(wanted: Option<u16>) -> Result<()> {
+    wanted.map_or(Ok(()), |number| free(number).map(drop).with_context(|| format!("port {number} cannot be listened on")))
+}
+
 /// The port asked for, which must be free; else the default one; else a free one.
 pub(crate) fn choose(wanted: Option<u16>) -> Result<Port> {
+    check(wanted)?;
     if let Some(number) = wanted {
-        free(number).with_context(|| format!("port {number} cannot be listened on"))?;
         return Ok(Port { number, _claim: None });
     }
     // Between this look and wrangler's own there are seconds: a lock keeps two runs from choosing alike.

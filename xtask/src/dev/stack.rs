@@ -11,7 +11,7 @@ use crate::guard::Guard;
 use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
 use crate::{paths, shell};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
@@ -60,7 +60,6 @@ pub(crate) struct Prepared<'a> {
     tools: &'a Tools,
     options: Options,
     root: PathBuf,
-    port: Port,
     directory: RunDirectory,
     guard: Guard,
 }
@@ -78,7 +77,7 @@ pub(crate) struct Stack {
 /// Builds what the service needs and lays it out in the run's directory.
 pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
     let root = paths::repository()?;
-    let port = port::choose(options.port)?;
+    port::check(options.port)?;
     let programs = match options.engine {
         Engine::Cabana => Some(artifacts::build_programs()?),
         Engine::Docker => check_docker(&root).map(|()| None)?,
@@ -90,13 +89,14 @@ pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
     if let Some(programs) = programs {
         lay_out(&programs, &directory)?;
     }
-    Ok(Prepared { tools, options, root, port, directory, guard })
+    Ok(Prepared { tools, options, root, directory, guard })
 }
 
 impl Prepared<'_> {
     /// Starts everything and waits until the Worker answers.
     pub(crate) fn start(self, interrupt: &Interrupt) -> Result<Stack> {
-        let Self { tools, options, root, port, directory, guard } = self;
+        let Self { tools, options, root, directory, guard } = self;
+        let port = port::choose(options.port)?;
         let url = format!("http://127.0.0.1:{}", port.number);
         let mut stack = Stack { url, api_key: generate_key()?, services: Vec::new(), directory, guard, _port: port };
         let limit = match options.engine {
@@ -157,7 +157,9 @@ impl Stack {
             client.destroy(&sandbox)?;
             Ok(First { output, took })
         };
-        run().with_context(|| format!("the service runs, but its first sandbox failed\n{}", self.last_words()))
+        run().map_err(|error| {
+            anyhow!("the service runs, but its first sandbox failed: {error:#}\nthe ends of the logs:\n{}", self.last_words())
+        })
     }
 
     /// Ends everything and removes the run's directory; returns when it is done.
@@ -220,7 +222,9 @@ impl Stack {
     }
 
     fn answers(&self) -> bool {
-        self.client().is_healthy()
+        let client = self.client();
+        // Whoever else might answer on this port does not know the key.
+        client.is_healthy() && client.is_admitted()
     }
 
     fn client(&self) -> Client {
