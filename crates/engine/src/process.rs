@@ -45,7 +45,7 @@ impl FromStr for ProcessName {
     }
 }
 
-/// Field 22 of /proc/<pid>/stat; the second field is the program's name, which may hold anything.
+/// Field 22 of a process's /proc stat file; the second field is the program's name, which may hold anything.
 fn start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(19)?.parse().ok()

@@ -14,7 +14,7 @@ use super::HOME;
 
 /// Directories of a home that sandboxes may read, because a developer's PATH relies on them. None of them
 /// holds credentials by convention (`~/.cargo/credentials.toml` is beside `~/.cargo/bin`, not in it).
-const TOOLCHAINS: &[&str] =
+pub const TOOLCHAINS: &[&str] =
     &[".bun/bin", ".cargo/bin", ".deno/bin", ".local/bin", ".local/share/uv", ".nvm", ".pyenv", ".rustup", ".volta"];
 
 /// Directories that every sandbox has an empty, writable one of instead of the host's, with their modes.
