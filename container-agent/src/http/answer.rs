@@ -1,14 +1,18 @@
 //! Answers: JSON, and errors as the one place maps them to HTTP.
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cabana_protocol::{Error, error::ErrorBody};
+use futures_util::StreamExt;
 
 /// Longest request id that is taken over from the caller.
 const MAX_REQUEST_ID: usize = 64;
+
+/// How much of a refused request is taken in before the connection is closed on it.
+const LINGER_BYTES: usize = 64 << 20;
 
 /// A failed request.
 #[derive(Debug)]
@@ -52,6 +56,18 @@ impl IntoResponse for Failure {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after_ms.div_ceil(1_000).into());
         }
         response
+    }
+}
+
+/// Takes in what the client is still sending of a request that is refused already: closing on it would reset the connection, and
+/// the client, or the Worker on its behalf, would see that instead of the answer.
+pub(super) async fn linger(mut rest: BodyDataStream) {
+    let mut taken = 0;
+    while let Some(Ok(piece)) = rest.next().await {
+        taken += piece.len();
+        if taken > LINGER_BYTES {
+            return;
+        }
     }
 }
 

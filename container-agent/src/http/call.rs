@@ -1,6 +1,6 @@
 //! `POST /v1/<family>/<verb>`: any operation, in the form that the client accepts.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -8,16 +8,20 @@ use axum::{
     http::{HeaderMap, header},
     response::Response,
 };
+use bytes::BytesMut;
 use cabana_protocol::{Code, Error, line::Line};
-use futures_util::StreamExt;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use futures_util::{StreamExt, stream};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::answer::{self, Failure};
 use crate::{
     Agent,
-    dispatch::{self, Conversation, Encoding, Entry, Said},
+    dispatch::{self, Conversation, Encoding, Entry, Pending, Said},
 };
+
+/// How long an operation may be silent before the connection is shown to be alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How a streaming operation is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,21 +45,44 @@ async fn answer(agent: Agent, path: &str, form: Form, body: Body) -> Result<Resp
     let body = read(body, agent.limits.request_bytes).await?;
     match (entry, form) {
         (Entry::Call(call), _) => call(agent, body).await.map(answer::json),
-        (Entry::Stream { fold, .. }, Form::Fold) => fold(agent, body).await.map(answer::json),
-        (Entry::Stream { start, .. }, form) => start(agent, &body, Encoding::Line).map(|conversation| stream(conversation, form)),
+        (Entry::Stream { fold, .. }, Form::Fold) => folded(fold(agent, body)).await,
+        (Entry::Stream { start, .. }, form) => {
+            start(agent, &body, Encoding::Line).map(|conversation| streamed(conversation, form))
+        }
     }
 }
 
 /// The whole body, up to the limit.
 async fn read(body: Body, limit: usize) -> Result<Bytes, Error> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let mut pieces = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| Error::invalid_request(format!("the request broke off: {error}")))?;
+        if whole.len() + piece.len() > limit {
+            answer::linger(pieces).await;
             let error = Error::new(Code::PayloadTooLarge, format!("the request is larger than {limit} bytes"));
-            Err(error.with_details(json!({ "limit_bytes": limit })))
+            return Err(error.with_details(json!({ "limit_bytes": limit })));
         }
-        Err(error) => Err(Error::invalid_request(format!("the request broke off: {error}"))),
+        whole.extend_from_slice(&piece);
     }
+    Ok(whole.freeze())
+}
+
+/// One answer at the end. A command may be silent for long, and a hop on the way may notice only by writing that the client is
+/// gone, or take silence for death: after a while the answer begins with spaces, which JSON allows. A failure after that breaks
+/// the connection off, as there is no status left to tell it by.
+async fn folded(mut fold: Pending<Result<Bytes, Error>>) -> Result<Response, Error> {
+    if let Ok(answer) = timeout(HEARTBEAT, &mut fold).await {
+        return answer.map(answer::json);
+    }
+    let body = stream::unfold(Some(fold), async |fold| {
+        let mut fold = fold?;
+        Some(match timeout(HEARTBEAT, &mut fold).await {
+            Ok(answer) => (answer, None),
+            Err(_) => (Ok(Bytes::from_static(b" ")), Some(fold)),
+        })
+    });
+    Ok(answer::typed("application/json", Body::from_stream(body)))
 }
 
 impl Form {
@@ -73,11 +100,19 @@ impl Form {
     }
 }
 
-/// Says it as it comes. A client that goes away drops the body, and with it the conversation.
-fn stream(conversation: Conversation, form: Form) -> Response {
+/// Says it as it comes, and after silence something that means nothing. A client that goes away drops the body, and with it
+/// the conversation.
+fn streamed(conversation: Conversation, form: Form) -> Response {
     // HTTP has no way to tell a running operation anything.
     let Conversation { said, .. } = conversation;
-    let lines = said.map(move |said| Ok::<_, Infallible>(frame(form, &line(said))));
+    let lines = stream::unfold(said, move |mut said| async move {
+        let frame = match timeout(HEARTBEAT, said.next()).await {
+            Ok(said) => frame(form, &line(said?)),
+            Err(_) if form == Form::Sse => Bytes::from_static(b":\n\n"),
+            Err(_) => Bytes::from_static(b"\n"),
+        };
+        Some((Ok::<_, Infallible>(frame), said))
+    });
     let media_type = if form == Form::Sse { "text/event-stream" } else { "application/x-ndjson" };
     let mut response = answer::typed(media_type, Body::from_stream(lines));
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));

@@ -3,7 +3,7 @@
 use std::{os::unix::fs::FileExt, sync::Arc};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream, Bytes},
     extract::{RawQuery, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -172,15 +172,25 @@ pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, r
 }
 
 async fn upload(agent: &Agent, query: Option<String>, parts: &Parts, body: Body) -> Result<Written, Error> {
+    let mut pieces = body.into_data_stream();
+    match receive(agent, query, parts, &mut pieces).await {
+        Ok(upload) => file::blocking(agent, move |roots| upload.finish(roots)).await,
+        Err(error) => {
+            answer::linger(pieces).await;
+            Err(error)
+        }
+    }
+}
+
+async fn receive(agent: &Agent, query: Option<String>, parts: &Parts, pieces: &mut BodyDataStream) -> Result<Upload, Error> {
     let Query { path, mode } = Query::of(query.as_deref())?;
     let conditions = conditions(&parts.headers);
     let mut upload = file::blocking(agent, move |roots| Upload::begin(roots, path, mode, conditions)).await?;
-    let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| Error::invalid_request(format!("the upload broke off: {error}")))?;
         upload = file::blocking(agent, move |_| upload.write(&piece).map(|()| upload)).await?;
     }
-    file::blocking(agent, move |roots| upload.finish(roots)).await
+    Ok(upload)
 }
 
 fn conditions(headers: &HeaderMap) -> Conditions {

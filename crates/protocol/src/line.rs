@@ -1,4 +1,7 @@
 //! One line of a streaming operation over HTTP, in NDJSON and as an SSE event's data.
+//!
+//! After some seconds of silence a blank line (in SSE a comment) shows that the connection is alive; readers skip it. Likewise
+//! the JSON form of a long operation may begin with spaces.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
