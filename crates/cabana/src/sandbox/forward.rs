@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use cabana_protocol::{Code, Error};
+use js_sys::{Function, Reflect};
 use worker::{Request, Response, ResponseBody, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
 
 use super::life::Life;
@@ -55,9 +56,21 @@ async fn attempt(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> 
 
 async fn call(life: &Life, request: &Request, secret: &str) -> WorkerResult<Response> {
     let container = life.container().map_err(|error| worker::Error::RustError(error.message))?;
-    let outgoing = redirect(request, &request.inner().url())?;
+    let outgoing = cancellable(&redirect(request, &request.inner().url())?, &request.inner().signal())?;
     outgoing.headers().set("authorization", &format!("Bearer {secret}"))?;
     container.agent()?.fetch_request(Request::from(outgoing)).await
+}
+
+/// The same request, given up when the caller's is. A Durable Object outlives its callers, and so would the call to the agent:
+/// the command of a caller who has hung up would go on.
+fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> WorkerResult<web_sys::Request> {
+    // The runtime hears a signal of this object's own; the caller's, given to the call directly, does nothing.
+    let controller = web_sys::AbortController::new()?;
+    let abort: Function = Reflect::get(&controller, &"abort".into())?.dyn_into()?;
+    caller.add_event_listener_with_callback("abort", &abort.bind0(&controller))?;
+    let init = web_sys::RequestInit::new();
+    init.set_signal(Some(&controller.signal()));
+    Ok(web_sys::Request::new_with_request_and_init(request, &init)?)
 }
 
 /// The response where the runtime makes one of it again. Code in the sandbox may have taken the agent's place, and what the
