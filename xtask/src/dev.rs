@@ -9,11 +9,13 @@ mod service;
 pub(crate) mod stack;
 
 use crate::artifacts::Care;
+use crate::progress::say;
 use crate::setup;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use interrupt::{Interrupt, Interrupted};
 use ready::Ready;
 use stack::{Engine, Options, Stack};
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -46,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let mut stack = prepared.start(&interrupt)?;
     let outcome = serve(&mut stack, arguments, &interrupt);
-    eprintln!("ending the sandboxes and everything else");
+    say("ending the sandboxes and everything else");
     stack.stop();
     match outcome {
         Err(error) if error.is::<Interrupted>() => Ok(()),
@@ -57,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn serve(stack: &mut Stack, arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {
     let first = stack.first_command()?;
     let ready = Ready { url: stack.url(), api_key: stack.api_key(), first: &first };
-    println!("{}", ready.block(stack.directory()));
+    writeln!(stdout(), "{}", ready.block(stack.directory())).context("say that the service is ready")?;
     if let Some(file) = &arguments.ready_file {
         ready.write(file)?;
     }

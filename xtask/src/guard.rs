@@ -5,6 +5,7 @@
 //! directory. So there is one way to end a run, and SIGKILL of the starter takes it too.
 
 mod group;
+mod stray;
 
 use anyhow::{Context, Result, bail};
 use group::Group;
@@ -30,6 +31,7 @@ pub(crate) struct Arguments {
 
 /// The starter's end. Dropping it ends the run, and returns when nothing of it is left.
 pub(crate) struct Guard {
+    directory: PathBuf,
     process: Child,
     pipe: Option<ChildStdin>,
 }
@@ -46,7 +48,12 @@ impl Guard {
             .spawn()
             .context("start the guard process")?;
         let pipe = process.stdin.take();
-        Ok(Self { process, pipe })
+        Ok(Self { directory: directory.to_owned(), process, pipe })
+    }
+
+    /// Marks a program that is to be started as part of the run: the guard ends even what leaves its process group.
+    pub(crate) fn mark(&self, command: &mut Command) {
+        command.env(stray::MARK, &self.directory);
     }
 
     /// Entrusts a process group, named by its leader, to the guard.
@@ -83,6 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         groups.push(Group::of(leader));
     }
     groups.iter().rev().for_each(Group::end);
+    stray::end(&arguments.directory);
     remove(&arguments.directory)
 }
 

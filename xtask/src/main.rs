@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Command::Guard(arguments) => guard::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        progress::say(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

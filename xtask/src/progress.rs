@@ -30,14 +30,14 @@ impl Step {
             Err(_) => ("!", format!("failed ({})", seconds(step.started.elapsed()))),
         };
         step.clear();
-        eprintln!(" {mark} {name:<18} {text}", name = step.name);
+        say(&format!(" {mark} {name:<18} {text}", name = step.name));
         result.map(|(_, value)| value)
     }
 
     /// Says what the step does now, when that will take a while.
     pub(crate) fn announce(&self, text: &str) {
         self.clear();
-        eprintln!(" . {:<18} {text}", self.name);
+        say(&format!(" . {:<18} {text}", self.name));
     }
 
     /// On a terminal, shows the time so far and the last line of output, over the previous such line.
@@ -45,15 +45,13 @@ impl Step {
         if self.live {
             let line: String = last_line.trim().chars().filter(|c| !c.is_control()).take(90).collect();
             let elapsed = self.started.elapsed().as_secs();
-            eprint!("\r\x1b[K   {:<18} {elapsed:>4} s  {line}", self.name);
-            flush();
+            show(&format!("\r\x1b[K   {:<18} {elapsed:>4} s  {line}", self.name));
         }
     }
 
     fn clear(&self) {
         if self.live {
-            eprint!("\r\x1b[K");
-            flush();
+            show("\r\x1b[K");
         }
     }
 }
@@ -67,9 +65,15 @@ pub(crate) fn seconds(span: Duration) -> String {
     }
 }
 
+/// Tells the user a line on standard error.
+pub(crate) fn say(line: &str) {
+    show(&format!("{line}\n"));
+}
+
 /// A terminal that went away is no reason to stop the work.
-fn flush() {
-    let _ = stderr().flush();
+fn show(text: &str) {
+    let mut screen = stderr().lock();
+    let _ = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
 }
 
 #[cfg(test)]

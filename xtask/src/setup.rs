@@ -8,7 +8,7 @@ mod system;
 pub(crate) mod wasm;
 
 use crate::paths;
-use crate::progress::Step;
+use crate::progress::{Step, say};
 use anyhow::{Context, Result};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ fn lock(cache: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            eprintln!(" . waiting for another setup to finish");
+            say(" . waiting for another setup to finish");
             file.lock().with_context(|| format!("lock {}", path.display()))?;
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("lock {}", path.display())),

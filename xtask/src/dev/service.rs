@@ -27,6 +27,7 @@ impl Service {
     pub(crate) fn start(name: &'static str, command: &mut Command, log: PathBuf, guard: &mut Guard) -> Result<Self> {
         let output = shell::append(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        guard.mark(command);
         let child = shell::die_with_parent(command).spawn().with_context(|| format!("start {name}"))?;
         guard.entrust(child.id())?;
         Ok(Self { name, child, log })

@@ -1,7 +1,7 @@
 //! What passed and what failed, over all parts.
 
 use super::cases::Cases;
-use crate::progress::seconds;
+use crate::progress::{say, seconds};
 use anyhow::Result;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -74,14 +74,14 @@ impl fmt::Display for Report {
 }
 
 fn announce(name: &str) -> Instant {
-    eprintln!("\n== {name}");
+    say(&format!("\n== {name}"));
     Instant::now()
 }
 
 /// Whether it failed, saying why if so.
 fn say_why<T>(name: &str, result: &Result<T>) -> bool {
     if let Err(error) = result {
-        eprintln!("{name}: {error:#}");
+        say(&format!("{name}: {error:#}"));
     }
     result.is_err()
 }
