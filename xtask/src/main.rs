@@ -1,6 +1,7 @@
-//! Cabana's automation: `cargo xtask <setup|dev|build|test>`.
+//! Cabana's automation: `cargo xtask <setup|dev|build|test|bench>`.
 
 mod artifacts;
+mod bench;
 mod dev;
 mod guard;
 mod paths;
@@ -29,6 +30,8 @@ enum Command {
     Build,
     /// Check format and lints, run every test, and rehearse a deployment
     Test(test::Arguments),
+    /// Measure how fast and small it is, beside the physical limits
+    Bench(bench::Arguments),
     /// End what a run started once the run itself has ended
     #[command(hide = true)]
     Guard(guard::Arguments),
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => dev::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Build => artifacts::build_worker().map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Guard(arguments) => guard::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

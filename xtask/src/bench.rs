@@ -1,0 +1,92 @@
+//! `cargo xtask bench`: how fast and small it is, each number beside its physical limit or a peer measured in the same run.
+//!
+//! It prints and never judges: a missed target is a line of the table, not a failure.
+
+mod agent;
+mod connection;
+mod exec;
+mod file;
+mod footprint;
+mod loopback;
+mod quantity;
+mod row;
+mod samples;
+mod scratch;
+mod stack;
+mod start;
+mod stream;
+mod table;
+
+use crate::artifacts;
+use crate::progress::{Outcome, Step};
+use agent::Agent;
+use anyhow::{Result, bail};
+use row::Row;
+use scratch::Scratch;
+use std::path::PathBuf;
+use table::Table;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only the measurements whose name holds one of these words [default: all]
+    filter: Vec<String>,
+    /// Leave out what needs the whole stack
+    #[arg(long)]
+    agent_only: bool,
+}
+
+/// Something to measure, which gives some rows of the table.
+struct Measurement {
+    name: &'static str,
+    measure: fn(&Bench) -> Result<Vec<Row>>,
+}
+
+const MEASUREMENTS: &[Measurement] = &[
+    Measurement { name: "start", measure: start::measure },
+    Measurement { name: "footprint", measure: footprint::measure },
+    Measurement { name: "exec", measure: exec::measure },
+    Measurement { name: "stream", measure: stream::measure },
+    Measurement { name: "file", measure: file::measure },
+];
+
+/// Needs the tools of `cargo xtask setup`, and starts wrangler.
+const STACK: Measurement = Measurement { name: "stack", measure: stack::measure };
+
+impl Measurement {
+    fn is_wanted(&self, arguments: &Arguments) -> bool {
+        arguments.filter.is_empty() || arguments.filter.iter().any(|word| self.name.contains(word.as_str()))
+    }
+}
+
+/// What the measurements share.
+struct Bench {
+    program: PathBuf,
+    scratch: Scratch,
+}
+
+impl Bench {
+    /// A fresh agent, whose one root is the scratch directory.
+    fn agent(&self) -> Result<Agent> {
+        Agent::start(&self.program, self.scratch.path())
+    }
+}
+
+/// Measures and prints. Fails when something cannot be measured.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let stack = Some(&STACK).filter(|_| !arguments.agent_only);
+    let wanted: Vec<_> = MEASUREMENTS.iter().chain(stack).filter(|measurement| measurement.is_wanted(arguments)).collect();
+    if wanted.is_empty() {
+        bail!(
+            "no measurement has such a name: there are {}",
+            MEASUREMENTS.iter().chain([&STACK]).map(|m| m.name).collect::<Vec<_>>().join(", ")
+        );
+    }
+    let bench = Bench { program: artifacts::build_programs()?.agent, scratch: Scratch::create()? };
+    let mut table = Table::default();
+    for measurement in wanted {
+        let rows = Step::run(measurement.name, |_| Ok((Outcome::Done("measured".to_owned()), (measurement.measure)(&bench)?)))?;
+        table.extend(rows);
+    }
+    println!("{table}");
+    Ok(())
+}

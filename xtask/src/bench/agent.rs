@@ -1,0 +1,97 @@
+//! A running agent.
+
+use super::connection::Connection;
+use crate::shell;
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Known to the agent and to us.
+pub(super) const SECRET: &str = "bench";
+/// The search path of everything that is started, agents, commands and peers alike.
+pub(super) const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Longest wait for the first answer.
+const START: Duration = Duration::from_secs(10);
+/// How often it is asked until then.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// An agent, ended when dropped.
+pub(super) struct Agent {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Agent {
+    /// Starts it and waits until it is healthy. Files are reached below `root`, which is also where commands run.
+    pub(super) fn start(program: &Path, root: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .env("CABANA_AGENT_SECRET", SECRET)
+            .env("CABANA_AGENT_LISTEN", address.to_string())
+            .env("CABANA_ROOTS", root)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let child = shell::die_with_parent(&mut command).spawn().context("start the agent")?;
+        let mut agent = Self { child, address };
+        agent.wait_until_healthy()?;
+        Ok(agent)
+    }
+
+    fn wait_until_healthy(&mut self) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < START {
+            if let Ok(mut connection) = self.connect() {
+                return connection.get("/health").map(drop);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the agent has ended: {status}");
+            }
+            thread::sleep(LOOK);
+        }
+        bail!("the agent does not answer")
+    }
+
+    pub(super) fn connect(&self) -> Result<Connection> {
+        Connection::open(self.address)
+    }
+
+    /// Bytes of memory that are its own or shared, now.
+    pub(super) fn resident(&self) -> Result<u64> {
+        self.status("VmRSS")
+    }
+
+    /// The most that [`Self::resident`] has been.
+    pub(super) fn peak(&self) -> Result<u64> {
+        self.status("VmHWM")
+    }
+
+    /// A field of proc_pid_status(5), in bytes.
+    fn status(&self, field: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("read the agent's status")?;
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kibibytes = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.map(|kibibytes| kibibytes << 10).with_context(|| format!("the agent's status has no {field}"))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// An address nobody listens on, for a moment at least.
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    Ok(listener.local_addr()?)
+}

@@ -1,0 +1,172 @@
+//! HTTP/1.1 in as few instructions as it takes: a client that did more would measure itself.
+
+use super::agent::SECRET;
+use anyhow::{Context, Result, bail, ensure};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 20;
+/// Bytes of a body that are kept: its end, where a stream says how it went.
+const TAIL: usize = 4 << 10;
+
+/// One connection, kept alive over its requests.
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// What of the buffer has been received and not been looked at.
+    unread: std::ops::Range<usize>,
+}
+
+/// A whole answer of status 200 or 201.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Length of the body.
+    pub(super) length: u64,
+    /// Its end.
+    tail: Vec<u8>,
+}
+
+impl Answer {
+    /// The end of the body, at most 4 KiB of it.
+    pub(super) fn tail(&self) -> &[u8] {
+        &self.tail[self.tail.len().saturating_sub(TAIL)..]
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        self.length += piece.len() as u64;
+        self.tail.extend_from_slice(&piece[piece.len().saturating_sub(TAIL)..]);
+        if self.tail.len() > 4 * TAIL {
+            self.tail.drain(..self.tail.len() - TAIL);
+        }
+    }
+}
+
+/// How the end of a body is known.
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    Length(u64),
+    Chunked,
+}
+
+impl Connection {
+    pub(super) fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).context("connect")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: vec![0; BUFFER], unread: 0..0 })
+    }
+
+    pub(super) fn get(&mut self, target: &str) -> Result<Answer> {
+        self.send(&format!("GET {target} HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\n\r\n"))?;
+        self.answer()
+    }
+
+    /// Runs a command, given as JSON, and takes in what comes back in the form of this media type.
+    pub(super) fn exec(&mut self, command: &str, accept: &str) -> Result<Answer> {
+        let body = format!("{{\"command\":{command}}}");
+        let length = body.len();
+        self.send(&format!(
+            "POST /v1/exec HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\naccept: {accept}\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))?;
+        self.answer()
+    }
+
+    /// Sends `piece` as often as it takes to make a body of this length.
+    pub(super) fn put(&mut self, target: &str, length: u64, piece: &[u8]) -> Result<Answer> {
+        self.send(&format!(
+            "PUT {target} HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\ncontent-length: {length}\r\n\r\n"
+        ))?;
+        let mut left = length;
+        while left > 0 {
+            let count = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.stream.write_all(&piece[..count]).context("send the body")?;
+            left -= count as u64;
+        }
+        self.answer()
+    }
+
+    fn send(&mut self, request: &str) -> Result<()> {
+        self.stream.write_all(request.as_bytes()).context("send a request")
+    }
+
+    fn answer(&mut self) -> Result<Answer> {
+        let body = self.head()?;
+        let mut answer = Answer::default();
+        match body {
+            Body::Length(length) => self.body(length, &mut answer)?,
+            Body::Chunked => {
+                while let length @ 1.. = self.chunk()? {
+                    self.body(length, &mut answer)?;
+                    self.line()?;
+                }
+                self.line()?;
+            }
+        }
+        Ok(answer)
+    }
+
+    fn head(&mut self) -> Result<Body> {
+        let status = self.line()?;
+        ensure!(status.starts_with("HTTP/1.1 20"), "the answer is {status}");
+        let mut body = None;
+        loop {
+            let line = self.line()?.to_ascii_lowercase();
+            match line.split_once(':') {
+                Some(("content-length", length)) => body = Some(Body::Length(length.trim().parse()?)),
+                Some(("transfer-encoding", _)) => body = Some(Body::Chunked),
+                Some(_) => {}
+                None => return body.context("the answer does not say how long it is"),
+            }
+        }
+    }
+
+    /// The length of the next chunk.
+    fn chunk(&mut self) -> Result<u64> {
+        let line = self.line()?;
+        u64::from_str_radix(&line, 16).with_context(|| format!("not a chunk's length: {line:?}"))
+    }
+
+    fn body(&mut self, length: u64, answer: &mut Answer) -> Result<()> {
+        let mut left = length;
+        while left > 0 {
+            if self.unread.is_empty() {
+                self.receive()?;
+            }
+            let count = self.unread.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            answer.take(&self.buffer[self.unread.start..self.unread.start + count]);
+            self.unread.start += count;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// A line without its line break.
+    fn line(&mut self) -> Result<String> {
+        let mut line = Vec::new();
+        loop {
+            let unread = &self.buffer[self.unread.clone()];
+            match unread.iter().position(|byte| *byte == b'\n') {
+                Some(end) => {
+                    line.extend_from_slice(&unread[..end]);
+                    self.unread.start += end + 1;
+                    return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+                }
+                None => {
+                    line.extend_from_slice(unread);
+                    self.receive()?;
+                }
+            }
+        }
+    }
+
+    /// Replaces the buffer by what comes next.
+    fn receive(&mut self) -> Result<()> {
+        match self.stream.read(&mut self.buffer).context("receive")? {
+            0 => bail!("the agent broke off"),
+            count => {
+                self.unread = 0..count;
+                Ok(())
+            }
+        }
+    }
+}

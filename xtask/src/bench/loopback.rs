@@ -1,0 +1,54 @@
+//! The bare copy of a file over a TCP connection of this machine: the limit of what a file server can do here.
+
+use anyhow::{Context, Result, ensure};
+use std::fs::File;
+use std::io::{Read, Write, copy};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 20;
+
+/// Reads a file from a thread that sends it, by sendfile(2).
+pub(super) fn download(file: &Path) -> Result<u64> {
+    over_connection(|mut stream| Ok(copy(&mut File::open(file)?, &mut stream).map(drop)?), |stream| receive(stream, |_| Ok(())))
+}
+
+/// Sends `piece` until there are `length` bytes to a thread that writes them to a file.
+pub(super) fn upload(file: &Path, length: u64, piece: &[u8]) -> Result<()> {
+    let send = |mut stream: TcpStream| {
+        for _ in 0..length / piece.len() as u64 {
+            stream.write_all(piece)?;
+        }
+        Ok(())
+    };
+    let mut output = File::create(file).context("create the copy")?;
+    let received = over_connection(send, |stream| receive(stream, |bytes| Ok(output.write_all(bytes)?)))?;
+    ensure!(received == length, "{received} of {length} bytes arrived");
+    Ok(())
+}
+
+fn over_connection<T>(
+    send: impl FnOnce(TcpStream) -> Result<()> + Send,
+    receive: impl FnOnce(TcpStream) -> Result<T>,
+) -> Result<T> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
+    let stream = TcpStream::connect(listener.local_addr()?).context("connect")?;
+    let (sending, _) = listener.accept().context("accept")?;
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || send(sending));
+        let received = receive(stream)?;
+        sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+        Ok(received)
+    })
+}
+
+fn receive(mut stream: TcpStream, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+    let (mut buffer, mut length) = (vec![0; BUFFER], 0);
+    while let count @ 1.. = stream.read(&mut buffer)? {
+        take(&buffer[..count])?;
+        length += count as u64;
+    }
+    Ok(length)
+}

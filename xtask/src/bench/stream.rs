@@ -1,0 +1,97 @@
+//! A command that prints a lot, read as NDJSON as it comes.
+
+use super::Bench;
+use super::quantity::Quantity;
+use super::row::{Row, Target};
+use super::samples::Samples;
+use anyhow::{Context, Result, ensure};
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Bytes that are printed.
+const SIZE: u64 = 100_000_000;
+const RUNS: usize = 9;
+/// Lines of text that are told apart.
+const LINES: usize = 20_000;
+/// Bytes read at once by hand: what a pipe holds.
+const PIPE: usize = 64 << 10;
+
+pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let mut random = vec![0; 1 << 20];
+    getrandom::fill(&mut random).context("make noise")?;
+    let text = bench.scratch.file("text", SIZE, &lines())?;
+    let noise = bench.scratch.file("noise", SIZE, &random)?;
+    let (text, noise) = (Streamed::of(bench, &text)?, Streamed::of(bench, &noise)?);
+    Ok(vec![
+        text.rate("stream 100 MB of text").target(Target::AtLeast(Quantity::megabytes_per_second(500))).incumbent("154 MB/s"),
+        text.growth("  memory it takes meanwhile").target(Target::AtMost(Quantity::mebibytes(16))).incumbent("240 MiB"),
+        noise.rate("stream 100 MB of noise (base64)"),
+        noise.growth("  memory it takes meanwhile"),
+    ])
+}
+
+/// Lines of 60 to 100 characters, as programs print them: some have quotes, tabs, and characters beyond ASCII.
+fn lines() -> Vec<u8> {
+    const WORDS: [&str; 8] =
+        ["compiling", "src/process/owner.rs:12", "warning:", "in 3.14 s", "(cached)", "\"name\",", "test", "…"];
+    let mut text = String::new();
+    for number in 0..LINES {
+        let start = text.len();
+        text.push_str(&format!("{number:>8}"));
+        for word in 0.. {
+            if text.len() - start > 60 + number % 20 {
+                break;
+            }
+            text.push(if word == 0 && number % 8 == 0 { '\t' } else { ' ' });
+            text.push_str(WORDS[(number + word * (1 + number % 7)) % WORDS.len()]);
+        }
+        text.push('\n');
+    }
+    text.into_bytes()
+}
+
+/// What came of streaming one file.
+struct Streamed {
+    exec: Samples,
+    pipe: Samples,
+    growth: u64,
+}
+
+impl Streamed {
+    fn of(bench: &Bench, file: &Path) -> Result<Self> {
+        let agent = bench.agent()?;
+        let mut connection = agent.connect()?;
+        let before = agent.resident()?;
+        let command = format!(r#"["cat","{}"]"#, file.display());
+        let (mut exec, mut pipe) = (Samples::default(), Samples::default());
+        for _ in 0..RUNS {
+            let answer = exec.time(|| connection.exec(&command, "application/x-ndjson"))?;
+            ensure!(answer.length > SIZE, "{} bytes are not all of it", answer.length);
+            ensure!(answer.tail().windows(15).any(|part| part == br#""type":"result""#), "the stream has no result");
+            let length = pipe.time(|| read_through_pipe(file))?;
+            ensure!(length == SIZE, "cat printed {length} bytes");
+        }
+        Ok(Self { exec, pipe, growth: agent.peak()?.saturating_sub(before) })
+    }
+
+    fn rate(&self, name: &'static str) -> Row {
+        let rate = |time| Quantity::rate(SIZE, time);
+        Row::new(name, rate(self.exec.p50())).p95(rate(self.exec.p95())).against("cat through a pipe", rate(self.pipe.p50()))
+    }
+
+    fn growth(&self, name: &'static str) -> Row {
+        Row::new(name, Quantity::Size(self.growth))
+    }
+}
+
+fn read_through_pipe(file: &Path) -> Result<u64> {
+    let mut cat = Command::new("cat").arg(file).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start cat")?;
+    let mut pipe = cat.stdout.take().context("cat has no output")?;
+    let (mut buffer, mut length) = (vec![0; PIPE], 0);
+    while let count @ 1.. = pipe.read(&mut buffer)? {
+        length += count as u64;
+    }
+    cat.wait().context("wait for cat")?;
+    Ok(length)
+}
