@@ -16,8 +16,9 @@ use super::{Command, Stdin, feed::Feed, pipes::Pipes, tree, wait::Exited};
 /// Marks every descriptor that this process was started with, but for the three streams, so that no child inherits it.
 #[allow(unsafe_code)]
 pub fn keep_descriptors() -> io::Result<()> {
-    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing and touches no memory.
-    match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) } {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC closes nothing and touches no memory. musl has no function for it.
+    match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
