@@ -98,14 +98,19 @@ impl Sandbox {
         }
     }
 
+    /// Where a route of the sandbox is.
+    pub fn url(&self, route: &str) -> String {
+        format!("{}{route}", self.base)
+    }
+
     /// A request to a route of the sandbox, with the key.
     pub fn request(&self, method: Method, route: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{route}", self.base)).bearer_auth(&self.key)
+        self.http.request(method, self.url(route)).bearer_auth(&self.key)
     }
 
     /// The same without the key.
     pub fn anonymous(&self, method: Method, route: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{route}", self.base))
+        self.http.request(method, self.url(route))
     }
 
     /// Sends a request and reads the answer whole.
@@ -168,7 +173,8 @@ impl Sandbox {
 
     /// A WebSocket, past its `ready` frame.
     pub async fn connect(&self) -> Socket {
-        let mut socket = Socket::open(&self.base.replacen("http", "ws", 1), &self.key).await;
+        let key = ("authorization", format!("Bearer {}", self.key));
+        let mut socket = Socket::open(&self.url("/connect"), &[key]).await.unwrap();
         let ready = socket.next().await;
         assert_eq!(ready["type"], "ready");
         socket

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    tungstenite::{Error, Message, client::IntoClientRequest},
 };
 
 use crate::PATIENCE;
@@ -15,10 +15,17 @@ use crate::PATIENCE;
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    pub(crate) async fn open(base: &str, key: &str) -> Self {
-        let mut request = format!("{base}/connect").into_client_request().unwrap();
-        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
-        Self(connect_async(request).await.unwrap().0)
+    /// Connects with these header fields; the error is the status of a refusal.
+    pub async fn open(url: &str, headers: &[(&'static str, String)]) -> Result<Self, Option<u16>> {
+        let mut request = url.replacen("http", "ws", 1).into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match connect_async(request).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(Error::Http(response)) => Err(Some(response.status().as_u16())),
+            Err(_) => Err(None),
+        }
     }
 
     /// Sends a frame.
