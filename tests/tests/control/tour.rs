@@ -16,9 +16,11 @@ fn script() -> String {
 fn the_tour_goes_as_the_readme_says() {
     let directory = tempfile::tempdir().unwrap();
     let (url, key) = Sandbox::service();
+    // The Node that the repository brings has a WebSocket; the machine's may be too old.
+    let path = format!("{}/../node_modules/.bin:{}", env!("CARGO_MANIFEST_DIR"), std::env::var("PATH").unwrap());
     let tour = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script()])
-        .envs([("CABANA_URL", url), ("CABANA_API_KEY", key)])
+        .envs([("CABANA_URL", url), ("CABANA_API_KEY", key), ("PATH", path)])
         .current_dir(&directory)
         .stdin(Stdio::null())
         .output()
