@@ -80,7 +80,7 @@ impl Container {
     pub(crate) async fn exited(&self) -> String {
         match self.0.wait_for_exit().await {
             Ok(()) => "the container exited".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => message(&error),
         }
     }
 
@@ -98,6 +98,14 @@ impl Container {
     /// Where HTTP requests reach the agent.
     pub(crate) fn agent(&self) -> worker::Result<Fetcher> {
         self.0.get_tcp_port(AGENT_PORT)
+    }
+}
+
+/// What the platform says, without the prefix that names the kind of exception.
+pub(crate) fn message(error: &worker::Error) -> String {
+    match error {
+        worker::Error::UnknownJsError { message, .. } => message.clone(),
+        other => other.to_string(),
     }
 }
 

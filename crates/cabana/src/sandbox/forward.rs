@@ -45,7 +45,9 @@ async fn attempt(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> 
         Ok(response) => Ok(reply::with_header(check(response)?, request_id::HEADER, request_id.as_str())),
         Err(error) => {
             let fault = Fault::of(&error.to_string());
-            worker::console_warn!("{request_id}: the agent did not answer ({fault:?}): {error}");
+            if !request.inner().signal().aborted() {
+                worker::console_warn!("{request_id}: the agent did not answer ({fault:?}): {error}");
+            }
             if fault == Fault::NotAdmitted {
                 life.happen(if life.runs() { Event::Unreachable } else { Event::Exited })?;
             }
@@ -67,7 +69,8 @@ fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> Wor
     // The runtime hears a signal of this object's own; the caller's, given to the call directly, does nothing.
     let controller = web_sys::AbortController::new()?;
     let abort: Function = Reflect::get(&controller, &"abort".into())?.dyn_into()?;
-    caller.add_event_listener_with_callback("abort", &abort.bind0(&controller))?;
+    let hang_up = abort.bind1(&controller, &"the caller hung up".into());
+    caller.add_event_listener_with_callback("abort", hang_up.unchecked_ref())?;
     let init = web_sys::RequestInit::new();
     init.set_signal(Some(&controller.signal()));
     Ok(web_sys::Request::new_with_request_and_init(request, &init)?)

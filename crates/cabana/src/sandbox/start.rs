@@ -12,7 +12,7 @@ use worker::{Date, Delay, Fetcher};
 
 use super::{life::Life, record::Record};
 use crate::{
-    container::{Container, Startup},
+    container::{Container, Startup, message},
     fault,
     lifecycle::Event,
 };
@@ -80,7 +80,7 @@ async fn bring_up(life: &Life, incarnation: u64, fresh: bool) -> Result<(), Erro
         let record = life.record_of(incarnation).ok_or_else(|| fault::not_ready("the sandbox was destroyed meanwhile"))?;
         launch(container, &record, config.internet)?;
     }
-    let agent = container.agent().map_err(|error| fault::not_ready(error.to_string()))?;
+    let agent = container.agent().map_err(|error| fault::not_ready(message(&error)))?;
     match future::select(pin!(healthy(&agent, config.start_limit)), pin!(container.exited())).await {
         Either::Left((outcome, _)) => outcome,
         Either::Right((reason, _)) => Err(fault::not_ready(format!("the container ended while it started: {reason}"))),
@@ -94,7 +94,7 @@ fn launch(container: &Container, record: &Record, internet: bool) -> Result<(), 
     env.insert(SECRET_VARIABLE, &record.secret);
     container
         .start(&Startup { image, internet, env })
-        .map_err(|error| fault::not_ready(format!("the container cannot be started: {error}")))
+        .map_err(|error| fault::not_ready(format!("the container cannot be started: {}", message(&error))))
 }
 
 /// Asks until the agent is healthy; its port refuses connections until it listens.
