@@ -247,6 +247,8 @@ impl Stack {
 /// wrangler with no contact to anything outside and nothing written outside `scratch`.
 pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
     let mut command = tools.node.command("wrangler");
+    // Named, because wrangler looks for it beside the Worker's script, and cargo's target directory may be anywhere.
+    command.arg("--config").arg(root.join("wrangler.jsonc"));
     command
         .current_dir(root)
         .env("CI", "1")
