@@ -115,6 +115,7 @@ mod tests {
     ];
 
     /// What each event makes of each state; `None` leaves it alone, without effects.
+    #[rustfmt::skip]
     fn expected(event: Event) -> [Option<(State, Effects)>; 7] {
         let start = Some((Starting, &[Start] as Effects));
         let resume = Some((Starting, &[Resume] as Effects));
@@ -122,41 +123,19 @@ mod tests {
         let fail = Some((Failed, &[End] as Effects));
         let sleep = Some((Sleeping, &[] as Effects));
         let destroyed = Some((Destroyed, &[End, Wipe] as Effects));
+        let running = Some((Running, &[] as Effects));
+        let end = Some((Stopping, &[End] as Effects));
         match event {
-            //                              created    starting   running    stopping   sleeping   failed     destroyed
-            Event::Wake =>
-            /*            */
-            {
-                [start, None, None, None, start, start, None]
-            }
-            Event::Ready =>
-            /*           */
-            {
-                [None, Some((Running, &[])), None, None, None, None, None]
-            }
-            Event::StartFailed =>
-            /*     */
-            {
-                [None, fail, None, None, None, None, None]
-            }
-            Event::Unreachable =>
-            /*     */
-            {
-                [None, None, resume, None, None, None, None]
-            }
-            Event::Stop =>
-            /*            */
-            {
-                [None, stop, stop, None, None, None, None]
-            }
-            Event::Exited =>
-            /*          */
-            {
-                [None, fail, sleep, sleep, None, None, None]
-            }
-            Event::Loaded { container: true } => [None, resume, None, Some((Stopping, &[End])), None, None, None],
-            Event::Loaded { container: false } => [None, resume, sleep, sleep, None, None, None],
-            Event::Destroy => [destroyed; 7],
+            //                                     created  starting  running  stopping  sleeping  failed  destroyed
+            Event::Wake =>                         [start, None, None, None, start, start, None],
+            Event::Ready =>                        [None, running, None, None, None, None, None],
+            Event::StartFailed =>                  [None, fail, None, None, None, None, None],
+            Event::Unreachable =>                  [None, None, resume, None, None, None, None],
+            Event::Stop =>                         [None, stop, stop, None, None, None, None],
+            Event::Exited =>                       [None, fail, sleep, sleep, None, None, None],
+            Event::Loaded { container: true } =>   [None, resume, None, end, None, None, None],
+            Event::Loaded { container: false } =>  [None, resume, sleep, sleep, None, None, None],
+            Event::Destroy =>                      [destroyed; 7],
         }
     }
 
