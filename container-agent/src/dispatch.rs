@@ -1,8 +1,10 @@
 //! From an operation's name and bytes to its handler and back. HTTP and WebSocket both come through here.
 
 mod conversation;
+mod encoder;
 
-pub use conversation::{Conversation, Encoding, Said, Tell};
+pub use conversation::{Conversation, Tell};
+pub use encoder::{Encoding, Said};
 
 use std::{collections::HashMap, pin::Pin, sync::LazyLock};
 

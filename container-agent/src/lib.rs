@@ -7,6 +7,7 @@
 //! the secret.
 
 pub mod agent;
+mod buffers;
 pub mod config;
 pub mod dispatch;
 pub mod exec;

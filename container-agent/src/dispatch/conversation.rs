@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, Pending, Run, decode, encode};
+use super::{Channel, Encoding, Pending, Run, Said, decode, encode, encoder::Encoder};
 use crate::Agent;
 
 /// Events that may wait for a slow client; the operation waits beyond that.
@@ -16,26 +16,6 @@ const EVENTS: usize = 4;
 
 /// Inputs that may wait for an operation that does not take them; the client waits beyond that.
 const INPUTS: usize = 16;
-
-/// One thing that came out of a conversation, in JSON.
-#[derive(Debug)]
-pub enum Said {
-    /// An event.
-    Event(Bytes),
-    /// The response; nothing comes after it.
-    Result(Bytes),
-    /// The failure; nothing comes after it.
-    Error(Error),
-}
-
-/// What an event or response is encoded for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// A line of a stream: the response carries the tag that sets it apart from events.
-    Line,
-    /// The payload of a frame, which says itself what it carries.
-    Payload,
-}
 
 /// A running operation without its types.
 pub struct Conversation {
@@ -57,7 +37,8 @@ where
     Agent: Run<O>,
 {
     let (talk, inputs, cancel) = Talk::<O>::new(agent, decode(body)?);
-    let said = Box::pin(talk.lines().map(move |line| said::<O>(line, encoding).unwrap_or_else(Said::Error)));
+    let mut encoder = Encoder::new(encoding);
+    let said = Box::pin(talk.lines().map(move |line| encoder.said::<O>(line)));
     Ok(Conversation { said, tell: Arc::new(move |input| tell::<O>(&inputs, input)), cancel })
 }
 
@@ -79,15 +60,6 @@ where
                 LineOf::<O>::Error(error) => return Err(error),
             }
         }
-    })
-}
-
-fn said<O: Streaming>(line: LineOf<O>, encoding: Encoding) -> Result<Said, Error> {
-    Ok(match line {
-        LineOf::<O>::Event(event) => Said::Event(encode(&event)?),
-        LineOf::<O>::Result(response) if encoding == Encoding::Payload => Said::Result(encode(&response)?),
-        LineOf::<O>::Error(error) => Said::Error(error),
-        result => Said::Result(result.encode().map_err(|error| Error::internal(error.to_string()))?.into()),
     })
 }
 

@@ -47,7 +47,7 @@ async fn answer(agent: Agent, path: &str, form: Form, body: Body) -> Result<Resp
         (Entry::Call(call), _) => call(agent, body).await.map(answer::json),
         (Entry::Stream { fold, .. }, Form::Fold) => folded(fold(agent, body)).await,
         (Entry::Stream { start, .. }, form) => {
-            start(agent, &body, Encoding::Line).map(|conversation| streamed(conversation, form))
+            start(agent, &body, form.encoding()).map(|conversation| streamed(conversation, form))
         }
     }
 }
@@ -98,6 +98,16 @@ impl Form {
         });
         form.unwrap_or(Self::Fold)
     }
+
+    /// What stands before and after a line. JSON holds no raw line break, so one `data` field carries it.
+    fn around(self) -> (&'static str, &'static str) {
+        if self == Self::Sse { ("data: ", "\n\n") } else { ("", "\n") }
+    }
+
+    fn encoding(self) -> Encoding {
+        let (before, after) = self.around();
+        Encoding::Line { before, after }
+    }
 }
 
 /// Says it as it comes, and after silence something that means nothing. A client that goes away drops the body, and with it
@@ -107,7 +117,7 @@ fn streamed(conversation: Conversation, form: Form) -> Response {
     let Conversation { said, .. } = conversation;
     let lines = stream::unfold(said, move |mut said| async move {
         let frame = match timeout(HEARTBEAT, said.next()).await {
-            Ok(said) => frame(form, &line(said?)),
+            Ok(said) => frame(form, said?),
             Err(_) if form == Form::Sse => Bytes::from_static(b":\n\n"),
             Err(_) => Bytes::from_static(b"\n"),
         };
@@ -119,19 +129,15 @@ fn streamed(conversation: Conversation, form: Form) -> Response {
     response
 }
 
-/// What is said, as one line without its line break.
-fn line(said: Said) -> Bytes {
+/// What is said, as the conversation has encoded it; an error is encoded here.
+fn frame(form: Form, said: Said) -> Bytes {
     match said {
         Said::Event(line) | Said::Result(line) => line,
-        Said::Error(error) => Line::<(), ()>::Error(error).encode().unwrap_or_default().into(),
-    }
-}
-
-/// The line in its form. JSON holds no raw line break, so one `data` field carries it.
-fn frame(form: Form, line: &[u8]) -> Bytes {
-    match form {
-        Form::Sse => [b"data: ", line, b"\n\n"].concat().into(),
-        _ => [line, b"\n"].concat().into(),
+        Said::Error(error) => {
+            let (before, after) = form.around();
+            let line = Line::<(), ()>::Error(error).encode().unwrap_or_default();
+            [before.as_bytes(), &line, after.as_bytes()].concat().into()
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncReadExt, net::unix::pipe, time::Instant};
 
+use crate::buffers::Buffers;
+
 /// Most bytes in one chunk: what a pipe of Linux holds.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -102,13 +104,14 @@ impl Pipes {
 struct Source {
     pipe: pipe::Receiver,
     buffer: BytesMut,
+    buffers: Buffers,
     /// Bytes that the child had written when it exited and that have not been read.
     owed: usize,
 }
 
 impl Source {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pipe: pipe::Receiver::from_owned_fd(fd)?, buffer: BytesMut::new(), owed: 0 })
+        Ok(Self { pipe: pipe::Receiver::from_owned_fd(fd)?, buffer: BytesMut::new(), buffers: Buffers::default(), owed: 0 })
     }
 
     /// How much is in the pipe now.
@@ -122,7 +125,8 @@ async fn read(source: &mut Option<Source>) -> Option<Bytes> {
     let source = source.as_mut()?;
     // A small piece leaves the rest of the buffer to the next one.
     if source.buffer.capacity() < 4 << 10 {
-        source.buffer.reserve(CHUNK_BYTES);
+        let buffer = source.buffers.take(CHUNK_BYTES);
+        source.buffers.keep(std::mem::replace(&mut source.buffer, buffer));
     }
     match source.pipe.read_buf(&mut source.buffer).await {
         Ok(0) | Err(_) => None,

@@ -1,0 +1,120 @@
+//! What a conversation says, in JSON.
+
+use bytes::{BufMut, Bytes};
+use cabana_protocol::{Error, Streaming, line::LineOf};
+
+use super::encode;
+use crate::buffers::Buffers;
+
+/// Room that is asked for at least.
+const ROOM_BYTES: usize = 512;
+
+/// The encoder wants room for the worst before it begins: `\u0000` for each byte of a text. Room that is not used is never touched
+/// and so takes no memory.
+const LONGEST_ESCAPE: usize = 6;
+
+/// One thing that came out of a conversation, in JSON.
+#[derive(Debug)]
+pub enum Said {
+    /// An event.
+    Event(Bytes),
+    /// The response; nothing comes after it.
+    Result(Bytes),
+    /// The failure; nothing comes after it.
+    Error(Error),
+}
+
+/// What an event or response is encoded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// A line of a stream: the response carries the tag that sets it apart from events.
+    Line {
+        /// What comes before it.
+        before: &'static str,
+        /// What comes after it.
+        after: &'static str,
+    },
+    /// The payload of a frame, which says itself what it carries.
+    Payload,
+}
+
+/// Encodes one conversation. Its events are much alike, so what one took tells the room for the next.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    encoding: Encoding,
+    buffers: Buffers,
+    room: usize,
+}
+
+impl Encoder {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        Self { encoding, buffers: Buffers::default(), room: ROOM_BYTES }
+    }
+
+    pub(super) fn said<O: Streaming>(&mut self, line: LineOf<O>) -> Said {
+        let said = match (line, self.encoding) {
+            (LineOf::<O>::Error(error), _) => Err(error),
+            (LineOf::<O>::Event(event), _) => self.event(&event).map(Said::Event),
+            (LineOf::<O>::Result(response), Encoding::Payload) => encode(&response).map(Said::Result),
+            (result, Encoding::Line { before, after }) => {
+                let line = result.encode().map_err(|error| Error::internal(error.to_string()));
+                line.map(|line| Said::Result([before.as_bytes(), &line, after.as_bytes()].concat().into()))
+            }
+        };
+        said.unwrap_or_else(Said::Error)
+    }
+
+    fn event<E: serde::Serialize>(&mut self, event: &E) -> Result<Bytes, Error> {
+        let (before, after) = match self.encoding {
+            Encoding::Line { before, after } => (before, after),
+            Encoding::Payload => ("", ""),
+        };
+        let mut buffer = self.buffers.take(self.room);
+        buffer.extend_from_slice(before.as_bytes());
+        let mut writer = buffer.writer();
+        sonic_rs::to_writer(&mut writer, event).map_err(|error| Error::internal(error.to_string()))?;
+        let mut buffer = writer.into_inner();
+        buffer.extend_from_slice(after.as_bytes());
+        let encoded = buffer.split().freeze();
+        self.room = ROOM_BYTES + LONGEST_ESCAPE * encoded.len();
+        self.buffers.keep(buffer);
+        Ok(encoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use cabana_protocol::{
+        Data, ProcessId,
+        exec::{Exec, ExecEvent},
+        line::Line,
+    };
+
+    use super::*;
+
+    /// Every character that JSON escapes, and some of each length in UTF-8, at every place in a word and around its edges.
+    fn texts() -> impl Iterator<Item = Bytes> {
+        let characters = (0..=0x80).chain([0xe9, 0x7ff, 0x2028, 0xffff, 0x1f30a]).filter_map(char::from_u32);
+        characters.flat_map(|character| {
+            (0..70).map(move |place| {
+                let (before, after) = ("x".repeat(place), "y".repeat(70 - place));
+                format!("{before}{character}{after}{character}").into()
+            })
+        })
+    }
+
+    #[test]
+    fn events_are_encoded_as_the_protocol_does() {
+        let mut encoder = Encoder::new(Encoding::Line { before: "data: ", after: "\n\n" });
+        let outputs = texts().chain([Bytes::new(), Bytes::from_static(b"\xff\n")]);
+        let outputs = outputs.map(|bytes| ExecEvent::Stdout { offset: u64::MAX, bytes: Data(bytes) });
+        for event in outputs.chain([ExecEvent::Started { process: ProcessId::new("a", 1), pid: 7 }]) {
+            let expected = serde_json::to_string(&event).unwrap();
+            match encoder.said::<Exec>(Line::Event(event)) {
+                Said::Event(line) => assert_eq!(String::from_utf8_lossy(&line), format!("data: {expected}\n\n")),
+                said => panic!("{said:?}"),
+            }
+        }
+    }
+}
