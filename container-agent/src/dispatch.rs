@@ -11,7 +11,7 @@ use std::{collections::HashMap, pin::Pin, sync::LazyLock};
 use bytes::Bytes;
 use cabana_protocol::{Code, Error, Operation, Streaming, operations};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::Agent;
@@ -33,10 +33,19 @@ pub trait Run<O: Streaming> {
 pub struct Channel<O: Streaming> {
     /// What the operation says; waits while the client is slow to listen.
     pub events: mpsc::Sender<O::Event>,
-    /// What the client says; ends when it cannot say more.
-    pub inputs: mpsc::Receiver<O::Input>,
+    /// What the client says; ends when it cannot say more. Bounded by the room that each input takes.
+    pub inputs: mpsc::UnboundedReceiver<Told<O::Input>>,
     /// Set when the client asks for an end and still wants the result.
     pub cancel: CancellationToken,
+}
+
+/// Something that the client said.
+#[derive(Debug)]
+pub struct Told<I> {
+    /// What it said.
+    pub input: I,
+    /// The room that it takes until this is dropped, of that which the client has.
+    pub room: OwnedSemaphorePermit,
 }
 
 /// A future of whatever kind, on its way to be awaited.
@@ -90,9 +99,30 @@ where
     })
 }
 
-/// Reads a request.
+/// Reads a request. What is wrong with it is said without its values, which may be secrets.
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::invalid_request(format!("the request is not what was expected: {error}")))
+    // serde would take an array for a struct, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::invalid_request("the request is not a JSON object"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let request = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        Error::invalid_request(format!("{path}: {}", wrong(&error)))
+    })?;
+    json.end().map_err(|_| Error::invalid_request("something follows the request"))?;
+    Ok(request)
+}
+
+/// What serde found wrong, without what it found.
+fn wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(", expected ") {
+        _ if !error.is_data() => format!("not JSON at line {} column {}", error.line(), error.column()),
+        Some((_, expected)) => format!("expected {expected}"),
+        None if text.starts_with("missing field") || text.starts_with("a string or ") => text,
+        None => "not allowed here".to_owned(),
+    }
 }
 
 /// Writes an answer.

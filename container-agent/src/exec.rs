@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Agent,
-    dispatch::{Channel, Run},
+    dispatch::{Channel, Run, Told},
     process::{Chunk, Input, Process, Stream},
 };
 
@@ -59,10 +59,10 @@ async fn relay(process: &mut Process, events: &mpsc::Sender<ExecEvent>) -> Resul
 }
 
 /// Passes on what the client says, until it says no more.
-async fn feed(process: mpsc::Sender<Input>, mut inputs: mpsc::Receiver<ExecInput>) -> Infallible {
-    while let Some(input) = inputs.recv().await {
+async fn feed(process: mpsc::Sender<Input>, mut inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) -> Infallible {
+    while let Some(Told { input, room }) = inputs.recv().await {
         let input = match input {
-            ExecInput::Stdin { bytes } => Input::Stdin(bytes.0),
+            ExecInput::Stdin { bytes } => Input::Stdin(bytes.0, room),
             ExecInput::Eof => Input::Eof,
             ExecInput::Signal { signal } => Input::Signal(signal),
         };

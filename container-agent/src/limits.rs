@@ -1,4 +1,5 @@
-//! Every limit of the agent, its default, and the variable that overrides it.
+//! Every limit of the agent that can be set, its default, and the variable that sets it. Bounds of single buffers, which nobody
+//! needs to set, stand where the buffers are.
 
 use std::{ffi::OsString, time::Duration};
 

@@ -1,14 +1,26 @@
 //! Accepts connections and ends in order.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use hyper::server::conn::http1;
+use axum::{Router, http::Request};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use rustix::net::sockopt;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{Agent, Config, http};
 
@@ -20,15 +32,15 @@ const SHUTDOWN_TIME: Duration = Duration::from_millis(4_500);
 
 /// Serves `listener` until `shutdown` completes, then ends all processes and connections, within 5 s.
 ///
-/// Fails when the roots cannot be made, or when the listener is broken for good.
+/// Fails when the roots cannot be made.
 pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let agent = Agent::new(config)?;
     let reaper = agent.processes.reap_orphans()?;
     let connections = TaskTracker::new();
-    let served = tokio::select! {
-        result = accept(&listener, &agent, &connections) => result,
-        () = shutdown => Ok(()),
-    };
+    tokio::select! {
+        never = accept(&listener, &agent, &connections) => match never {},
+        () = shutdown => {}
+    }
     drop(listener);
     connections.close();
     let ended = async {
@@ -39,49 +51,70 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     if tokio::time::timeout(SHUTDOWN_TIME, ended).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
+    agent.processes.kill_all();
     reaper.abort();
-    Ok(served?)
+    Ok(())
 }
 
-/// Accepts until the listener breaks. A connection beyond the limit waits in the kernel's queue.
-async fn accept(listener: &TcpListener, agent: &Agent, tasks: &TaskTracker) -> io::Result<()> {
+/// A connection's place among those that may be open; a WebSocket keeps it after its request has been answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    /// The agent's end waits for it.
+    _task: TaskTrackerToken,
+}
+
+/// Accepts for ever. A connection beyond the limit waits in the kernel's queue.
+async fn accept(listener: &TcpListener, agent: &Agent, tasks: &TaskTracker) -> Infallible {
     let router = http::router(agent.clone());
     loop {
-        let permit = Arc::clone(&agent.connections).acquire_owned().await.map_err(io::Error::other)?;
-        let stream = accept_one(listener).await?;
-        let (router, closing) = (router.clone(), agent.closing.clone());
-        tasks.spawn(async move {
-            serve(stream, router, closing).await;
-            drop(permit);
-        });
+        let Ok(permit) = Arc::clone(&agent.connections).acquire_owned().await else { std::future::pending().await };
+        let stream = accept_one(listener).await;
+        let place = Place { _permit: Arc::new(permit), _task: tasks.token() };
+        tasks.spawn(serve(stream, router.clone(), place, agent.closing.clone()));
     }
 }
 
-/// Accepts one connection; when the machine is short of descriptors, waits and tries again for up to a minute.
-async fn accept_one(listener: &TcpListener) -> io::Result<TcpStream> {
+/// Accepts one connection; while the machine is short of descriptors or memory, tries again every now and then.
+async fn accept_one(listener: &TcpListener) -> TcpStream {
     let mut pause = Duration::from_millis(10);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Small answers leave at once instead of waiting for the client's acknowledgement.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
+                if let Err(error) = prepare(&stream) {
+                    tracing::debug!("connection: {error}");
+                }
+                return stream;
             }
-            Err(error) if pause > Duration::from_secs(60) => return Err(error),
             Err(error) => {
                 tracing::warn!("cannot accept: {error}");
                 tokio::time::sleep(pause).await;
-                pause *= 2;
+                pause = (pause * 2).min(Duration::from_secs(1));
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, router: axum::Router, closing: CancellationToken) {
+/// Small answers leave at once instead of waiting for the client's acknowledgement, and a peer that has vanished is noticed within
+/// a minute, so that what runs for it ends.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    Ok(sockopt::set_tcp_keepcnt(stream, 3)?)
+}
+
+async fn serve(stream: TcpStream, router: Router, place: Place, closing: CancellationToken) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(place.clone());
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {

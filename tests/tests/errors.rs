@@ -15,6 +15,7 @@ async fn bad_requests_are_answered_by_their_code() {
         for (name, body, code) in [
             ("exec", json!({}), "invalid_request"),
             ("exec", json!([]), "invalid_request"),
+            ("exec", json!(["echo array for object"]), "invalid_request"),
             ("exec", json!({ "command": 5 }), "invalid_request"),
             ("exec", json!({ "command": [] }), "invalid_request"),
             ("exec", json!({ "command": [""] }), "invalid_request"),
@@ -59,6 +60,18 @@ async fn bad_requests_are_answered_by_their_code() {
             check(sandbox, name, body, code).await;
         }
         assert_eq!(sandbox.shell("ls -A").await, "", "nothing was changed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_says_where_and_not_what() {
+    in_sandbox(async |sandbox| {
+        for env in [json!("TOKEN=hunter2"), json!({ "TOKEN": { "hunter2": 1 } }), json!({ "TOKEN": 123_456 })] {
+            let answer = sandbox.post("exec", json!({ "command": "true", "env": env })).await;
+            let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+            assert!(text.contains("env") && !text.contains("hunter2") && !text.contains("123456"), "{text}");
+        }
     })
     .await;
 }

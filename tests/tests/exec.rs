@@ -95,14 +95,14 @@ async fn the_exit_says_what_the_kernel_said() {
         for code in [0, 1, 2, 126, 127, 128, 130, 255] {
             check(sandbox, json!({ "command": format!("exit {code}") }), b"", b"", exited(code)).await;
         }
-        for signal in ["SIGTERM", "SIGKILL", "SIGINT", "SIGSEGV", "SIGUSR1"] {
+        for signal in ["SIGTERM", "SIGKILL", "SIGINT", "SIGSEGV", "SIGUSR1", "SIGRTMIN+3"] {
             let exit = Exit::Signalled { signal: signal.parse().unwrap() };
             check(sandbox, json!({ "command": format!("kill -{} $$; sleep 10", &signal[3..]) }), b"", b"", exit).await;
         }
         let output =
             sandbox.exec(json!({ "command": ["python3", "-c", "x = bytearray(50_000_000); sum(range(3_000_000))"] })).await;
         let usage = output.result.usage.unwrap();
-        assert!(usage.cpu_ms > 0 && usage.peak_memory_bytes > 50_000_000, "{usage:?}");
+        assert!(usage.cpu_ms > 0 && usage.peak_memory_bytes > Some(50_000_000), "{usage:?}");
     })
     .await;
 }
@@ -174,6 +174,30 @@ async fn going_away_ends_the_whole_tree() {
 async fn a_long_silence_changes_nothing() {
     in_sandbox(async |sandbox| {
         check(sandbox, json!({ "command": "sleep 6; echo late; exit 4" }), b"late\n", b"", exited(4)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_text_hides_nobody() {
+    in_sandbox(async |sandbox| {
+        // The kernel keeps 15 bytes of a name, here half a character at the end.
+        let name = "aaaaaaaaaaaaaa\u{e9}";
+        sandbox.shell(&format!("cp /bin/sleep {name}")).await;
+        for command in [json!([format!("./{name}"), "3595.5"]), json!(format!("./{name} 3595.5 & sleep 3595.5"))] {
+            let output = sandbox.exec(json!({ "command": command, "timeout_ms": 200 })).await;
+            assert_eq!(output.result.exit, Exit::TimedOut);
+            assert_eq!(sandbox.count_processes("3595.5").await, 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stopped_process_is_ended_too() {
+    in_sandbox(async |sandbox| {
+        let output = sandbox.exec(json!({ "command": "kill -STOP $$", "timeout_ms": 200 })).await;
+        assert_eq!(output.result.exit, Exit::TimedOut);
     })
     .await;
 }

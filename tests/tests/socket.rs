@@ -143,3 +143,37 @@ async fn bad_frames_are_answered_and_harm_nobody() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_not_read_holds_up_nothing_else_and_is_not_kept() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "deaf", json!({ "command": "echo up; exec sleep 3596.5", "stdin": { "stream": true } })).await;
+        while socket.wait_for("event", "deaf").await["bytes"] != "up\n" {}
+        for _ in 0..40 {
+            socket.send("input", "deaf", json!({ "type": "stdin", "bytes": "x".repeat(64 << 10) })).await;
+        }
+        socket.send("exec", "other", json!({ "command": "echo quick" })).await;
+        let (mut refused, mut cancelled, mut answered) = (false, false, false);
+        while !(refused && cancelled && answered) {
+            let frame = socket.next().await;
+            refused |= frame["payload"]["code"] == "too_many_requests" && frame["payload"]["details"]["id"] == "deaf";
+            cancelled |= frame["id"] == "deaf" && frame["payload"]["exit"]["reason"] == "cancelled";
+            answered |= frame["id"] == "other" && frame["type"] == "result";
+        }
+        assert_eq!(sandbox.count_processes("sleep 3596.5").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_frame_over_the_limit_is_refused_and_the_rest_goes_on() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("file.write", "large", json!({ "path": "a", "content": "x".repeat(17 << 20) })).await;
+        assert_eq!(socket.next().await["payload"]["code"], "payload_too_large");
+        socket.send("file.stat", "1", json!({ "path": "." })).await;
+        assert_eq!(socket.wait_for("result", "1").await["kind"], "directory");
+    })
+    .await;
+}

@@ -3,33 +3,33 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use cabana_protocol::{Error, Fold, Streaming, line::LineOf};
+use cabana_protocol::{Code, Error, Fold, Streaming, line::LineOf};
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, Encoding, Pending, Run, Said, decode, encode, encoder::Encoder};
+use super::{Channel, Encoding, Pending, Run, Said, Told, decode, encode, encoder::Encoder};
 use crate::Agent;
 
 /// Events that may wait for a slow client; the operation waits beyond that.
 const EVENTS: usize = 4;
 
-/// Inputs that may wait for an operation that does not take them; the client waits beyond that.
-const INPUTS: usize = 16;
+/// Bytes of inputs, in JSON, that may wait for an operation that does not take them. An input counts as 64 bytes at least.
+const INPUT_BYTES: usize = 1 << 20;
 
 /// A running operation without its types.
 pub struct Conversation {
     /// What it says, the end last. Dropping this ends the operation and whatever it started.
     pub said: Pin<Box<dyn Stream<Item = Said> + Send>>,
-    /// Tells it something, in JSON; waits while it does not listen. Fails with `invalid_request`. Dropping this is the end of
-    /// all inputs.
+    /// Tells it something, in JSON. Fails with `invalid_request`, and with `too_many_requests` when it has not taken what it was
+    /// told before. Dropping this is the end of all inputs.
     pub tell: Tell,
     /// Asks for its end; the result still comes.
     pub cancel: CancellationToken,
 }
 
 /// Tells a running operation something.
-pub type Tell = Arc<dyn Fn(&[u8]) -> Pending<Result<(), Error>> + Send + Sync>;
+pub type Tell = Arc<dyn Fn(&[u8]) -> Result<(), Error> + Send + Sync>;
 
 /// Starts an operation and leaves it to the caller to listen.
 pub(super) fn start<O: Streaming>(agent: Agent, body: &[u8], encoding: Encoding) -> Result<Conversation, Error>
@@ -39,7 +39,8 @@ where
     let (talk, inputs, cancel) = Talk::<O>::new(agent, decode(body)?);
     let mut encoder = Encoder::new(encoding);
     let said = Box::pin(talk.lines().map(move |line| encoder.said::<O>(line)));
-    Ok(Conversation { said, tell: Arc::new(move |input| tell::<O>(&inputs, input)), cancel })
+    let room = Arc::new(Semaphore::new(INPUT_BYTES));
+    Ok(Conversation { said, tell: Arc::new(move |input| tell::<O>(&inputs, &room, input)), cancel })
 }
 
 /// Carries an operation out to its end and gathers what it says.
@@ -63,14 +64,19 @@ where
     })
 }
 
-fn tell<O: Streaming>(inputs: &mpsc::Sender<O::Input>, input: &[u8]) -> Pending<Result<(), Error>> {
-    let (inputs, input) = (inputs.clone(), decode(input));
-    Box::pin(async move {
-        // An operation that has ended takes nothing more: its result is on the way.
-        let _ = inputs.send(input?).await;
-        Ok(())
-    })
+fn tell<O: Streaming>(inputs: &Inputs<O>, room: &Arc<Semaphore>, input: &[u8]) -> Result<(), Error> {
+    let bytes = u32::try_from(input.len().max(64)).unwrap_or(u32::MAX);
+    let room = Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| {
+        let message = format!("more than {INPUT_BYTES} bytes of inputs wait to be taken");
+        Error::new(Code::TooManyRequests, message).with_details(serde_json::json!({ "limit_bytes": INPUT_BYTES }))
+    })?;
+    // An operation that has ended takes nothing more: its result is on the way.
+    let _ = inputs.send(Told { input: decode(input)?, room });
+    Ok(())
 }
+
+/// The client's end of the inputs.
+type Inputs<O> = mpsc::UnboundedSender<Told<<O as Streaming>::Input>>;
 
 /// A conversation with its types: the handler's future and what it has said but nobody has heard.
 struct Talk<O: Streaming> {
@@ -81,12 +87,12 @@ struct Talk<O: Streaming> {
 }
 
 impl<O: Streaming> Talk<O> {
-    fn new(agent: Agent, request: O) -> (Self, mpsc::Sender<O::Input>, CancellationToken)
+    fn new(agent: Agent, request: O) -> (Self, Inputs<O>, CancellationToken)
     where
         Agent: Run<O>,
     {
         let (events, heard) = mpsc::channel(EVENTS);
-        let (told, inputs) = mpsc::channel(INPUTS);
+        let (told, inputs) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
         let channel = Channel { events, inputs, cancel: cancel.clone() };
         let handler = Box::pin(async move { agent.run(request, channel).await });

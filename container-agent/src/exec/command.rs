@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -69,6 +70,9 @@ fn directory(home: &Path, asked: Option<&str>) -> Result<PathBuf, Error> {
     match cwd.metadata() {
         Ok(metadata) if metadata.is_dir() => Ok(cwd),
         Ok(_) => Err(Error::new(Code::Conflict, format!("the working directory {} is not a directory", cwd.display()))),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Error::new(Code::Forbidden, format!("the working directory {} cannot be reached", cwd.display())))
+        }
         Err(_) => Err(Error::not_found(format!("there is no working directory {}", cwd.display()))),
     }
 }
@@ -76,18 +80,19 @@ fn directory(home: &Path, asked: Option<&str>) -> Result<PathBuf, Error> {
 /// Looks a program up as execvp(3) does, but in the PATH that it will itself see. With the path known, the kernel can be
 /// asked for posix_spawn, which does not copy the agent's page tables.
 fn find(name: &str, path: Option<&OsString>, cwd: &Path) -> Result<PathBuf, Error> {
-    let missing = |message| Error::not_found(message).with_details(json!({ "program": name }));
+    let shown: String = name.chars().take(64).collect();
+    let missing = |message| Error::not_found(message).with_details(json!({ "program": shown }));
     if name.contains('/') {
         let program = cwd.join(name);
         return match access(&program, Access::EXISTS) {
-            Err(_) => Err(missing(format!("there is no program {name}"))),
+            Err(_) => Err(missing(format!("there is no program {shown}"))),
             Ok(()) if executable(&program) => Ok(program),
-            Ok(()) => Err(Error::new(Code::Unprocessable, format!("{name} is not executable"))),
+            Ok(()) => Err(Error::new(Code::Unprocessable, format!("{shown} is not executable"))),
         };
     }
     let path = path.map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), OsString::as_os_str);
     let found = std::env::split_paths(path).map(|directory| cwd.join(directory).join(name)).find(|program| executable(program));
-    found.ok_or_else(|| missing(format!("there is no program {name} on the PATH")))
+    found.ok_or_else(|| missing(format!("there is no program {shown} on the PATH")))
 }
 
 fn executable(program: &Path) -> bool {

@@ -1,5 +1,7 @@
 //! Answers: JSON, and errors as the one place maps them to HTTP.
 
+use std::time::Duration;
+
 use axum::{
     body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -13,6 +15,9 @@ const MAX_REQUEST_ID: usize = 64;
 
 /// How much of a refused request is taken in before the connection is closed on it.
 const LINGER_BYTES: usize = 64 << 20;
+
+/// How long that may take.
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// A failed request.
 #[derive(Debug)]
@@ -63,12 +68,15 @@ impl IntoResponse for Failure {
 /// the client, or the Worker on its behalf, would see that instead of the answer.
 pub(super) async fn linger(mut rest: BodyDataStream) {
     let mut taken = 0;
-    while let Some(Ok(piece)) = rest.next().await {
-        taken += piece.len();
-        if taken > LINGER_BYTES {
-            return;
+    let take = async {
+        while let Some(Ok(piece)) = rest.next().await {
+            taken += piece.len();
+            if taken > LINGER_BYTES {
+                return;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, take).await;
 }
 
 /// A body that is JSON already.

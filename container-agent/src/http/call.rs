@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, header},
     response::Response,
 };
@@ -34,14 +34,26 @@ enum Form {
     Sse,
 }
 
-pub(super) async fn call(State(agent): State<Agent>, Path(path): Path<String>, request: Request) -> Result<Response, Failure> {
+pub(super) async fn call(
+    State(agent): State<Agent>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
+    // A name that is not text is no operation's.
+    let path = path.map(|Path(path)| path).unwrap_or_default();
     let answered = answer(agent, &path, Form::of(&parts.headers), body).await;
     answered.map_err(|error| Failure::new(&parts.headers, error))
 }
 
 async fn answer(agent: Agent, path: &str, form: Form, body: Body) -> Result<Response, Error> {
-    let entry = dispatch::find(&path.replace('/', "."))?;
+    let entry = match dispatch::find(&path.replace('/', ".")) {
+        Ok(entry) => entry,
+        Err(error) => {
+            answer::linger(body.into_data_stream()).await;
+            return Err(error);
+        }
+    };
     let body = read(body, agent.limits.request_bytes).await?;
     match (entry, form) {
         (Entry::Call(call), _) => call(agent, body).await.map(answer::json),

@@ -1,16 +1,19 @@
 //! `GET /v1/connect`: operations over a WebSocket, many at once, each under the client's id.
 //!
-//! One task reads the socket and owns the operations; one writes. Closing the socket ends every operation that runs on it.
+//! One task reads the socket and owns the operations; one writes. The reader never waits for an operation, so that it sees a
+//! cancel or the end of the connection at once. Closing the socket ends every operation that runs on it.
 
 mod running;
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use axum::{
+    Extension,
     extract::{
         State, WebSocketUpgrade,
-        ws::{Message, Utf8Bytes, WebSocket},
+        ws::{Message, Utf8Bytes, WebSocket, rejection::WebSocketUpgradeRejection},
     },
+    http::HeaderMap,
     response::Response,
 };
 use bytes::Bytes;
@@ -21,25 +24,42 @@ use cabana_protocol::{
 };
 use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::answer::Failure;
 use crate::{
     Agent,
     dispatch::{self, Conversation, Encoding, Entry, Pending, Said, encode},
+    server::Place,
 };
 use running::Running;
 
 /// Frames that wait for a slow client; its operations wait beyond that.
 const FRAMES: usize = 16;
 
+/// How long a client may take to take the last frames.
+const LAST_FRAMES: Duration = Duration::from_secs(1);
+
 /// The subprotocol that is answered to a client that offers it.
 const SUBPROTOCOL: &str = "cabana";
 
-pub(super) async fn connect(State(agent): State<Agent>, upgrade: WebSocketUpgrade) -> Response {
-    let limit = agent.limits.request_bytes;
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
-    upgrade.on_upgrade(move |socket| converse(agent, socket))
+pub(super) async fn connect(
+    State(agent): State<Agent>,
+    Extension(place): Extension<Place>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Failure> {
+    let refused = |rejection: WebSocketUpgradeRejection| {
+        Failure::new(&headers, Error::invalid_request(format!("not a WebSocket: {}", rejection.body_text())))
+    };
+    // A message somewhat over the limit is answered; one far over it is not even taken in, and ends the socket.
+    let most = 2 * agent.limits.request_bytes;
+    let upgrade = upgrade.map_err(refused)?.protocols([SUBPROTOCOL]).max_message_size(most).max_frame_size(most);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        converse(agent, socket).await;
+        drop(place);
+    }))
 }
 
 async fn converse(agent: Agent, socket: WebSocket) {
@@ -62,10 +82,10 @@ async fn converse(agent: Agent, socket: WebSocket) {
             () = closing.cancelled() => break false,
         }
     };
-    // Ends the operations; the writer ends when nobody can give it frames.
+    // Ends the operations; the writer ends when nobody can give it frames, or when the client does not take the last ones.
     drop(connection);
-    if !written {
-        let _ = writer.await;
+    if !written && timeout(LAST_FRAMES, &mut writer).await.is_err() {
+        writer.abort();
     }
 }
 
@@ -102,16 +122,19 @@ impl Connection {
 
     /// Takes a frame. What cannot be tied to an operation is answered by an error without an id.
     async fn receive(&mut self, text: &str) {
-        let frame: ClientFrame = match serde_json::from_str(text) {
-            Ok(frame) => frame,
-            Err(error) => return self.refuse(Error::invalid_request(format!("not a frame: {error}"))).await,
+        let limit = self.agent.limits.request_bytes;
+        if text.len() > limit {
+            return self.refuse(Error::new(Code::PayloadTooLarge, format!("a frame has at most {limit} bytes"))).await;
+        }
+        let Ok(frame) = serde_json::from_str::<ClientFrame>(text) else {
+            return self.refuse(Error::invalid_request("not a frame: {\"type\": …, \"id\": …, \"payload\": …}")).await;
         };
         let (id, payload) = (frame.id.as_ref(), frame.payload.map_or("{}", |payload| payload.get()));
         let refused = match frame.kind.as_ref() {
             _ if id.is_empty() || id.len() > MAX_ID_BYTES => {
                 Err(Error::invalid_request(format!("an id has 1 to {MAX_ID_BYTES} bytes")))
             }
-            INPUT => self.tell(id, payload).await,
+            INPUT => self.tell(id, payload),
             CANCEL => {
                 self.running.cancel(id);
                 Ok(())
@@ -123,12 +146,15 @@ impl Connection {
         }
     }
 
-    /// Waits while the operation does not listen: a client that says more than it takes is held up.
-    async fn tell(&self, id: &str, input: &str) -> Result<(), Error> {
-        match self.running.tell(id) {
-            Some(tell) => tell(input.as_bytes()).await,
-            None => Err(Error::not_found("no operation that takes inputs runs under this id")),
-        }
+    /// An operation that does not take what it is told is cancelled, rather than told the rest without what was refused.
+    fn tell(&self, id: &str, input: &str) -> Result<(), Error> {
+        let tell = self.running.tell(id);
+        let tell = tell.ok_or_else(|| Error::not_found("no operation that takes inputs runs under this id"))?;
+        tell(input.as_bytes()).inspect_err(|error| {
+            if error.code == Code::TooManyRequests {
+                self.running.cancel(id);
+            }
+        })
     }
 
     /// Starts an operation in a task of its own. Fails where the id cannot be used; all other failures are the operation's answer.

@@ -3,19 +3,15 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
-use tokio::{io::AsyncWriteExt, net::unix::pipe};
+use tokio::{io::AsyncWriteExt, net::unix::pipe, sync::OwnedSemaphorePermit};
 
 use super::Stdin;
 
-/// Bytes that wait for a child that does not read: the client waits beyond that.
-const QUEUE_BYTES: usize = 1 << 20;
-
-/// The writing end of a child's stdin and what is still to be written.
+/// The writing end of a child's stdin and what is still to be written, which is bounded by the room that callers bring.
 #[derive(Debug)]
 pub(super) struct Feed {
     pipe: pipe::Sender,
-    queue: VecDeque<Bytes>,
-    queued: usize,
+    queue: VecDeque<(Bytes, Option<OwnedSemaphorePermit>)>,
     /// Nothing will be added.
     complete: bool,
 }
@@ -24,30 +20,23 @@ impl Feed {
     /// Feeds `pipe` with these bytes, or with what will be pushed.
     pub(super) fn new(pipe: pipe::Sender, stdin: Stdin) -> Self {
         let (queue, complete) = match stdin {
-            Stdin::Bytes(bytes) => (VecDeque::from([bytes]), true),
+            Stdin::Bytes(bytes) => (VecDeque::from([(bytes, None)]), true),
             Stdin::Live => (VecDeque::new(), false),
             Stdin::Empty => (VecDeque::new(), true),
         };
-        let queued = queue.iter().map(Bytes::len).sum();
-        Self { pipe, queue, queued, complete }
+        Self { pipe, queue, complete }
     }
 
-    /// Adds bytes; without effect after the end.
-    pub(super) fn push(&mut self, bytes: Bytes) {
+    /// Adds bytes, whose room is given back when they are written; without effect after the end.
+    pub(super) fn push(&mut self, bytes: Bytes, room: OwnedSemaphorePermit) {
         if !self.complete {
-            self.queued += bytes.len();
-            self.queue.push_back(bytes);
+            self.queue.push_back((bytes, Some(room)));
         }
     }
 
     /// Nothing more will come.
     pub(super) fn end(&mut self) {
         self.complete = true;
-    }
-
-    /// Whether more may be pushed before some is written.
-    pub(super) fn has_room(&self) -> bool {
-        self.queued < QUEUE_BYTES
     }
 
     /// Whether there is something to do: to write, or to close.
@@ -58,14 +47,13 @@ impl Feed {
     /// Writes some. True when all is written and nothing will come, or the child reads no more: drop it then. Nothing is lost
     /// when the future is dropped.
     pub(super) async fn write(&mut self) -> bool {
-        while self.queue.front().is_some_and(Bytes::is_empty) {
+        while self.queue.front().is_some_and(|(bytes, _)| bytes.is_empty()) {
             self.queue.pop_front();
         }
-        let Some(bytes) = self.queue.front_mut() else { return self.complete };
+        let Some((bytes, _)) = self.queue.front_mut() else { return self.complete };
         match self.pipe.write(bytes).await {
             Ok(written) => {
                 bytes.advance(written);
-                self.queued -= written;
                 false
             }
             // A child that closes its stdin has read what it wanted.

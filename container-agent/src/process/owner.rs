@@ -3,19 +3,30 @@
 use std::{pin::Pin, time::Duration};
 
 use cabana_protocol::{
-    ProcessId, Signal,
+    ProcessId,
     exec::{ExecResult, Exit, Usage},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Chunk, Input, feed::Feed, orphans, pipes::Pipes, spawn::Child, tree, wait::Exited};
+use super::{
+    Chunk, Input,
+    feed::Feed,
+    kill::{Whom, send},
+    orphans,
+    pipes::Pipes,
+    spawn::Child,
+    tree,
+    wait::Exited,
+};
 
 /// The owner's ties to everybody else.
 #[derive(Debug)]
 pub(super) struct Ties {
     /// Its id.
     pub(super) id: ProcessId,
+    /// What marks all that it starts.
+    pub(super) mark: String,
     /// Who listens.
     pub(super) output: mpsc::Sender<Chunk>,
     /// Who tells it something.
@@ -41,6 +52,7 @@ pub(super) struct Owner {
     pipes: Pipes,
     feed: Option<Feed>,
     started: Instant,
+    phase: Phase,
     /// Read, and not yet taken by whoever listens.
     unheard: Option<Chunk>,
     /// Somebody listens.
@@ -49,16 +61,18 @@ pub(super) struct Owner {
     told: bool,
     /// There may be more output.
     printing: bool,
-    /// What the kernel said of its end.
-    ended: Option<(Exit, Option<Usage>)>,
-    ending: Option<Ending>,
 }
 
-/// A tree on its way to its end.
-struct Ending {
-    reason: Exit,
-    /// Completes when all of it is gone; taken away then.
-    gone: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+/// How far a process has come. It goes through these in order, and may leave out those in the middle.
+enum Phase {
+    /// It runs, and nobody wants it to end.
+    Running,
+    /// Its tree is being ended. Nobody waits for it before that is done: a zombie keeps its number.
+    Ending { reason: Exit, gone: Pin<Box<dyn Future<Output = ()> + Send>> },
+    /// Its tree is gone.
+    Swept { reason: Exit },
+    /// It has been waited for.
+    Ended { exit: Exit, usage: Option<Usage> },
 }
 
 /// What can happen to a process.
@@ -73,33 +87,30 @@ enum Happened {
     Told(Option<Input>),
     /// It is to end, for this reason.
     MustEnd(Exit),
-    /// It has ended.
-    Ended(Exit, Option<Usage>),
     /// All of its tree is gone.
     Gone,
+    /// It has ended; what the kernel says of that.
+    Ended(Option<(Exit, Usage)>),
 }
 
 impl Owner {
     pub(super) fn new(child: Child, ties: Ties) -> Self {
         let Child { exited, pipes, feed, started } = child;
-        let started = Instant::from_std(started);
-        let (heard, told, printing) = (true, true, true);
-        Self { ties, exited, pipes, feed, started, unheard: None, heard, told, printing, ended: None, ending: None }
+        let (started, phase) = (Instant::from_std(started), Phase::Running);
+        Self { ties, exited, pipes, feed, started, phase, unheard: None, heard: true, told: true, printing: true }
     }
 
     /// Sees the process through to its end. What it leaves behind on purpose lives on.
     pub(super) async fn run(mut self) -> ExecResult {
         let (exit, usage) = loop {
-            match self.ended {
-                Some(end) if self.settled() => break end,
+            match self.phase {
+                Phase::Ended { exit, usage } if !self.printing && self.unheard.is_none() => break (exit, usage),
                 _ => {
                     let happened = self.next().await;
                     self.apply(happened);
                 }
             }
         };
-        self.ties.own.release(self.exited.pid());
-        let exit = self.ending.map_or(exit, |ending| ending.reason);
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if self.pipes.held() {
             self.ties.tasks.spawn(self.ties.agent_ends.run_until_cancelled_owned(self.pipes.discard()));
@@ -107,17 +118,15 @@ impl Owner {
         ExecResult { process: self.ties.id, exit, duration_ms, usage }
     }
 
-    /// Whether nothing more is to come after its end.
-    fn settled(&self) -> bool {
-        !self.printing && self.unheard.is_none() && self.ending.as_ref().is_none_or(|ending| ending.gone.is_none())
-    }
-
     /// The next thing that happens. Every branch may be dropped without loss.
     async fn next(&mut self) -> Happened {
-        let alive = self.ended.is_none();
-        let gone = self.ending.as_mut().and_then(|ending| ending.gone.as_mut());
-        let must_end = alive && gone.is_none();
-        let room = self.feed.as_ref().is_none_or(Feed::has_room);
+        let running = matches!(self.phase, Phase::Running);
+        let waited_for = matches!(self.phase, Phase::Ended { .. });
+        let gone = match &mut self.phase {
+            Phase::Ending { gone, .. } => Some(gone),
+            _ => None,
+        };
+        let ending = gone.is_some();
         tokio::select! {
             permit = self.ties.output.reserve(), if self.unheard.is_some() => Happened::Heard(match (permit, self.unheard.take()) {
                 (Ok(permit), Some(chunk)) => { permit.send(chunk); true }
@@ -125,12 +134,12 @@ impl Owner {
             }),
             chunk = self.pipes.next(), if self.printing && self.unheard.is_none() => Happened::Printed(chunk),
             done = write(&mut self.feed), if self.feed.as_ref().is_some_and(Feed::busy) => Happened::Fed(done),
-            input = self.ties.inputs.recv(), if self.told && room => Happened::Told(input),
-            waited = self.exited.wait(), if alive => waited.map_or(Happened::Ended(Exit::Lost, None), |(exit, usage)| Happened::Ended(exit, Some(usage))),
-            () = complete(gone), if !must_end => Happened::Gone,
-            () = tokio::time::sleep_until(self.started + self.ties.timeout), if must_end => Happened::MustEnd(Exit::TimedOut),
-            () = self.ties.cancel.cancelled(), if must_end => Happened::MustEnd(Exit::Cancelled),
-            () = self.ties.agent_ends.cancelled(), if must_end => Happened::MustEnd(Exit::Lost),
+            input = self.ties.inputs.recv(), if self.told => Happened::Told(input),
+            ended = self.exited.wait(), if !ending && !waited_for => Happened::Ended(ended.ok()),
+            () = complete(gone), if ending => Happened::Gone,
+            () = tokio::time::sleep_until(self.started + self.ties.timeout), if running => Happened::MustEnd(Exit::TimedOut),
+            () = self.ties.cancel.cancelled(), if running => Happened::MustEnd(Exit::Cancelled),
+            () = self.ties.agent_ends.cancelled(), if running => Happened::MustEnd(Exit::Lost),
         }
     }
 
@@ -142,25 +151,34 @@ impl Owner {
             Happened::Fed(done) => self.feed = self.feed.take().filter(|_| !done),
             Happened::Told(input) => self.tell(input),
             Happened::MustEnd(reason) => {
-                let members = tree::Members::Process { pid: self.exited.pid(), id: self.ties.id.clone() };
-                self.ending = Some(Ending { reason, gone: Some(Box::pin(tree::end(members, self.ties.grace))) });
-            }
-            Happened::Ended(exit, usage) => {
-                self.ended = Some((exit, usage));
-                self.pipes.exited();
+                let members = tree::Members::Process { pid: self.exited.pid(), mark: self.ties.mark.clone() };
+                self.phase = Phase::Ending { reason, gone: Box::pin(tree::end(members, self.ties.grace)) };
             }
             Happened::Gone => {
-                if let Some(ending) = &mut self.ending {
-                    ending.gone = None;
+                if let Phase::Ending { reason, .. } = self.phase {
+                    self.phase = Phase::Swept { reason };
                 }
             }
+            Happened::Ended(ended) => self.end(ended),
         }
     }
 
+    fn end(&mut self, ended: Option<(Exit, Usage)>) {
+        self.ties.own.release(self.exited.pid());
+        self.pipes.exited();
+        let exit = match self.phase {
+            Phase::Swept { reason } => reason,
+            _ => ended.map_or(Exit::Lost, |(exit, _)| exit),
+        };
+        self.phase = Phase::Ended { exit, usage: ended.map(|(_, usage)| usage) };
+    }
+
     fn tell(&mut self, input: Option<Input>) {
+        let alive = !matches!(self.phase, Phase::Ended { .. });
         match (input, &mut self.feed) {
-            (Some(Input::Signal(signal)), _) if self.ended.is_none() => self.signal(signal),
-            (Some(Input::Stdin(bytes)), Some(feed)) => feed.push(bytes),
+            // Its group's number is its own while nobody has waited for it.
+            (Some(Input::Signal(signal)), _) if alive => send(Whom::Group(self.exited.pid()), signal),
+            (Some(Input::Stdin(bytes, room)), Some(feed)) => feed.push(bytes, room),
             (Some(Input::Eof), Some(feed)) => feed.end(),
             (Some(_), _) => {}
             (None, feed) => {
@@ -168,11 +186,6 @@ impl Owner {
                 feed.iter_mut().for_each(Feed::end);
             }
         }
-    }
-
-    /// Signals its process group, whose number is its own while nobody has waited for it.
-    fn signal(&self, signal: Signal) {
-        tree::signal_group(self.exited.pid(), signal);
     }
 }
 

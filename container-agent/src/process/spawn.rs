@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use cabana_protocol::{Code, Error, ProcessId};
+use cabana_protocol::{Code, Error};
 use rustix::{io::Errno, process::Pid};
 use tokio::net::unix::pipe;
 
@@ -43,12 +43,12 @@ impl Child {
 ///
 /// Fails with `not_found`, `unprocessable`, `payload_too_large` (arguments and environment) or `too_many_requests` (the machine
 /// is out of processes, memory or descriptors).
-pub(super) fn spawn(command: Command, id: &ProcessId) -> Result<Child, Error> {
-    let name = command.argv.first().cloned().unwrap_or_default();
-    start(command, id).map_err(|error| failure(&name, &error))
+pub(super) fn spawn(command: Command, mark: &str) -> Result<Child, Error> {
+    let name: String = command.argv.first().iter().flat_map(|name| name.chars()).take(64).collect();
+    start(command, mark).map_err(|error| failure(&name, &error))
 }
 
-fn start(command: Command, id: &ProcessId) -> io::Result<Child> {
+fn start(command: Command, mark: &str) -> io::Result<Child> {
     let mut std_command = process::Command::new(&command.program);
     if let Some((name, arguments)) = command.argv.split_first() {
         std_command.arg0(name).args(arguments);
@@ -56,7 +56,7 @@ fn start(command: Command, id: &ProcessId) -> io::Result<Child> {
     std_command
         .env_clear()
         .envs(&command.env)
-        .env(tree::MARK, id.as_str())
+        .env(tree::MARK, mark)
         .current_dir(&command.cwd)
         .process_group(0)
         .stdin(if matches!(command.stdin, Stdin::Empty) { Stdio::null() } else { Stdio::piped() })

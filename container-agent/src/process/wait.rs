@@ -30,7 +30,7 @@ impl Exited {
         self.pid
     }
 
-    /// Waits until the child has ended. Nothing is lost when the future is dropped.
+    /// Waits for the child: until it has ended, and for the last time. Nothing is lost when the future is dropped.
     pub(super) async fn wait(&self) -> io::Result<(Exit, Usage)> {
         loop {
             let mut ready = self.pidfd.readable().await?;
@@ -53,7 +53,7 @@ fn wait4(pid: Pid) -> io::Result<Option<(Exit, Usage)>> {
         0 => Ok(None),
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: rusage is made of integers, for which zero is a value, and the kernel has filled it.
-        _ => Ok(Some((exit(status), used(unsafe { usage.assume_init_ref() })))),
+        _ => Ok(Some((exit(status), used(unsafe { usage.assume_init_ref() }, own_peak())))),
     }
 }
 
@@ -64,9 +64,18 @@ fn exit(status: libc::c_int) -> Exit {
     }
 }
 
-fn used(usage: &libc::rusage) -> Usage {
+fn used(usage: &libc::rusage, own_peak: i64) -> Usage {
     let ms = |time: libc::timeval| time.tv_sec.unsigned_abs() * 1_000 + time.tv_usec.unsigned_abs() / 1_000;
-    Usage { cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime), peak_memory_bytes: usage.ru_maxrss.unsigned_abs() * 1_024 }
+    // Between vfork and exec a child has the agent's memory, and the kernel counts that peak as the child's.
+    let peak = Some(usage.ru_maxrss).filter(|peak| *peak > own_peak);
+    Usage { cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime), peak_memory_bytes: peak.map(|peak| peak.unsigned_abs() * 1_024) }
+}
+
+/// The largest resident set that this process has had since its own exec, in KiB. getrusage(2) would count its parent's too.
+fn own_peak() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    peak.unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

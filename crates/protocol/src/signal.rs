@@ -53,14 +53,16 @@ const LAST: i32 = 64;
 impl Signal {
     /// Ends a process, whatever it does about signals.
     pub const KILL: Self = Self(9);
+    /// Lets a stopped process go on.
+    pub const CONT: Self = Self(18);
     /// Halts a process until SIGCONT.
     pub const STOP: Self = Self(19);
     /// Asks a process to end.
     pub const TERM: Self = Self(15);
 
-    /// The signal of this number, as the kernel counts: 1 to 64.
+    /// The signal of this number, as the kernel counts: 1 to 31, and 34 to 64. The C library keeps 32 and 33 for itself.
     pub fn from_number(number: i32) -> Option<Self> {
-        (1..=LAST).contains(&number).then_some(Self(number))
+        ((1..=31).contains(&number) || (FIRST_REAL_TIME..=LAST).contains(&number)).then_some(Self(number))
     }
 
     /// The kernel's number.
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_number_has_a_name_that_reads_back() {
-        for number in 1..=LAST {
+        for number in (1..=31).chain(FIRST_REAL_TIME..=LAST) {
             let signal = Signal::from_number(number).unwrap();
             assert_eq!(signal.to_string().parse::<Signal>().unwrap(), signal);
         }
@@ -128,7 +130,7 @@ mod tests {
         for text in ["SIGTERM", "TERM", "term", "SigTerm"] {
             assert_eq!(text.parse::<Signal>().unwrap(), Signal::TERM);
         }
-        for text in ["", "SIG", "15", "SIGNOPE", "SIGRTMIN+99", "RTMIN+2147483647"] {
+        for text in ["", "SIG", "15", "SIGNOPE", "SIGRTMIN-1", "SIGRTMIN+99", "RTMIN+2147483647"] {
             assert!(text.parse::<Signal>().is_err(), "{text}");
         }
     }

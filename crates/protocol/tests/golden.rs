@@ -111,7 +111,7 @@ impl Example for Exec {
         }
     }
     fn response() -> ExecResult {
-        let usage = Some(Usage { cpu_ms: 1_200, peak_memory_bytes: 52_428_800 });
+        let usage = Some(Usage { cpu_ms: 1_200, peak_memory_bytes: Some(52_428_800) });
         ExecResult { process: process(), exit: Exit::Exited { code: 101 }, duration_ms: 1_500, usage }
     }
 }

@@ -42,6 +42,8 @@ impl Exit {
 pub struct Usage {
     /// Processor time, user and system.
     pub cpu_ms: u64,
-    /// The largest resident set of any one of them.
-    pub peak_memory_bytes: u64,
+    /// The largest resident set of any one of them. Absent where it was no larger than the agent's own, some MiB, from which the
+    /// kernel does not tell it apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
 }

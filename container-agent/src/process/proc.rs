@@ -1,0 +1,64 @@
+//! What `/proc` says of processes, as bytes: names in it need not be text.
+
+use std::{fs, io};
+
+/// A process, unless it is a zombie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) pid: i32,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// The value of the variable that was asked for.
+    pub(super) variable: Option<Vec<u8>>,
+}
+
+/// All processes that are not zombies, each with the variable of this name that it was started with.
+///
+/// Fails where there is no `/proc`.
+pub(super) fn read_all(variable: &str) -> io::Result<Vec<Entry>> {
+    let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let entries: Vec<_> = pids.filter_map(|pid| read(pid, variable)).collect();
+    // The reader is itself a process: where nobody is seen, /proc is not what it should be.
+    if entries.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(entries) }
+}
+
+fn read(pid: i32, variable: &str) -> Option<Entry> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    parse(pid, &stat, &environ, variable)
+}
+
+/// Reads proc_pid_stat(5) and proc_pid_environ(5); `None` for a zombie.
+fn parse(pid: i32, stat: &[u8], environ: &[u8], variable: &str) -> Option<Entry> {
+    // The name, in parentheses, may itself hold spaces, parentheses and half a character.
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let mut number = || fields.next()?.parse().ok();
+    let (parent, group, session) = (number()?, number()?, number()?);
+    let mut variables = environ.split(|byte| *byte == 0);
+    let variable = variables.find_map(|text| text.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")).map(<[u8]>::to_vec);
+    (!matches!(state, "Z" | "X")).then_some(Entry { pid, parent, group, session, variable })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_read_as_the_manual_says() {
+        let entry =
+            |variable: Option<&[u8]>| Entry { pid: 7, parent: 1, group: 7, session: 6, variable: variable.map(<[u8]>::to_vec) };
+        for (stat, environ, expected) in [
+            (b"7 (a) b (c) S 1 7 6 0 -1".as_slice(), b"A=1\0MARK=x-1\0B=2\0".as_slice(), Some(entry(Some(b"x-1")))),
+            (b"7 (half a \xc3) R 1 7 6 0 -1", b"XMARK=x-1\0MARK", Some(entry(None))),
+            (b"7 (x) Z 1 7 6 0 -1", b"", None),
+            (b"", b"", None),
+            (b"7 (x", b"", None),
+            (b"7 (x) S one", b"", None),
+        ] {
+            assert_eq!(parse(7, stat, environ, "MARK"), expected, "{}", String::from_utf8_lossy(stat));
+        }
+    }
+}
