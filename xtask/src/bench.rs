@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Leave out what needs the whole stack
     #[arg(long)]
     agent_only: bool,
+    /// Measure this agent, for instance the image's, instead of the one of this repository; leaves out the whole stack
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
 }
 
 /// Something to measure, which gives some rows of the table.
@@ -73,7 +76,7 @@ impl Bench {
 
 /// Measures and prints. Fails when something cannot be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let stack = Some(&STACK).filter(|_| !arguments.agent_only);
+    let stack = Some(&STACK).filter(|_| !arguments.agent_only && arguments.agent.is_none());
     let wanted: Vec<_> = MEASUREMENTS.iter().chain(stack).filter(|measurement| measurement.is_wanted(arguments)).collect();
     if wanted.is_empty() {
         bail!(
@@ -81,7 +84,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             MEASUREMENTS.iter().chain([&STACK]).map(|m| m.name).collect::<Vec<_>>().join(", ")
         );
     }
-    let bench = Bench { program: artifacts::build_programs()?.agent, scratch: Scratch::create()? };
+    let program = match &arguments.agent {
+        Some(program) => program.clone(),
+        None => artifacts::build_programs()?.agent,
+    };
+    let bench = Bench { program, scratch: Scratch::create()? };
     let mut table = Table::default();
     for measurement in wanted {
         let rows = Step::run(measurement.name, |_| Ok((Outcome::Done("measured".to_owned()), (measurement.measure)(&bench)?)))?;

@@ -11,7 +11,7 @@ use std::fs;
 /// Bytes of the file.
 const SIZE: u64 = 1 << 30;
 const DOWNLOADS: usize = 7;
-const UPLOADS: usize = 5;
+const UPLOADS: usize = 3;
 /// Bytes sent at once.
 const PIECE: usize = 1 << 20;
 const TARGET: &str = "/v1/files?path=large";
