@@ -9,12 +9,16 @@
 //! | [`feed`] | a child's stdin |
 //! | [`wait`] | how a child ended, from the kernel |
 //! | [`tree`] | everything a child started, and how to end it |
+//! | [`mod@proc`] | what `/proc` says of processes |
+//! | [`kill`] | sending signals |
 //! | [`orphans`] | children of children that nobody waits for |
 
 mod feed;
+mod kill;
 mod orphans;
 mod owner;
 mod pipes;
+mod proc;
 mod spawn;
 mod tree;
 mod wait;
@@ -38,7 +42,7 @@ use std::{
 use bytes::Bytes;
 use cabana_protocol::{Code, Error, ProcessId, Signal, exec::ExecResult};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 use tokio_util::{
@@ -53,6 +57,9 @@ const OUTPUT_CHUNKS: usize = 8;
 
 /// Inputs that wait for the owner.
 const INPUTS: usize = 8;
+
+/// How long processes may take to end after SIGTERM when the agent ends.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// What to start. Everything in it has been checked.
 #[derive(Debug)]
@@ -85,8 +92,8 @@ pub enum Stdin {
 /// What a process can be told.
 #[derive(Debug)]
 pub enum Input {
-    /// Bytes for its live stdin.
-    Stdin(Bytes),
+    /// Bytes for its live stdin, and the room that they take until they are written.
+    Stdin(Bytes, OwnedSemaphorePermit),
     /// Its live stdin is at its end; so it is when all senders are gone.
     Eof,
     /// A signal for its process group.
@@ -137,7 +144,8 @@ impl Processes {
     pub fn new(env: BTreeMap<OsString, OsString>, home: PathBuf, limits: Limits) -> io::Result<Self> {
         let shell = ["/bin/bash", "/usr/bin/bash"].into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
         Ok(Self {
-            incarnation: draw_incarnation()?,
+            // Enough that two starts of one sandbox are not confused.
+            incarnation: draw().map_err(io::Error::other)?.split_off(6),
             started: AtomicU64::new(0),
             env,
             home,
@@ -173,15 +181,20 @@ impl Processes {
     /// Starts a process. When `cancel` is set it is ended, with all it started, and its exit is `cancelled`.
     /// The second part tells the process something; a live stdin ends when it is dropped.
     ///
-    /// Fails with `too_many_requests`, or as [`spawn`] does.
+    /// Fails with `too_many_requests`, `container_not_ready` (the agent ends), or as [`spawn`] does.
     pub fn start(&self, command: Command, cancel: CancellationToken) -> Result<(Process, mpsc::Sender<Input>), Error> {
+        if self.ending.is_cancelled() {
+            return Err(Error::new(Code::ContainerNotReady, "the agent is ending"));
+        }
         let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
             let limit = self.limits.processes;
             Error::new(Code::TooManyRequests, format!("{limit} processes run already")).with_details(limit_details(limit))
         })?;
         let id = ProcessId::new(&self.incarnation, self.started.fetch_add(1, Ordering::Relaxed) + 1);
+        // Not to be guessed, so that nothing joins another process's tree by its id.
+        let mark = format!("{id}.{}", draw()?);
         let timeout = command.timeout;
-        let child = self.own.claim(|| spawn::spawn(command, &id))?;
+        let child = self.own.claim(|| spawn::spawn(command, &mark))?;
         let (output, heard) = mpsc::channel(OUTPUT_CHUNKS);
         let (told, inputs) = mpsc::channel(INPUTS);
         let (ended, end) = oneshot::channel();
@@ -189,6 +202,7 @@ impl Processes {
         let process = Process { id: id.clone(), pid, output: heard, ended: end, _cancel: guard };
         let ties = owner::Ties {
             id,
+            mark,
             output,
             inputs,
             cancel,
@@ -207,12 +221,23 @@ impl Processes {
         Ok((process, told))
     }
 
-    /// Ends all processes and whatever they left behind, and waits until they are gone.
+    /// Ends all processes and whatever they left behind, and waits until they are gone. None starts any more.
     pub async fn end_all(&self) {
         self.ending.cancel();
-        tree::end(tree::Members::Incarnation(self.incarnation.clone()), self.limits.kill_grace).await;
+        tree::end(self.everything(), self.limits.kill_grace.min(SHUTDOWN_GRACE)).await;
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Kills whatever is left, without a word.
+    pub fn kill_all(&self) {
+        if let Err(error) = self.everything().kill() {
+            tracing::error!("cannot look for processes that are left: {error}");
+        }
+    }
+
+    fn everything(&self) -> tree::Members {
+        tree::Members::Incarnation(self.incarnation.clone())
     }
 
     /// Starts to wait for orphans, where they come to this process ([`adopt_orphans`]).
@@ -225,10 +250,10 @@ fn limit_details(limit: usize) -> serde_json::Value {
     serde_json::json!({ "limit": limit, "retry_after_ms": 1_000 })
 }
 
-/// Six letters and digits: enough that two starts of one sandbox are not confused.
-fn draw_incarnation() -> io::Result<String> {
+/// Twelve random letters and digits, 60 bits.
+fn draw() -> Result<String, Error> {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut bytes = [0; 6];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).map_err(|error| Error::internal(format!("no randomness: {error}")))?;
     Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
 }
