@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use bytes::BytesMut;
 use cabana_protocol::{
     Error,
     file::{FilePath, Mode, Written},
@@ -16,7 +17,9 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::answer::{self, Failure};
 use crate::{
-    Agent, dispatch,
+    Agent,
+    buffers::Buffers,
+    dispatch,
     file::{self, Conditions, Opened, Upload},
 };
 
@@ -136,28 +139,35 @@ impl Part {
 /// that the client sees that something is missing.
 fn content(opened: Opened, first: u64, length: u64) -> impl Stream<Item = std::io::Result<Bytes>> {
     let file = Arc::new(opened.file);
-    stream::unfold((first, first + length), move |(at, end)| {
+    stream::unfold((first, first + length, Buffers::default()), move |(at, end, mut buffers)| {
         let file = Arc::clone(&file);
         async move {
             let want = READ_BYTES.min(end - at);
             if want == 0 {
                 return None;
             }
-            let read =
-                tokio::task::spawn_blocking(move || read_some(&file, at, want)).await.unwrap_or_else(|error| Err(error.into()));
-            let next = read.as_ref().map_or(end, |bytes| at + bytes.len() as u64);
-            Some((read, (next, end)))
+            let want = usize::try_from(want).unwrap_or(usize::MAX);
+            let mut buffer = buffers.take(want);
+            buffer.resize(want, 0);
+            let read = tokio::task::spawn_blocking(move || read_some(&file, at, buffer)).await;
+            let read = read.unwrap_or_else(|error| Err(error.into())).map(|mut buffer| {
+                let piece = buffer.split().freeze();
+                buffers.keep(buffer);
+                piece
+            });
+            let next = read.as_ref().map_or(end, |piece| at + piece.len() as u64);
+            Some((read, (next, end, buffers)))
         }
     })
 }
 
-fn read_some(file: &std::fs::File, at: u64, want: u64) -> std::io::Result<Bytes> {
-    let mut buffer = vec![0; usize::try_from(want).map_err(std::io::Error::other)?];
+/// Fills as much of the buffer as one read gives, and cuts off the rest.
+fn read_some(file: &std::fs::File, at: u64, mut buffer: BytesMut) -> std::io::Result<BytesMut> {
     match file.read_at(&mut buffer, at)? {
         0 => Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the file became shorter")),
         count => {
             buffer.truncate(count);
-            Ok(buffer.into())
+            Ok(buffer)
         }
     }
 }
