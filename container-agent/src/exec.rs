@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     Agent,
     dispatch::{Channel, Run, Told},
-    process::{Chunk, Input, Process, Stream},
+    process::{Chunk, Entry, Input, Reader, Stream},
 };
 
 impl Run<Exec> for Agent {
@@ -25,10 +25,9 @@ impl Run<Exec> for Agent {
         say(&channel.events, started).await?;
         let feed = feed(inputs, channel.inputs);
         tokio::select! {
-            told = relay(&mut process, &channel.events) => told?,
+            ended = relay(&mut process.output, &channel.events) => ended,
             never = feed => match never {},
         }
-        process.ended().await
     }
 }
 
@@ -42,18 +41,26 @@ fn check(request: &Exec) -> Result<(), Error> {
     Ok(())
 }
 
-/// Passes on what the process prints, until it prints no more.
-async fn relay(process: &mut Process, events: &mpsc::Sender<ExecEvent>) -> Result<(), Error> {
-    while let Some(Chunk { stream, mut offset, bytes }) = process.output().await {
-        for bytes in Data::runs(bytes) {
-            let next = offset + bytes.0.len() as u64;
-            let event = match stream {
-                Stream::Stdout => ExecEvent::Stdout { offset, bytes },
-                Stream::Stderr => ExecEvent::Stderr { offset, bytes },
-            };
-            say(events, event).await?;
-            offset = next;
+/// Passes on what the process prints, until it has ended.
+async fn relay(output: &mut Reader, events: &mpsc::Sender<ExecEvent>) -> Result<ExecResult, Error> {
+    loop {
+        match output.next().await {
+            Entry::Chunk(chunk) => relay_chunk(chunk, events).await?,
+            Entry::Gap { from, to } => say(events, ExecEvent::Gap { from, to }).await?,
+            Entry::End(result) => return Ok(result),
         }
+    }
+}
+
+async fn relay_chunk(Chunk { stream, mut offset, bytes }: Chunk, events: &mpsc::Sender<ExecEvent>) -> Result<(), Error> {
+    for bytes in Data::runs(bytes) {
+        let next = offset + bytes.0.len() as u64;
+        let event = match stream {
+            Stream::Stdout => ExecEvent::Stdout { offset, bytes },
+            Stream::Stderr => ExecEvent::Stderr { offset, bytes },
+        };
+        say(events, event).await?;
+        offset = next;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! | [`owner`] | the task: output, input, timeout, end |
 //! | [`pipes`] | a child's stdout and stderr as numbered chunks |
 //! | [`feed`] | a child's stdin |
+//! | [`journal`] | what a process printed, numbered, for any number of readers |
 //! | [`wait`] | how a child ended, from the kernel |
 //! | [`tree`] | everything a child started, and how to end it |
 //! | [`mod@proc`] | what `/proc` says of processes |
@@ -14,6 +15,7 @@
 //! | [`orphans`] | children of children that nobody waits for |
 
 mod feed;
+mod journal;
 mod kill;
 mod orphans;
 mod owner;
@@ -23,6 +25,7 @@ mod spawn;
 mod tree;
 mod wait;
 
+pub use journal::{Entry, Journal, Reader};
 pub use orphans::adopt_orphans;
 pub use pipes::{Chunk, Stream};
 pub use spawn::keep_descriptors;
@@ -40,9 +43,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use cabana_protocol::{Code, Error, ProcessId, Signal, exec::ExecResult};
+use cabana_protocol::{Code, Error, ProcessId, Signal};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
 };
 use tokio_util::{
@@ -51,9 +54,6 @@ use tokio_util::{
 };
 
 use crate::Limits;
-
-/// Chunks of output, of at most 64 KiB, that wait for whoever listens; the process waits beyond that.
-const OUTPUT_CHUNKS: usize = 8;
 
 /// Inputs that wait for the owner.
 const INPUTS: usize = 8;
@@ -107,21 +107,9 @@ pub struct Process {
     pub id: ProcessId,
     /// The kernel's number for it.
     pub pid: u32,
-    output: mpsc::Receiver<Chunk>,
-    ended: oneshot::Receiver<ExecResult>,
+    /// What it prints and how it ends; the process waits for this reader.
+    pub output: Reader,
     _cancel: DropGuard,
-}
-
-impl Process {
-    /// What it prints next; `None` when it prints no more. Nothing is lost when the future is dropped.
-    pub async fn output(&mut self) -> Option<Chunk> {
-        self.output.recv().await
-    }
-
-    /// How it ended, once it and, where it was ended, all it started are gone.
-    pub async fn ended(self) -> Result<ExecResult, Error> {
-        self.ended.await.map_err(|_| Error::internal("the process was lost"))
-    }
 }
 
 /// All processes of this agent.
@@ -195,15 +183,15 @@ impl Processes {
         let mark = format!("{id}.{}", draw()?);
         let timeout = command.timeout;
         let child = self.own.claim(|| spawn::spawn(command, &mark))?;
-        let (output, heard) = mpsc::channel(OUTPUT_CHUNKS);
+        let journal = Journal::new(0);
         let (told, inputs) = mpsc::channel(INPUTS);
-        let (ended, end) = oneshot::channel();
         let (pid, guard) = (child.pid(), cancel.clone().drop_guard());
-        let process = Process { id: id.clone(), pid, output: heard, ended: end, _cancel: guard };
+        let process = Process { id: id.clone(), pid, output: journal.hold(), _cancel: guard };
         let ties = owner::Ties {
             id,
             mark,
-            output,
+            journal,
+            replay_after: 0,
             inputs,
             cancel,
             agent_ends: self.ending.clone(),
@@ -214,8 +202,7 @@ impl Processes {
         };
         let owner = owner::Owner::new(child, ties);
         self.tasks.spawn(async move {
-            // Nobody may be left to hear it.
-            let _ = ended.send(owner.run().await);
+            owner.run().await;
             drop(permit);
         });
         Ok((process, told))

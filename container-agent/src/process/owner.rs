@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Chunk, Input,
     feed::Feed,
+    journal::Journal,
     kill::{Whom, send},
     orphans,
     pipes::Pipes,
@@ -27,8 +28,10 @@ pub(super) struct Ties {
     pub(super) id: ProcessId,
     /// What marks all that it starts.
     pub(super) mark: String,
-    /// Who listens.
-    pub(super) output: mpsc::Sender<Chunk>,
+    /// Where its output goes, and how it ended.
+    pub(super) journal: Journal,
+    /// Bytes of output to keep for replay once it has ended.
+    pub(super) replay_after: u64,
     /// Who tells it something.
     pub(super) inputs: mpsc::Receiver<Input>,
     /// Set when the caller wants it to end, or is gone.
@@ -53,10 +56,6 @@ pub(super) struct Owner {
     feed: Option<Feed>,
     started: Instant,
     phase: Phase,
-    /// Read, and not yet taken by whoever listens.
-    unheard: Option<Chunk>,
-    /// Somebody listens.
-    heard: bool,
     /// Somebody may still tell it something.
     told: bool,
     /// There may be more output.
@@ -77,8 +76,6 @@ enum Phase {
 
 /// What can happen to a process.
 enum Happened {
-    /// Whoever listens took a chunk, or is gone.
-    Heard(bool),
     /// It printed something, or will print no more.
     Printed(Option<Chunk>),
     /// Its stdin took some bytes; true when it will take no more.
@@ -97,14 +94,14 @@ impl Owner {
     pub(super) fn new(child: Child, ties: Ties) -> Self {
         let Child { exited, pipes, feed, started } = child;
         let (started, phase) = (Instant::from_std(started), Phase::Running);
-        Self { ties, exited, pipes, feed, started, phase, unheard: None, heard: true, told: true, printing: true }
+        Self { ties, exited, pipes, feed, started, phase, told: true, printing: true }
     }
 
     /// Sees the process through to its end. What it leaves behind on purpose lives on.
-    pub(super) async fn run(mut self) -> ExecResult {
+    pub(super) async fn run(mut self) {
         let (exit, usage) = loop {
             match self.phase {
-                Phase::Ended { exit, usage } if !self.printing && self.unheard.is_none() => break (exit, usage),
+                Phase::Ended { exit, usage } if !self.printing => break (exit, usage),
                 _ => {
                     let happened = self.next().await;
                     self.apply(happened);
@@ -115,7 +112,8 @@ impl Owner {
         if self.pipes.held() {
             self.ties.tasks.spawn(self.ties.agent_ends.run_until_cancelled_owned(self.pipes.discard()));
         }
-        ExecResult { process: self.ties.id, exit, duration_ms, usage }
+        let result = ExecResult { process: self.ties.id, exit, duration_ms, usage };
+        self.ties.journal.end(result, self.ties.replay_after);
     }
 
     /// The next thing that happens. Every branch may be dropped without loss.
@@ -128,11 +126,7 @@ impl Owner {
         };
         let ending = gone.is_some();
         tokio::select! {
-            permit = self.ties.output.reserve(), if self.unheard.is_some() => Happened::Heard(match (permit, self.unheard.take()) {
-                (Ok(permit), Some(chunk)) => { permit.send(chunk); true }
-                _ => false,
-            }),
-            chunk = self.pipes.next(), if self.printing && self.unheard.is_none() => Happened::Printed(chunk),
+            chunk = print(&self.ties.journal, &mut self.pipes), if self.printing => Happened::Printed(chunk),
             done = write(&mut self.feed), if self.feed.as_ref().is_some_and(Feed::busy) => Happened::Fed(done),
             input = self.ties.inputs.recv(), if self.told => Happened::Told(input),
             ended = self.exited.wait(), if !ending && !waited_for => Happened::Ended(ended.ok()),
@@ -145,8 +139,7 @@ impl Owner {
 
     fn apply(&mut self, happened: Happened) {
         match happened {
-            Happened::Heard(heard) => self.heard = heard,
-            Happened::Printed(Some(chunk)) => self.unheard = Some(chunk).filter(|_| self.heard),
+            Happened::Printed(Some(chunk)) => self.ties.journal.push(chunk),
             Happened::Printed(None) => self.printing = false,
             Happened::Fed(done) => self.feed = self.feed.take().filter(|_| !done),
             Happened::Told(input) => self.tell(input),
@@ -187,6 +180,12 @@ impl Owner {
             }
         }
     }
+}
+
+/// What it prints next, once whoever waits for it has taken what came before.
+async fn print(journal: &Journal, pipes: &mut Pipes) -> Option<Chunk> {
+    journal.room().await;
+    pipes.next().await
 }
 
 async fn write(feed: &mut Option<Feed>) -> bool {
