@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::process::ProcessName;
 use crate::sandbox::plan::Membership;
@@ -120,7 +121,7 @@ pub struct Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for membership in &self.memberships {
-            if let Err(error) = fs::remove_dir(&membership.directory) {
+            if let Err(error) = remove_idle(&membership.directory) {
                 tracing::warn!(cgroup = %membership.directory.display(), %error, "cgroup not removed");
             }
         }
@@ -144,12 +145,26 @@ fn remove_tree(directory: &Path) {
             remove_tree(&entry.path());
         }
     }
-    if let Err(error) = fs::remove_dir(directory)
+    if let Err(error) = remove_idle(directory)
         // Another engine, starting at the same time, may have been faster.
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(cgroup = %directory.display(), %error, "stale cgroup not removed");
     }
+}
+
+/// Removes a cgroup. Processes that have been killed stay in it until the kernel is done with them, some milliseconds later.
+fn remove_idle(directory: &Path) -> io::Result<()> {
+    const ATTEMPTS: usize = 100;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let busy = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
+    for _ in 1..ATTEMPTS {
+        match fs::remove_dir(directory) {
+            Err(error) if busy(&error) => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+    fs::remove_dir(directory)
 }
 
 #[cfg(test)]
