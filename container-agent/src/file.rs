@@ -1,17 +1,21 @@
 //! Files, confined to the sandbox's roots by the kernel ([`root`]). System calls run on threads that may block.
 
+mod conditions;
 mod content;
 mod directory;
 mod failure;
 mod list;
 mod metadata;
 mod root;
+mod target;
 mod temporary;
+mod tree;
 mod upload;
 
+pub use conditions::{Conditions, Tags};
 pub use content::{Opened, open};
 pub use root::Roots;
-pub use upload::{Conditions, Upload};
+pub use upload::Upload;
 
 use cabana_protocol::{
     Error,

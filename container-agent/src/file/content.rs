@@ -1,13 +1,17 @@
 //! Reading content.
 
-use std::{fs::File, os::unix::fs::FileExt, time::SystemTime};
+use std::{
+    fs::File,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use cabana_protocol::{
     Data, Error,
     file::{Content, FilePath, MAX_CONTENT_BYTES, Read},
 };
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, OFlags, Statx};
 
 use super::{
     failure::{failure, io_failure, too_large, wrong_kind},
@@ -28,14 +32,21 @@ pub struct Opened {
     pub modified: SystemTime,
 }
 
-/// Opens a regular file for reading. A FIFO or device is refused without waiting for it.
+/// Opens a regular file for reading. Anything else is refused without being opened, which it might notice: a FIFO's writer would
+/// take the agent for its reader.
 pub fn open(roots: &Roots, path: &FilePath) -> Result<Opened, Error> {
-    let fd = roots.target(path)?.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    let stat = look(&fd, c"").map_err(|errno| failure(path, errno))?;
+    let target = roots.target(path)?;
+    regular(path, &target.open(OFlags::PATH)?)?;
+    // Should something else have its name by now, this does not wait for it.
+    let file = target.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    let stat = regular(path, &file)?;
+    Ok(Opened { file: file.into(), size_bytes: stat.stx_size, etag: etag(&stat), modified: modified(&stat) })
+}
+
+fn regular(path: &FilePath, file: &OwnedFd) -> Result<Statx, Error> {
+    let stat = look(file, c"").map_err(|errno| failure(path, errno))?;
     match file_type(&stat) {
-        FileType::RegularFile => {
-            Ok(Opened { file: fd.into(), size_bytes: stat.stx_size, etag: etag(&stat), modified: modified(&stat) })
-        }
+        FileType::RegularFile => Ok(stat),
         FileType::Directory => Err(wrong_kind(path, "it is a directory")),
         _ => Err(wrong_kind(path, "not a regular file")),
     }

@@ -16,15 +16,28 @@ pub(super) fn failure(path: &FilePath, errno: Errno) -> Error {
         Errno::NOTDIR => (Code::Conflict, "not a directory"),
         Errno::ISDIR => (Code::Conflict, "it is a directory"),
         Errno::NOTEMPTY => (Code::Conflict, "the directory is not empty"),
-        Errno::INVAL => (Code::Conflict, "a directory cannot be moved into itself"),
-        Errno::BUSY => (Code::Conflict, "it is in use"),
+        Errno::BUSY | Errno::TXTBSY => (Code::Conflict, "it is in use"),
+        Errno::AGAIN => (Code::Conflict, "directories on it were being renamed"),
         Errno::NXIO => (Code::Conflict, "not a regular file"),
         Errno::NOSPC | Errno::DQUOT => (Code::StorageFull, "the disk is full"),
         Errno::FBIG => (Code::PayloadTooLarge, "larger than the file system allows"),
         Errno::NAMETOOLONG => (Code::InvalidRequest, "a name in it is longer than 255 bytes"),
+        Errno::INVAL => (Code::InvalidRequest, "the file system does not take such a name"),
         Errno::MFILE | Errno::NFILE | Errno::NOMEM => (Code::TooManyRequests, "the sandbox is out of descriptors or memory"),
         _ => (Code::Internal, "the kernel refused"),
     };
+    coded(path, code, why, errno)
+}
+
+/// The same for a rename, which may find itself between two file systems.
+pub(super) fn rename_failure(path: &FilePath, errno: Errno) -> Error {
+    match errno {
+        Errno::XDEV => coded(path, Code::Unprocessable, "on another file system; only a copy gets there", errno),
+        _ => failure(path, errno),
+    }
+}
+
+fn coded(path: &FilePath, code: Code, why: &str, errno: Errno) -> Error {
     Error::new(code, format!("{path}: {why}")).with_details(json!({ "path": path, "cause": errno.to_string() }))
 }
 

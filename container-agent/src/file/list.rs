@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{failure::failure, metadata::describe, root::Roots};
+use super::{failure::failure, metadata::describe_name, root::Roots};
 
 /// The largest `depth`.
 const MAX_DEPTH: u32 = 64;
@@ -55,7 +55,8 @@ pub(super) fn list(roots: &Roots, request: &List) -> Result<Listing, Error> {
 impl Page {
     /// Adds what is in this directory, which is listed as `path`, and below.
     fn fill(&mut self, directory: OwnedFd, path: &Path, depth: u32) -> Result<(), Errno> {
-        for name in self.names(&directory, path)? {
+        let mut directory = Dir::new(directory)?;
+        for name in self.names(&mut directory, path)? {
             let path = path.join(OsStr::from_bytes(name.as_bytes()));
             // A directory before the cursor may still hold entries after it.
             let listed = self.after.as_ref().is_none_or(|after| path > *after);
@@ -63,7 +64,7 @@ impl Page {
                 self.more = true;
                 return Ok(());
             }
-            let entry = match describe(&directory, &name, file_path(&path)) {
+            let entry = match describe_name(directory.fd()?, &name, file_path(&path)) {
                 Ok(entry) => entry,
                 // Removed while it was being listed.
                 Err(Errno::NOENT) => continue,
@@ -75,7 +76,7 @@ impl Page {
             }
             if descend {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                match openat(&directory, &name, flags, Mode::empty()) {
+                match openat(directory.fd()?, &name, flags, Mode::empty()) {
                     Ok(below) => self.fill(below, &path, depth - 1)?,
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => {}
                     Err(errno) => return Err(errno),
@@ -89,9 +90,9 @@ impl Page {
     }
 
     /// The names in this directory that this page or a later one shows, sorted.
-    fn names(&self, directory: &OwnedFd, path: &Path) -> Result<Vec<CString>, Errno> {
+    fn names(&self, directory: &mut Dir, path: &Path) -> Result<Vec<CString>, Errno> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(directory)? {
+        for entry in directory {
             let entry = entry?;
             let name = entry.file_name();
             let shown = match name.to_bytes() {

@@ -1,6 +1,10 @@
 //! Writing content: whole or not at all.
+//!
+//! New content replaces the file, so a reader sees the old one or the new, and a program that has it open keeps the old. Owner, group
+//! and permission bits stay as they were; other hard links, extended attributes, and set-user-ID and the like do not. Nothing is
+//! flushed to the disk: the disk does not outlive the sandbox's kernel, but for snapshots, which see what is not yet flushed.
 
-use std::{ffi::CString, fs::File, io::Write as _, os::unix::ffi::OsStrExt};
+use std::{fs::File, io::Write as _, os::fd::AsFd};
 
 use bytes::Bytes;
 use cabana_protocol::{
@@ -8,39 +12,24 @@ use cabana_protocol::{
     file::{FilePath, Mode, Write, Written},
 };
 use rustix::{
-    fs::{AtFlags, FileType, OFlags, Statx, unlinkat},
+    fs::{AtFlags, FileType, Gid, OFlags, Statx, Uid, fchmod, fchown, fstatvfs, unlinkat},
     io::Errno,
 };
+use serde_json::json;
 
 use super::{
-    failure::{failure, io_failure, wrong_kind},
+    conditions::Conditions,
+    failure::{failure, io_failure, rename_failure, wrong_kind},
     metadata::{etag, file_type, look},
-    root::{Entry, Roots},
+    root::Roots,
     temporary::Temporary,
 };
 
-/// What must be true of a file before it is changed.
-#[derive(Debug, Clone, Default)]
-pub struct Conditions {
-    /// RFC 9110 If-Match: its ETag is this one, or for `*` it exists.
-    pub if_match: Option<String>,
-    /// RFC 9110 If-None-Match: its ETag is not this one, or for `*` it does not exist.
-    pub if_none_match: Option<String>,
-}
+/// What an upload that tells its size leaves free on the disk, for commands to go on: this much, but at most 1 % of the disk.
+const RESERVED_BYTES: u64 = 64 << 20;
 
-impl Conditions {
-    /// Fails with `precondition_failed` unless they hold for a file with this ETag, or for no file.
-    fn check(&self, path: &FilePath, etag: Option<&str>) -> Result<(), Error> {
-        let matches = |list: &str| etag.is_some_and(|etag| list == "*" || list.split(',').any(|one| one.trim() == etag));
-        let wanted = self.if_match.as_deref().is_none_or(matches);
-        let unwanted = self.if_none_match.as_deref().is_some_and(matches);
-        if wanted && !unwanted {
-            return Ok(());
-        }
-        let details = serde_json::json!({ "path": path, "etag": etag });
-        Err(Error::new(Code::PreconditionFailed, format!("{path}: not the version that was asked for")).with_details(details))
-    }
-}
+/// The permission bits of a new file, unless others are asked for.
+const DEFAULT_MODE: u32 = 0o644;
 
 /// A file that is being uploaded. Dropping it leaves everything as it was.
 #[derive(Debug)]
@@ -52,16 +41,22 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Begins. The conditions are checked now, so that nobody uploads in vain, and again when it is put in place.
-    pub fn begin(roots: &Roots, path: FilePath, mode: Option<Mode>, conditions: Conditions) -> Result<Self, Error> {
-        let entry = roots.target(&path)?;
-        // Directories are made only for an upload that can begin.
-        if conditions.if_match.is_some() {
-            conditions.check(&path, present(&path, &entry.entry()?)?.as_ref().map(etag).as_deref())?;
+    /// Begins. The conditions and, where the size is known, the space on the disk are checked now, so that nobody uploads in vain; the
+    /// conditions again when it is put in place.
+    pub fn begin(
+        roots: &Roots,
+        path: FilePath,
+        mode: Option<Mode>,
+        conditions: Conditions,
+        size_bytes: Option<u64>,
+    ) -> Result<Self, Error> {
+        let (target, before) = roots.target(&path)?.follow()?;
+        check(&path, before.as_ref(), &conditions)?;
+        let directory = target.nearest_directory()?;
+        if let Some(size_bytes) = size_bytes {
+            check_space(&path, &directory, size_bytes)?;
         }
-        let entry = entry.entry_with_parents()?;
-        conditions.check(&path, present(&path, &entry)?.as_ref().map(etag).as_deref())?;
-        let temporary = Temporary::new(entry).map_err(|error| io_failure(&path, &error))?;
+        let temporary = Temporary::new(directory).map_err(|errno| failure(&path, errno))?;
         Ok(Self { path, mode, conditions, temporary })
     }
 
@@ -70,25 +65,57 @@ impl Upload {
         self.temporary.file().write_all(bytes).map_err(|error| io_failure(&self.path, &error))
     }
 
-    /// Puts it in place.
+    /// Puts it in place, in directories that are made where they are missing.
     pub fn finish(self, roots: &Roots) -> Result<Written, Error> {
         let Self { path, mode, conditions, temporary } = self;
         let _change = roots.change();
-        let before = present(&path, temporary.entry())?;
-        conditions.check(&path, before.as_ref().map(etag).as_deref())?;
-        let kept = before.as_ref().map(|stat| u32::from(stat.stx_mode) & 0o7777);
-        let mode = mode.map(Mode::bits).or(kept).unwrap_or(0o644);
-        let file = temporary.place(mode).map_err(|errno| failure(&path, errno))?;
-        written(&path, &file, before.is_none())
+        let (target, before) = roots.target(&path)?.follow()?;
+        check(&path, before.as_ref(), &conditions)?;
+        inherit(temporary.file(), before.as_ref(), mode).map_err(|errno| failure(&path, errno))?;
+        let written = written(&path, temporary.file(), before.is_none())?;
+        temporary.place(target.entry_with_parents()?).map_err(|errno| rename_failure(&path, errno))?;
+        Ok(written)
     }
 }
 
+/// Gives new content the owner and permissions of what it replaces.
+fn inherit(file: &File, before: Option<&Statx>, mode: Option<Mode>) -> Result<(), Errno> {
+    if let Some(before) = before {
+        match fchown(file, Some(Uid::from_raw(before.stx_uid)), Some(Gid::from_raw(before.stx_gid))) {
+            // Who may not give files away owns what they write.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let kept = before.map(|stat| u32::from(stat.stx_mode) & 0o777);
+    fchmod(file, permissions(mode.map(Mode::bits).or(kept).unwrap_or(DEFAULT_MODE)))
+}
+
+fn permissions(bits: u32) -> rustix::fs::Mode {
+    rustix::fs::Mode::from_raw_mode(bits)
+}
+
+/// Fails with `storage_full` when an upload would fill the disk. Only large content has a lane of its own to be refused on: what
+/// `file.write` carries may use the reserve.
+fn check_space(path: &FilePath, directory: impl AsFd, size_bytes: u64) -> Result<(), Error> {
+    let disk = fstatvfs(directory).map_err(|errno| failure(path, errno))?;
+    let total = disk.f_blocks.saturating_mul(disk.f_frsize);
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(RESERVED_BYTES.min(total / 100));
+    // A file system of size 0 has no size to tell.
+    if total == 0 || size_bytes <= free {
+        return Ok(());
+    }
+    let message = format!("{path}: {size_bytes} bytes do not fit on the disk, which has room for {free}");
+    Err(Error::new(Code::StorageFull, message).with_details(json!({ "path": path, "free_bytes": free })))
+}
+
 pub(super) fn write(roots: &Roots, request: &Write) -> Result<Written, Error> {
-    let conditions = Conditions { if_match: request.if_match.clone(), if_none_match: None };
+    let if_match = request.if_match.as_deref().map(str::parse).transpose()?;
+    let conditions = Conditions { if_match, if_none_match: None };
     if request.append {
         return append(roots, request, &conditions);
     }
-    let mut upload = Upload::begin(roots, request.path.clone(), request.mode, conditions)?;
+    let mut upload = Upload::begin(roots, request.path.clone(), request.mode, conditions, None)?;
     upload.write(&request.content.0)?;
     upload.finish(roots)
 }
@@ -96,41 +123,60 @@ pub(super) fn write(roots: &Roots, request: &Write) -> Result<Written, Error> {
 /// Adds to the end of a file, in place: what others append at the same time is not lost.
 fn append(roots: &Roots, request: &Write, conditions: &Conditions) -> Result<Written, Error> {
     let path = &request.path;
-    let entry = roots.target(path)?.entry_with_parents()?;
+    let refused = |errno| failure(path, errno);
     let _change = roots.change();
-    let before = present(path, &entry)?;
-    conditions.check(path, before.as_ref().map(etag).as_deref())?;
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = request.mode.map_or(0o644, Mode::bits);
-    let open = rustix::fs::openat(&entry.parent, &entry.name, flags, rustix::fs::Mode::from_raw_mode(mode));
-    let mut file = File::from(open.map_err(|errno| failure(path, errno))?);
+    let (target, before) = roots.target(path)?.follow()?;
+    check(path, before.as_ref(), conditions)?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK;
+    let opened = target.entry_with_parents()?.open(flags, permissions(DEFAULT_MODE));
+    let mut file = File::from(opened.map_err(refused)?);
+    let mode = request.mode.map(Mode::bits).or(before.is_none().then_some(DEFAULT_MODE));
+    if let Some(mode) = mode {
+        fchmod(&file, permissions(mode)).map_err(refused)?;
+    }
     file.write_all(&request.content.0).map_err(|error| io_failure(path, &error))?;
     written(path, &file, before.is_none())
 }
 
+/// Removes the file, or the symlink, of this name. The conditions speak of what a download gives, the other end of a symlink.
 pub(super) fn delete(roots: &Roots, path: &FilePath, conditions: &Conditions) -> Result<(), Error> {
     let entry = roots.target(path)?.entry()?;
     let _change = roots.change();
-    let before = present(path, &entry)?;
-    conditions.check(path, before.as_ref().map(etag).as_deref())?;
-    unlinkat(&entry.parent, &entry.name, AtFlags::empty()).map_err(|errno| failure(path, errno))
+    if !conditions.is_empty() {
+        check(path, roots.target(path)?.follow()?.1.as_ref(), conditions)?;
+    }
+    let present = look(&entry.parent, &entry.name).map_err(|errno| failure(path, errno))?;
+    if file_type(&present) != FileType::Symlink {
+        check(path, Some(&present), &Conditions::default())?;
+    }
+    unlinkat(&entry.parent, entry.name_as_asked(), AtFlags::empty()).map_err(|errno| failure(path, errno))
 }
 
-/// The file that has this name, if any. A symlink is replaced, not followed; a directory or device is in the way.
-fn present(path: &FilePath, entry: &Entry) -> Result<Option<Statx>, Error> {
-    let name = CString::new(entry.name.as_bytes()).map_err(|_| Error::invalid_request("a path holds a NUL byte"))?;
-    match look(&entry.parent, &name) {
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(failure(path, errno)),
-        Ok(stat) => match file_type(&stat) {
-            FileType::RegularFile | FileType::Symlink => Ok(Some(stat)),
-            FileType::Directory => Err(wrong_kind(path, "it is a directory")),
-            _ => Err(wrong_kind(path, "not a regular file")),
-        },
+/// Whether content may take the place of what is there: nothing, or a regular file that meets the conditions.
+fn check(path: &FilePath, before: Option<&Statx>, conditions: &Conditions) -> Result<(), Error> {
+    match before.map(file_type) {
+        None | Some(FileType::RegularFile) => conditions.check(path, before.map(etag).as_deref()),
+        Some(FileType::Directory) => Err(wrong_kind(path, "it is a directory")),
+        Some(_) => Err(wrong_kind(path, "not a regular file")),
     }
 }
 
 fn written(path: &FilePath, file: &File, created: bool) -> Result<Written, Error> {
     let stat = look(file, c"").map_err(|errno| failure(path, errno))?;
     Ok(Written { created, size_bytes: stat.stx_size, etag: etag(&stat) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = Roots::new(&[root.path().to_owned()]).unwrap();
+        let begin = |size_bytes| Upload::begin(&roots, "new/file".into(), None, Conditions::default(), size_bytes);
+        assert_eq!(begin(Some(u64::MAX)).unwrap_err().code, Code::StorageFull);
+        assert!(begin(Some(1)).is_ok() && begin(None).is_ok());
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0, "nothing was made");
+    }
 }

@@ -1,0 +1,199 @@
+//! A path below a root, and the ways to open it. Operations on a name rather than on what it holds open the parent and use the
+//! name in it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Component, Path, PathBuf},
+};
+
+use cabana_protocol::{Code, Error, file::FilePath};
+use rustix::{
+    fs::{FileType, Mode, OFlags, ResolveFlags, Statx, mkdirat, openat, openat2, readlinkat},
+    io::Errno,
+};
+
+use super::{
+    failure::failure,
+    metadata::{file_type, look},
+};
+
+const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// How often a resolution that a rename disturbed is tried again: with `..` on the path the kernel asks for it.
+const ATTEMPTS: usize = 64;
+
+/// How many symlinks a path may end in, one leading to the next: as many as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// A path below a root.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    asked: &'a FilePath,
+    root: OwnedFd,
+    /// Relative to the root; a slash at its end demands a directory, as it does of the kernel.
+    below: PathBuf,
+}
+
+/// A name in a directory below a root, or of it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The directory.
+    pub(super) parent: OwnedFd,
+    /// The name in it.
+    pub(super) name: OsString,
+    /// Whether only a directory will do.
+    slash: bool,
+}
+
+impl<'a> Target<'a> {
+    /// What was asked for, as a path below this root.
+    pub(super) fn new(asked: &'a FilePath, root: OwnedFd, below: &Path) -> Self {
+        let mut below = beneath(Some(below)).to_owned();
+        // The standard library's paths know no slash at the end.
+        if asked.as_bytes().ends_with(b"/") || asked.as_bytes().ends_with(b"/.") {
+            below.push("");
+        }
+        Self { asked, root, below }
+    }
+
+    /// Opens what is there.
+    pub(super) fn open(&self, flags: OFlags) -> Result<OwnedFd, Error> {
+        self.open_below(&self.below, flags).map_err(|errno| self.failure(errno))
+    }
+
+    fn open_below(&self, below: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let mut attempts = 0;
+        loop {
+            match openat2(&self.root, below, flags | OFlags::CLOEXEC, Mode::empty(), CONFINED) {
+                Err(Errno::AGAIN | Errno::INTR) if attempts < ATTEMPTS => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn failure(&self, errno: Errno) -> Error {
+        failure(self.asked, errno)
+    }
+
+    /// The name at the end of the path, in its directory. A symlink of that name is the link itself.
+    ///
+    /// Fails with `forbidden` for a root, `invalid_request` for a path that ends in `..`.
+    pub(super) fn entry(&self) -> Result<Entry, Error> {
+        let parent = self.open_below(self.split()?.0, OFlags::PATH | OFlags::DIRECTORY);
+        self.entry_in(parent)
+    }
+
+    /// The same, making the directories that are missing.
+    pub(super) fn entry_with_parents(&self) -> Result<Entry, Error> {
+        let parent = self.make_all(self.split()?.0);
+        self.entry_in(parent)
+    }
+
+    fn entry_in(&self, parent: Result<OwnedFd, Errno>) -> Result<Entry, Error> {
+        let name = self.split()?.1.to_owned();
+        let parent = parent.map_err(|errno| self.failure(errno))?;
+        Ok(Entry { parent, name, slash: self.demands_directory() })
+    }
+
+    fn split(&self) -> Result<(&Path, &OsStr), Error> {
+        match self.below.components().next_back() {
+            Some(Component::Normal(name)) => Ok((beneath(self.below.parent()), name)),
+            Some(Component::ParentDir) => {
+                Err(Error::invalid_request(format!("{}: a path to change cannot end in ..", self.asked)))
+            }
+            _ => Err(Error::new(Code::Forbidden, format!("{}: a root of the sandbox stays as it is", self.asked))),
+        }
+    }
+
+    fn demands_directory(&self) -> bool {
+        self.below.as_os_str().as_bytes().ends_with(b"/")
+    }
+
+    /// Where content that is written to this path goes, and what is there now: symlinks at its end are followed, as they are when
+    /// it is read, even to a file that does not exist yet. Where one leads is a path to the kernel like any other.
+    ///
+    /// Fails with `forbidden` where a symlink leads outside, `invalid_request` for a path that only a directory can have.
+    pub(super) fn follow(mut self) -> Result<(Self, Option<Statx>), Error> {
+        if self.demands_directory() {
+            return Err(Error::invalid_request(format!("{}: the path of a file does not end in /", self.asked)));
+        }
+        for _ in 0..MAX_LINKS {
+            let (parent, name) = self.split()?;
+            let look =
+                self.open_below(parent, OFlags::PATH | OFlags::DIRECTORY).and_then(|parent| Ok((look(&parent, name)?, parent)));
+            let link = match look {
+                Ok((stat, parent)) if file_type(&stat) == FileType::Symlink => readlinkat(parent, name, Vec::new()),
+                Ok((stat, _)) => return Ok((self, Some(stat))),
+                Err(Errno::NOENT) => return Ok((self, None)),
+                Err(errno) => return Err(self.failure(errno)),
+            };
+            match link {
+                Ok(link) => self.below = beneath(self.below.parent()).join(OsStr::from_bytes(link.as_bytes())),
+                // It was replaced just now.
+                Err(Errno::INVAL | Errno::NOENT) => continue,
+                Err(errno) => return Err(self.failure(errno)),
+            }
+            if self.below.is_absolute() {
+                return Err(self.failure(Errno::XDEV));
+            }
+            if self.demands_directory() || !matches!(self.below.components().next_back(), Some(Component::Normal(_))) {
+                return Err(self.failure(Errno::ISDIR));
+            }
+        }
+        Err(self.failure(Errno::LOOP))
+    }
+
+    /// Opens the directory that is to hold it or, while that is missing, the closest one above it.
+    pub(super) fn nearest_directory(&self) -> Result<OwnedFd, Error> {
+        let mut directory = self.split()?.0;
+        loop {
+            match self.open_below(directory, OFlags::PATH | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) if directory.file_name().is_some() => directory = beneath(directory.parent()),
+                result => return result.map_err(|errno| self.failure(errno)),
+            }
+        }
+    }
+
+    /// Opens the directory, making it and its parents where they are missing.
+    pub(super) fn make_directories(&self) -> Result<OwnedFd, Error> {
+        self.make_all(&self.below).map_err(|errno| self.failure(errno))
+    }
+
+    fn make_all(&self, directory: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match self.open_below(directory, flags) {
+            Err(Errno::NOENT) => {}
+            result => return result,
+        }
+        let name = directory.file_name().ok_or(Errno::NOENT)?;
+        let parent = self.make_all(beneath(directory.parent()))?;
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o777)) {
+            // Somebody else was quicker, which is as good.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        self.open_below(directory, flags)
+    }
+}
+
+fn beneath(path: Option<&Path>) -> &Path {
+    path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Entry {
+    /// Opens it, never through a symlink.
+    pub(super) fn open(&self, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        openat(&self.parent, &self.name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)
+    }
+
+    /// The name with the slash that it was asked for with: removing and renaming so insist on a directory. Other calls would follow
+    /// a symlink on account of it.
+    pub(super) fn name_as_asked(&self) -> OsString {
+        let mut name = self.name.clone();
+        if self.slash {
+            name.push("/");
+        }
+        name
+    }
+}

@@ -1,0 +1,49 @@
+//! A file's content on its way out.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use axum::body::Bytes;
+use bytes::BytesMut;
+use futures_util::{Stream, stream};
+
+use crate::buffers::Buffers;
+
+/// Bytes read from a file at a time: enough to hide the way to the thread that reads, little enough to hold for every download.
+const READ_BYTES: u64 = 256 << 10;
+
+/// Reads piece by piece, each when the one before is on its way. A file that has become shorter ends the connection early, so
+/// that the client sees that something is missing.
+pub(super) fn pieces(file: File, first: u64, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    let file = Arc::new(file);
+    stream::unfold((first, first + length, Buffers::default()), move |(at, end, mut buffers)| {
+        let file = Arc::clone(&file);
+        async move {
+            let want = READ_BYTES.min(end - at);
+            if want == 0 {
+                return None;
+            }
+            let want = usize::try_from(want).unwrap_or(usize::MAX);
+            let mut buffer = buffers.take(want);
+            buffer.resize(want, 0);
+            let read = tokio::task::spawn_blocking(move || read_some(&file, at, buffer)).await;
+            let read = read.unwrap_or_else(|error| Err(error.into())).map(|mut buffer| {
+                let piece = buffer.split().freeze();
+                buffers.keep(buffer);
+                piece
+            });
+            let next = read.as_ref().map_or(end, |piece| at + piece.len() as u64);
+            Some((read, (next, end, buffers)))
+        }
+    })
+}
+
+/// Fills as much of the buffer as one read gives, and cuts off the rest.
+fn read_some(file: &File, at: u64, mut buffer: BytesMut) -> io::Result<BytesMut> {
+    match file.read_at(&mut buffer, at)? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
+        count => {
+            buffer.truncate(count);
+            Ok(buffer)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Removing whole trees.
+
+use cabana_tests::in_sandbox;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_tree_of_any_depth_is_removed() {
+    in_sandbox(async |sandbox| {
+        // The agent may then open less than a descriptor for each level.
+        let limit = "import os, resource\n\
+                     hard = resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[1]\n\
+                     resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (128, hard))\n";
+        let deep = "os.mkdir('top')\nos.chdir('top')\nfor _ in range(600):\n    open('f', 'w'); os.mkdir('d'); os.mkdir('e'); os.chdir('d')\n";
+        let made = sandbox.exec(json!({ "command": ["python3", "-c", format!("{limit}{deep}")] })).await;
+        assert!(made.result.exit.success(), "{made:?}");
+        sandbox.post("file.remove", json!({ "path": "top", "recursive": true })).await.success();
+        assert_eq!(sandbox.shell("ls -A").await, "");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_removes_meanwhile_is_as_good_as_removed() {
+    in_sandbox(async |sandbox| {
+        for _ in 0..10 {
+            sandbox.shell("for i in $(seq 20); do mkdir -p tree/$i/a/b; touch tree/$i/a/b/f; done").await;
+            let removals = (0..3).map(async |_| sandbox.post("file.remove", json!({ "path": "tree", "recursive": true })).await);
+            for answer in futures_util::future::join_all(removals).await {
+                assert!(answer.status.is_success() || answer.code() == "not_found", "{answer:?}");
+            }
+            assert_eq!(sandbox.shell("ls -A").await, "");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_path_with_a_slash_at_its_end_names_a_directory() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("echo kept > file; mkdir directory; ln -s directory link").await;
+        for (name, body) in [
+            ("file.read", json!({ "path": "file/" })),
+            ("file.stat", json!({ "path": "file/." })),
+            ("file.list", json!({ "path": "file/" })),
+            ("file.remove", json!({ "path": "file/" })),
+            ("file.remove", json!({ "path": "link/", "recursive": true })),
+            ("file.move", json!({ "from": "file/", "to": "x" })),
+        ] {
+            assert_eq!(sandbox.post(name, body.clone()).await.code(), "conflict", "{name} {body}");
+        }
+        assert_eq!(sandbox.get("file/").await.code(), "conflict");
+        for path in ["file/", "directory/", "new/"] {
+            assert_eq!(sandbox.put(path, "x").await.code(), "invalid_request", "{path}");
+            let append = json!({ "path": path, "content": "x", "append": true });
+            assert_eq!(sandbox.post("file.write", append).await.code(), "invalid_request", "{path}");
+        }
+        sandbox.post("file.list", json!({ "path": "link/" })).await.success();
+        sandbox.post("file.mkdir", json!({ "path": "made/" })).await.success();
+        sandbox.post("file.move", json!({ "from": "made/", "to": "moved/" })).await.success();
+        sandbox.post("file.remove", json!({ "path": "moved/" })).await.success();
+        assert_eq!(sandbox.shell("ls").await, "directory\nfile\nlink\n");
+    })
+    .await;
+}
