@@ -1,7 +1,8 @@
 //! Files: small content and metadata. Large content travels on the byte lane, `GET|HEAD|PUT|DELETE …/files?path=…`.
 //!
 //! Every path is confined to the sandbox's roots by the kernel: `forbidden` where it, a symlink on it or a race would lead
-//! outside. Relative paths start at the first root.
+//! outside. Relative paths start at the first root. Symlinks are followed within the root where they are relative; an absolute one
+//! leads outside, wherever it points. A slash at its end says that a path names a directory.
 
 mod metadata;
 mod path;
@@ -58,9 +59,12 @@ pub struct Content {
 
 /// Writes a file of at most 8 MiB, creating missing parent directories.
 ///
-/// A reader sees the old content or the new, never a mixture; only `append` writes in place.
+/// A reader sees the old content or the new, never a mixture; only `append` writes in place. A symlink is written through, as it is
+/// read through, even to a file that does not exist yet. A replaced file keeps its owner and group, where the agent may give files
+/// away; other hard links to it keep the old content. What is written is not flushed to the disk.
 ///
-/// Fails with `forbidden`, `conflict` (a directory is in the way), `payload_too_large`, `precondition_failed`, `storage_full`.
+/// Fails with `invalid_request` (a path that ends in a slash), `forbidden`, `conflict` (a directory, FIFO or device is in the way),
+/// `payload_too_large`, `precondition_failed`, `storage_full`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Write {
@@ -68,13 +72,14 @@ pub struct Write {
     pub path: FilePath,
     /// What it holds afterwards; with `append`, what is added at its end.
     pub content: Data,
-    /// Permission bits. Default: the present file's, or `0644` for a new one.
+    /// Permission bits, whatever the umask. Default: the present file's, without set-user-ID and the like where it is replaced, or
+    /// `0644` for a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Adds to the end instead of replacing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub append: bool,
-    /// Writes only if the file's ETag is this one, or, for `*`, if the file exists.
+    /// Writes only if the file's ETag is this one, or one of these, as If-Match lists them, or, for `*`, if the file exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<String>,
 }
@@ -113,6 +118,8 @@ impl Operation for Stat {
 }
 
 /// Lists a directory, sorted by name, page by page.
+///
+/// What changes meanwhile is listed as it was before or after, or not at all.
 ///
 /// Fails with `not_found`, `forbidden`, `conflict` (not a directory).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +178,8 @@ impl Operation for Mkdir {
 
 /// Removes a file, a symlink (not what it points to) or a directory.
 ///
+/// What something else removes at the same time counts as removed; what is put into a directory meanwhile may make it stay.
+///
 /// Fails with `not_found`, `conflict` (a directory that is not empty, without `recursive`), `forbidden`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -189,7 +198,8 @@ impl Operation for Remove {
 
 /// Renames a file, symlink or directory, replacing a file at the destination, as rename(2) does.
 ///
-/// Fails with `not_found`, `conflict` (the destination is a directory, or inside the source), `forbidden`.
+/// Fails with `not_found`, `conflict` (the destination is a directory, or inside the source), `forbidden`, `unprocessable` (the
+/// destination is on another file system).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Move {
