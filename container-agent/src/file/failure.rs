@@ -59,3 +59,16 @@ pub(super) fn too_large(operation: &str, limit: u64) -> Error {
     let message = format!("{operation} carries at most {limit} bytes; larger content travels on the byte lane, /files?path=…");
     Error::new(Code::PayloadTooLarge, message).with_details(json!({ "limit_bytes": limit }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_file_system_is_not_outside() {
+        let path = FilePath::from("a");
+        assert_eq!(rename_failure(&path, Errno::XDEV).code, Code::Unprocessable);
+        assert_eq!(failure(&path, Errno::XDEV).code, Code::Forbidden);
+        assert_eq!(rename_failure(&path, Errno::NOENT).code, Code::NotFound);
+    }
+}

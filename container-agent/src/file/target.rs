@@ -118,26 +118,19 @@ impl<'a> Target<'a> {
         if self.demands_directory() {
             return Err(Error::invalid_request(format!("{}: the path of a file does not end in /", self.asked)));
         }
+        self.split()?;
         for _ in 0..MAX_LINKS {
-            let (parent, name) = self.split()?;
-            let look =
-                self.open_below(parent, OFlags::PATH | OFlags::DIRECTORY).and_then(|parent| Ok((look(&parent, name)?, parent)));
-            let link = match look {
-                Ok((stat, parent)) if file_type(&stat) == FileType::Symlink => readlinkat(parent, name, Vec::new()),
-                Ok((stat, _)) => return Ok((self, Some(stat))),
+            let found = match self.open_below(&self.below, OFlags::PATH | OFlags::NOFOLLOW) {
                 Err(Errno::NOENT) => return Ok((self, None)),
-                Err(errno) => return Err(self.failure(errno)),
+                found => found.map_err(|errno| self.failure(errno))?,
             };
-            match link {
-                Ok(link) => self.below = beneath(self.below.parent()).join(OsStr::from_bytes(link.as_bytes())),
-                // It was replaced just now.
-                Err(Errno::INVAL | Errno::NOENT) => continue,
-                Err(errno) => return Err(self.failure(errno)),
+            let stat = look(&found, c"").map_err(|errno| self.failure(errno))?;
+            if file_type(&stat) != FileType::Symlink {
+                return Ok((self, Some(stat)));
             }
-            if self.below.is_absolute() {
-                return Err(self.failure(Errno::XDEV));
-            }
-            if self.demands_directory() || !matches!(self.below.components().next_back(), Some(Component::Normal(_))) {
+            let link = readlinkat(&found, c"", Vec::new()).map_err(|errno| self.failure(errno))?;
+            self.below = beneath(self.below.parent()).join(OsStr::from_bytes(link.as_bytes()));
+            if self.demands_directory() {
                 return Err(self.failure(Errno::ISDIR));
             }
         }

@@ -111,9 +111,9 @@ fn described(opened: &Opened, part: Part) -> Result<Response, Error> {
     if let Some(range) = part.content_range(opened.size_bytes) {
         fields.insert(header::CONTENT_RANGE, text(&range)?);
     }
-    if part != Part::Unchanged {
-        fields.insert(header::CONTENT_LENGTH, part.bytes(opened.size_bytes).1.into());
-    }
+    // Where nothing is sent because nothing changed, it is the length of what would have been.
+    let length = if part == Part::Unchanged { opened.size_bytes } else { part.bytes(opened.size_bytes).1 };
+    fields.insert(header::CONTENT_LENGTH, length.into());
     Ok(answer)
 }
 
