@@ -84,3 +84,24 @@ pub(super) fn modified(stat: &Statx) -> SystemTime {
     let seconds = u64::try_from(stat.stx_mtime.tv_sec).unwrap_or(0).min(LAST_SECOND);
     SystemTime::UNIX_EPOCH + Duration::new(seconds, stat.stx_mtime.tv_nsec)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_date_can_be_told() {
+        let mut stat = look(std::fs::File::open("/").unwrap(), c"").unwrap();
+        for (seconds, http, rfc_3339) in [
+            (i64::MIN, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.999999999Z"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT", "1970-01-01T00:00:00.999999999Z"),
+            (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT", "9999-12-31T23:59:59.999999999Z"),
+            (i64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT", "9999-12-31T23:59:59.999999999Z"),
+        ] {
+            stat.stx_mtime.tv_sec = seconds;
+            stat.stx_mtime.tv_nsec = 999_999_999;
+            assert_eq!(httpdate::fmt_http_date(modified(&stat)), http);
+            assert_eq!(metadata(&stat, "f".into()).modified_at, rfc_3339);
+        }
+    }
+}
