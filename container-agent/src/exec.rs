@@ -13,22 +13,36 @@ use tokio::sync::mpsc;
 use crate::{
     Agent,
     dispatch::{Channel, Run, Told},
-    process::{Chunk, Entry, Input, Reader, Stream},
+    process::{Chunk, Entry, Input, Reader, Record, Stream},
 };
 
 impl Run<Exec> for Agent {
     async fn run(&self, request: Exec, channel: Channel<Exec>) -> Result<ExecResult, Error> {
         check(&request)?;
-        let command = command::resolve(request, &self.processes)?;
-        let (mut process, inputs) = self.processes.start(command, channel.cancel)?;
-        let started = ExecEvent::Started { process: process.id.clone(), pid: process.pid };
-        say(&channel.events, started).await?;
-        let feed = feed(inputs, channel.inputs);
+        let command = command::resolve(&request, &self.processes)?;
+        if request.detach {
+            let record = self.processes.detach(command, request)?;
+            say(&channel.events, started(&record)).await?;
+            return Ok(so_far(&record));
+        }
+        let (record, mut attended) = self.processes.attend(command, request, channel.cancel)?;
+        say(&channel.events, started(&record)).await?;
         tokio::select! {
-            ended = relay(&mut process.output, &channel.events) => ended,
-            never = feed => match never {},
+            ended = relay(&mut attended.output, &channel.events) => ended,
+            never = feed_to_its_end(attended.inputs.clone(), channel.inputs) => match never {},
         }
     }
+}
+
+fn started(record: &Record) -> ExecEvent {
+    ExecEvent::Started { process: record.id.clone(), pid: record.pid }
+}
+
+/// How it ended, or that it runs.
+fn so_far(record: &Record) -> ExecResult {
+    let duration_ms = record.started_at.elapsed().map_or(0, |run| u64::try_from(run.as_millis()).unwrap_or(u64::MAX));
+    let running = || ExecResult { process: record.id.clone(), exit: None, duration_ms, usage: None };
+    record.journal.result().unwrap_or_else(running)
 }
 
 fn check(request: &Exec) -> Result<(), Error> {
@@ -38,11 +52,18 @@ fn check(request: &Exec) -> Result<(), Error> {
     if request.max_output_bytes.is_some_and(|limit| limit > MAX_OUTPUT_BYTES) {
         return Err(Error::invalid_request(format!("max_output_bytes is at most {MAX_OUTPUT_BYTES}")));
     }
-    Ok(())
+    let fit = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+    match &request.name {
+        Some(_) if !request.detach => Err(Error::invalid_request("only a detached process has a name")),
+        Some(name) if !(1..=64).contains(&name.len()) || !name.chars().all(fit) => {
+            Err(Error::invalid_request("a name has 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Passes on what the process prints, until it has ended.
-async fn relay(output: &mut Reader, events: &mpsc::Sender<ExecEvent>) -> Result<ExecResult, Error> {
+pub(crate) async fn relay(output: &mut Reader, events: &mpsc::Sender<ExecEvent>) -> Result<ExecResult, Error> {
     loop {
         match output.next().await {
             Entry::Chunk(chunk) => relay_chunk(chunk, events).await?,
@@ -65,8 +86,20 @@ async fn relay_chunk(Chunk { stream, mut offset, bytes }: Chunk, events: &mpsc::
     Ok(())
 }
 
-/// Passes on what the client says, until it says no more.
-async fn feed(process: mpsc::Sender<Input>, mut inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) -> Infallible {
+/// Passes on what the client says; when it says no more, so does stdin end.
+async fn feed_to_its_end(process: mpsc::Sender<Input>, inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) -> Infallible {
+    pass_on(&process, inputs).await;
+    let _ = process.send(Input::Eof).await;
+    std::future::pending().await
+}
+
+/// Passes on what the client says.
+pub(crate) async fn feed(process: mpsc::Sender<Input>, inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) -> Infallible {
+    pass_on(&process, inputs).await;
+    std::future::pending().await
+}
+
+async fn pass_on(process: &mpsc::Sender<Input>, mut inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) {
     while let Some(Told { input, room }) = inputs.recv().await {
         let input = match input {
             ExecInput::Stdin { bytes } => Input::Stdin(bytes.0, room),
@@ -76,10 +109,9 @@ async fn feed(process: mpsc::Sender<Input>, mut inputs: mpsc::UnboundedReceiver<
         // Fails when the process has ended: then its result is on the way.
         let _ = process.send(input).await;
     }
-    drop(process);
-    std::future::pending().await
 }
 
-async fn say(events: &mpsc::Sender<ExecEvent>, event: ExecEvent) -> Result<(), Error> {
+/// Says something to whoever listens.
+pub(crate) async fn say(events: &mpsc::Sender<ExecEvent>, event: ExecEvent) -> Result<(), Error> {
     events.send(event).await.map_err(|_| Error::internal("nobody listens any more"))
 }

@@ -9,12 +9,16 @@
 //! | [`feed`] | a child's stdin |
 //! | [`journal`] | what a process printed, numbered, for any number of readers |
 //! | [`wait`] | how a child ended, from the kernel |
+//! | [`table`] | the processes that are known |
+//! | [`handlers`] | the operations on them |
+//! | [`until`] | waiting for something to happen to one |
 //! | [`tree`] | everything a child started, and how to end it |
 //! | [`mod@proc`] | what `/proc` says of processes |
 //! | [`kill`] | sending signals |
 //! | [`orphans`] | children of children that nobody waits for |
 
 mod feed;
+mod handlers;
 mod journal;
 mod kill;
 mod orphans;
@@ -22,13 +26,16 @@ mod owner;
 mod pipes;
 mod proc;
 mod spawn;
+mod table;
 mod tree;
+mod until;
 mod wait;
 
 pub use journal::{Entry, Journal, Reader};
 pub use orphans::adopt_orphans;
 pub use pipes::{Chunk, Stream};
 pub use spawn::keep_descriptors;
+pub use table::Record;
 
 use std::{
     collections::BTreeMap,
@@ -36,14 +43,14 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use cabana_protocol::{Code, Error, ProcessId, Signal};
+use cabana_protocol::{Code, Error, ProcessId, Signal, exec::Exec};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
@@ -54,6 +61,16 @@ use tokio_util::{
 };
 
 use crate::Limits;
+use table::Table;
+
+/// Bytes of a detached process's output that are kept for replay while it runs.
+const REPLAY_BYTES: u64 = 1 << 20;
+
+/// Bytes of it that are kept once it has ended.
+const REPLAY_AFTER_BYTES: u64 = 256 << 10;
+
+/// Bytes that may wait to be written to a process's stdin.
+const STDIN_BYTES: usize = 1 << 20;
 
 /// Inputs that wait for the owner.
 const INPUTS: usize = 8;
@@ -74,8 +91,8 @@ pub struct Command {
     pub env: BTreeMap<OsString, OsString>,
     /// What it reads.
     pub stdin: Stdin,
-    /// How long it may run.
-    pub timeout: Duration,
+    /// How long it may run, if there is a limit.
+    pub timeout: Option<Duration>,
 }
 
 /// What a process reads.
@@ -94,21 +111,21 @@ pub enum Stdin {
 pub enum Input {
     /// Bytes for its live stdin, and the room that they take until they are written.
     Stdin(Bytes, OwnedSemaphorePermit),
-    /// Its live stdin is at its end; so it is when all senders are gone.
+    /// Its live stdin is at its end.
     Eof,
     /// A signal for its process group.
     Signal(Signal),
+    /// A signal for everything it started.
+    SignalTree(Signal),
 }
 
-/// A process that runs. Dropping it ends the process with all it started.
+/// A process that runs for a caller who waits for it. Dropping this ends the process with all it started.
 #[derive(Debug)]
-pub struct Process {
-    /// Its id.
-    pub id: ProcessId,
-    /// The kernel's number for it.
-    pub pid: u32,
+pub struct Attended {
     /// What it prints and how it ends; the process waits for this reader.
     pub output: Reader,
+    /// Tells it something.
+    pub inputs: mpsc::Sender<Input>,
     _cancel: DropGuard,
 }
 
@@ -123,6 +140,9 @@ pub struct Processes {
     limits: Limits,
     running: Arc<Semaphore>,
     own: orphans::Own,
+    table: Arc<Table>,
+    /// Held from the look for a name to the launch under it: two requests at once launch once. Never held across an await.
+    launching: Mutex<()>,
     tasks: TaskTracker,
     ending: CancellationToken,
 }
@@ -141,6 +161,8 @@ impl Processes {
             running: Arc::new(Semaphore::new(limits.processes)),
             limits,
             own: orphans::Own::default(),
+            table: Arc::default(),
+            launching: Mutex::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
         })
@@ -166,11 +188,52 @@ impl Processes {
         self.shell
     }
 
-    /// Starts a process. When `cancel` is set it is ended, with all it started, and its exit is `cancelled`.
-    /// The second part tells the process something; a live stdin ends when it is dropped.
+    /// All that are known, by their start.
+    pub fn list(&self) -> Vec<Arc<Record>> {
+        self.table.list()
+    }
+
+    /// The process of this id or name.
     ///
-    /// Fails with `too_many_requests`, `container_not_ready` (the agent ends), or as [`spawn`] does.
-    pub fn start(&self, command: Command, cancel: CancellationToken) -> Result<(Process, mpsc::Sender<Input>), Error> {
+    /// Fails with `not_found` and `gone`.
+    pub fn find(&self, key: &str) -> Result<Arc<Record>, Error> {
+        self.table.find(key, &self.incarnation)
+    }
+
+    /// Forgets a process that has ended.
+    pub fn forget(&self, record: &Record) {
+        self.table.remove(record.number);
+    }
+
+    /// Starts a process for a caller who waits for it. When `cancel` is set it is ended, with all it started, and its exit is
+    /// `cancelled`.
+    ///
+    /// Fails as [`Self::detach`] does.
+    pub fn attend(&self, command: Command, request: Exec, cancel: CancellationToken) -> Result<(Arc<Record>, Attended), Error> {
+        let journal = Journal::new(0);
+        let output = journal.hold();
+        let record = self.start(command, request, journal, cancel.clone())?;
+        let attended = Attended { output, inputs: record.inputs.clone(), _cancel: cancel.drop_guard() };
+        Ok((record, attended))
+    }
+
+    /// Starts a process that runs for itself, or finds the one that this request has started under its name.
+    ///
+    /// Fails with `conflict` (another request has the name), `too_many_requests`, `container_not_ready` (the agent ends), or as
+    /// [`spawn`] does.
+    pub fn detach(&self, command: Command, request: Exec) -> Result<Arc<Record>, Error> {
+        let _launching = self.launching.lock().unwrap_or_else(PoisonError::into_inner);
+        match request.name.as_deref().and_then(|name| self.table.named(name)) {
+            Some(known) if known.request == request => Ok(known),
+            Some(known) => {
+                let message = format!("process {} has this name, and was asked for differently", known.id);
+                Err(Error::new(Code::Conflict, message).with_details(serde_json::json!({ "process": known.id })))
+            }
+            None => self.start(command, request, Journal::new(REPLAY_BYTES), CancellationToken::new()),
+        }
+    }
+
+    fn start(&self, command: Command, request: Exec, journal: Journal, cancel: CancellationToken) -> Result<Arc<Record>, Error> {
         if self.ending.is_cancelled() {
             return Err(Error::new(Code::ContainerNotReady, "the agent is ending"));
         }
@@ -178,20 +241,28 @@ impl Processes {
             let limit = self.limits.processes;
             Error::new(Code::TooManyRequests, format!("{limit} processes run already")).with_details(limit_details(limit))
         })?;
-        let id = ProcessId::new(&self.incarnation, self.started.fetch_add(1, Ordering::Relaxed) + 1);
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = ProcessId::new(&self.incarnation, number);
         // Not to be guessed, so that nothing joins another process's tree by its id.
         let mark = format!("{id}.{}", draw()?);
         let timeout = command.timeout;
         let child = self.own.claim(|| spawn::spawn(command, &mark))?;
-        let journal = Journal::new(0);
         let (told, inputs) = mpsc::channel(INPUTS);
-        let (pid, guard) = (child.pid(), cancel.clone().drop_guard());
-        let process = Process { id: id.clone(), pid, output: journal.hold(), _cancel: guard };
+        let record = Arc::new(Record {
+            number,
+            id: id.clone(),
+            pid: child.pid(),
+            request,
+            started_at: SystemTime::now(),
+            journal: journal.clone(),
+            inputs: told,
+            room: Arc::new(Semaphore::new(STDIN_BYTES)),
+        });
         let ties = owner::Ties {
             id,
             mark,
             journal,
-            replay_after: 0,
+            replay_after: REPLAY_AFTER_BYTES,
             inputs,
             cancel,
             agent_ends: self.ending.clone(),
@@ -201,11 +272,14 @@ impl Processes {
             tasks: self.tasks.clone(),
         };
         let owner = owner::Owner::new(child, ties);
+        self.table.insert(Arc::clone(&record));
+        let (table, known) = (Arc::clone(&self.table), Arc::clone(&record));
         self.tasks.spawn(async move {
             owner.run().await;
+            table.ended(&known);
             drop(permit);
         });
-        Ok((process, told))
+        Ok(record)
     }
 
     /// Ends all processes and whatever they left behind, and waits until they are gone. None starts any more.

@@ -137,7 +137,7 @@ impl Sandbox {
     /// The stdout of a script that must succeed.
     pub async fn shell(&self, script: &str) -> String {
         let output = self.exec(json!({ "command": script })).await;
-        assert!(output.result.exit.success(), "{script}: {output:?}");
+        assert!(output.result.success(), "{script}: {output:?}");
         String::from_utf8(output.stdout.0.into()).unwrap()
     }
 
@@ -149,7 +149,12 @@ impl Sandbox {
 
     /// `exec` in a streaming form: its lines as they come.
     pub async fn stream(&self, accept: &str, request: Value) -> impl Stream<Item = LineOf<Exec>> + Unpin + use<> {
-        let request = self.request(Method::POST, &route(Exec::NAME)).header(header::ACCEPT, accept).json(&request);
+        self.stream_of(Exec::NAME, accept, request).await
+    }
+
+    /// The same for any operation with the events of `exec`.
+    pub async fn stream_of(&self, name: &str, accept: &str, request: Value) -> impl Stream<Item = LineOf<Exec>> + Unpin + use<> {
+        let request = self.request(Method::POST, &route(name)).header(header::ACCEPT, accept).json(&request);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with(accept));

@@ -22,7 +22,7 @@ fn mark() -> String {
 async fn check(sandbox: &Sandbox, request: Value, stdout: &[u8], stderr: &[u8], exit: Exit) {
     let output = sandbox.exec(request.clone()).await;
     let fold = (output.stdout.0.to_vec(), output.stderr.0.to_vec(), output.result.exit);
-    let expected = (stdout.to_vec(), stderr.to_vec(), exit);
+    let expected = (stdout.to_vec(), stderr.to_vec(), Some(exit));
     assert_eq!(fold, expected, "{request}");
     assert_eq!((output.stdout_bytes, output.stderr_bytes), (stdout.len() as u64, stderr.len() as u64));
     assert!(!output.truncated);
@@ -139,7 +139,7 @@ async fn a_timeout_ends_the_whole_tree() {
     in_sandbox(async |sandbox| {
         let mark = mark();
         let output = sandbox.exec(json!({ "command": escapees(&mark), "timeout_ms": 300 })).await;
-        assert_eq!(output.result.exit, Exit::TimedOut);
+        assert_eq!(output.result.exit, Some(Exit::TimedOut));
         assert_eq!(output.stdout.0, "ready\n");
         assert_eq!(sandbox.count_processes(&mark).await, 0);
     })
@@ -186,7 +186,7 @@ async fn a_name_that_is_not_text_hides_nobody() {
         sandbox.shell(&format!("cp /bin/sleep {name}")).await;
         for command in [json!([format!("./{name}"), "3595.5"]), json!(format!("./{name} 3595.5 & sleep 3595.5"))] {
             let output = sandbox.exec(json!({ "command": command, "timeout_ms": 200 })).await;
-            assert_eq!(output.result.exit, Exit::TimedOut);
+            assert_eq!(output.result.exit, Some(Exit::TimedOut));
             assert_eq!(sandbox.count_processes("3595.5").await, 0);
         }
     })
@@ -197,7 +197,7 @@ async fn a_name_that_is_not_text_hides_nobody() {
 async fn a_stopped_process_is_ended_too() {
     in_sandbox(async |sandbox| {
         let output = sandbox.exec(json!({ "command": "kill -STOP $$", "timeout_ms": 200 })).await;
-        assert_eq!(output.result.exit, Exit::TimedOut);
+        assert_eq!(output.result.exit, Some(Exit::TimedOut));
     })
     .await;
 }
@@ -208,7 +208,7 @@ async fn a_daemon_neither_holds_the_result_nor_is_ended_by_it() {
         let mark = mark();
         let daemon = format!("(while sleep 0.05; do echo still here; done) & sleep {mark} & echo started");
         let output = sandbox.exec(json!({ "command": daemon })).await;
-        assert!(output.result.exit.success());
+        assert!(output.result.success());
         assert!(output.stdout.0.starts_with(b"started\n"));
         assert_eq!(sandbox.count_processes(&format!("^sleep {mark}")).await, 1);
         sandbox.exec(json!({ "command": ["pkill", "--full", mark] })).await;
@@ -233,7 +233,7 @@ async fn a_fold_keeps_the_head_and_the_tail() {
     in_sandbox(async |sandbox| {
         let command = "seq 1 100000; echo error >&2";
         let output = sandbox.exec(json!({ "command": command, "max_output_bytes": 20 })).await;
-        assert!(output.truncated && output.result.exit.success());
+        assert!(output.truncated && output.result.success());
         assert_eq!(output.stdout.0, "1\n2\n3\n4\n5\n99\n100000\n");
         assert_eq!(output.stderr.0, "error\n");
         assert_eq!(output.stdout_bytes, 588_895);
@@ -277,7 +277,7 @@ async fn many_commands_run_side_by_side() {
     in_sandbox(async |sandbox| {
         let runs = (0..64).map(async |number| {
             let output = sandbox.exec(json!({ "command": format!("sleep 0.1; echo {number}; exit {number}") })).await;
-            assert_eq!((output.stdout.0, output.result.exit), (format!("{number}\n").into(), exited(number)));
+            assert_eq!((output.stdout.0, output.result.exit), (format!("{number}\n").into(), Some(exited(number))));
         });
         futures_util::future::join_all(runs).await;
         let left = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | xargs -r grep -h ^PPid | grep -cw $PPID || true";

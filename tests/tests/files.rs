@@ -114,7 +114,7 @@ async fn a_listing_bears_changes_under_it() {
             sandbox.put("stop", "").await.success();
         };
         let (changed, ()) = tokio::join!(sandbox.exec(json!({ "command": ["python3", "-c", change] })), list);
-        assert!(changed.result.exit.success(), "{changed:?}");
+        assert!(changed.result.success(), "{changed:?}");
     })
     .await;
 }

@@ -7,5 +7,6 @@ mod control;
 mod errors;
 mod exec;
 mod files;
+mod process;
 mod project;
 mod socket;

@@ -39,7 +39,7 @@ async fn make(sandbox: &Sandbox, target: &str) -> String {
     let request = json!({ "command": format!("make -j2 {target} 2>&1"), "cwd": "lz4" });
     let (stdout, _, result) = gather(sandbox.stream("application/x-ndjson", request).await).await;
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(result.exit.success(), "make {target}: {:?}\n{stdout}", result.exit);
+    assert!(result.success(), "make {target}: {:?}\n{stdout}", result.exit);
     stdout
 }
 

@@ -20,11 +20,11 @@ use crate::process::{self, Processes};
 /// The process that this request asks for.
 ///
 /// Fails with `invalid_request`, `not_found` (program, working directory) or `unprocessable` (not executable).
-pub(super) fn resolve(request: Exec, processes: &Processes) -> Result<process::Command, Error> {
-    let env = environment(processes.env(), request.env)?;
-    let argv = match request.command {
-        Command::Shell(script) => vec![processes.shell().to_owned(), "-c".into(), script],
-        Command::Argv(argv) => argv,
+pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::Command, Error> {
+    let env = environment(processes.env(), &request.env)?;
+    let argv = match &request.command {
+        Command::Shell(script) => vec![processes.shell().to_owned(), "-c".into(), script.clone()],
+        Command::Argv(argv) => argv.clone(),
     };
     if argv.iter().any(|argument| argument.contains('\0')) {
         return Err(Error::invalid_request("an argument holds a NUL byte"));
@@ -32,19 +32,20 @@ pub(super) fn resolve(request: Exec, processes: &Processes) -> Result<process::C
     let cwd = directory(processes.home(), request.cwd.as_deref())?;
     let name = argv.first().filter(|name| !name.is_empty()).ok_or_else(|| Error::invalid_request("the command is empty"))?;
     let program = find(name, env.get(OsStr::new("PATH")), &cwd)?;
-    let stdin = match request.stdin {
+    let stdin = match &request.stdin {
         None | Some(Stdin::Live { stream: false }) => process::Stdin::Empty,
-        Some(Stdin::Bytes(bytes)) => process::Stdin::Bytes(bytes.0),
+        Some(Stdin::Bytes(bytes)) => process::Stdin::Bytes(bytes.0.clone()),
         Some(Stdin::Live { stream: true }) => process::Stdin::Live,
     };
-    let timeout = Duration::from_millis(request.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS));
+    let timeout_ms = request.timeout_ms.or((!request.detach).then_some(DEFAULT_TIMEOUT_MS));
+    let timeout = timeout_ms.map(Duration::from_millis);
     Ok(process::Command { program, argv, cwd, env, stdin, timeout })
 }
 
 /// The sandbox's variables with the request's on top.
 fn environment(
     base: &BTreeMap<OsString, OsString>,
-    changes: BTreeMap<String, Option<String>>,
+    changes: &BTreeMap<String, Option<String>>,
 ) -> Result<BTreeMap<OsString, OsString>, Error> {
     let mut env = base.clone();
     for (name, value) in changes {
@@ -56,7 +57,7 @@ fn environment(
                 return Err(Error::invalid_request(format!("the value of {name} holds a NUL byte")));
             }
             Some(value) => env.insert(name.into(), value.into()),
-            None => env.remove(OsStr::new(&name)),
+            None => env.remove(OsStr::new(name)),
         };
     }
     Ok(env)
@@ -107,7 +108,7 @@ mod tests {
     fn variables_are_set_and_unset() {
         let base = BTreeMap::from([("A".into(), "1".into()), ("B".into(), "2".into())]);
         let changes = BTreeMap::from([("A".to_owned(), None), ("C".to_owned(), Some("3".to_owned()))]);
-        let env = environment(&base, changes).unwrap();
+        let env = environment(&base, &changes).unwrap();
         assert_eq!(env, BTreeMap::from([("B".into(), "2".into()), ("C".into(), "3".into())]));
     }
 
@@ -115,7 +116,7 @@ mod tests {
     fn impossible_variables_are_refused() {
         for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
             let changes = BTreeMap::from([(name.to_owned(), Some(value.to_owned()))]);
-            assert_eq!(environment(&BTreeMap::new(), changes).unwrap_err().code, Code::InvalidRequest, "{name:?}={value:?}");
+            assert_eq!(environment(&BTreeMap::new(), &changes).unwrap_err().code, Code::InvalidRequest, "{name:?}={value:?}");
         }
     }
 

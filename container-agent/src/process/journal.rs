@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn result() -> ExecResult {
-        ExecResult { process: ProcessId::new("a", 1), exit: Exit::Exited { code: 0 }, duration_ms: 1, usage: None }
+        ExecResult { process: ProcessId::new("a", 1), exit: Some(Exit::Exited { code: 0 }), duration_ms: 1, usage: None }
     }
 
     /// What a reader finds, as text.

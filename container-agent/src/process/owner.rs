@@ -38,8 +38,8 @@ pub(super) struct Ties {
     pub(super) cancel: CancellationToken,
     /// Set when the agent ends.
     pub(super) agent_ends: CancellationToken,
-    /// How long it may run.
-    pub(super) timeout: Duration,
+    /// How long it may run, if there is a limit.
+    pub(super) timeout: Option<Duration>,
     /// How long its tree may take to end after SIGTERM.
     pub(super) grace: Duration,
     /// The children that the orphans' reaper leaves alone.
@@ -56,6 +56,8 @@ pub(super) struct Owner {
     feed: Option<Feed>,
     started: Instant,
     phase: Phase,
+    /// A signal on its way to the whole tree; until it is there nobody waits for the process, whose number it uses.
+    signalling: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Somebody may still tell it something.
     told: bool,
     /// There may be more output.
@@ -86,6 +88,8 @@ enum Happened {
     MustEnd(Exit),
     /// All of its tree is gone.
     Gone,
+    /// A signal has reached all of its tree.
+    Signalled,
     /// It has ended; what the kernel says of that.
     Ended(Option<(Exit, Usage)>),
 }
@@ -94,7 +98,7 @@ impl Owner {
     pub(super) fn new(child: Child, ties: Ties) -> Self {
         let Child { exited, pipes, feed, started } = child;
         let (started, phase) = (Instant::from_std(started), Phase::Running);
-        Self { ties, exited, pipes, feed, started, phase, told: true, printing: true }
+        Self { ties, exited, pipes, feed, started, phase, signalling: None, told: true, printing: true }
     }
 
     /// Sees the process through to its end. What it leaves behind on purpose lives on.
@@ -112,7 +116,7 @@ impl Owner {
         if self.pipes.held() {
             self.ties.tasks.spawn(self.ties.agent_ends.run_until_cancelled_owned(self.pipes.discard()));
         }
-        let result = ExecResult { process: self.ties.id, exit, duration_ms, usage };
+        let result = ExecResult { process: self.ties.id, exit: Some(exit), duration_ms, usage };
         self.ties.journal.end(result, self.ties.replay_after);
     }
 
@@ -124,14 +128,15 @@ impl Owner {
             Phase::Ending { gone, .. } => Some(gone),
             _ => None,
         };
-        let ending = gone.is_some();
+        let (ending, signalling) = (gone.is_some(), self.signalling.is_some());
         tokio::select! {
             chunk = print(&self.ties.journal, &mut self.pipes), if self.printing => Happened::Printed(chunk),
             done = write(&mut self.feed), if self.feed.as_ref().is_some_and(Feed::busy) => Happened::Fed(done),
-            input = self.ties.inputs.recv(), if self.told => Happened::Told(input),
-            ended = self.exited.wait(), if !ending && !waited_for => Happened::Ended(ended.ok()),
+            input = self.ties.inputs.recv(), if self.told && !signalling => Happened::Told(input),
+            ended = self.exited.wait(), if !ending && !signalling && !waited_for => Happened::Ended(ended.ok()),
             () = complete(gone), if ending => Happened::Gone,
-            () = tokio::time::sleep_until(self.started + self.ties.timeout), if running => Happened::MustEnd(Exit::TimedOut),
+            () = complete(self.signalling.as_mut()), if signalling => Happened::Signalled,
+            () = pass(self.started, self.ties.timeout), if running => Happened::MustEnd(Exit::TimedOut),
             () = self.ties.cancel.cancelled(), if running => Happened::MustEnd(Exit::Cancelled),
             () = self.ties.agent_ends.cancelled(), if running => Happened::MustEnd(Exit::Lost),
         }
@@ -144,9 +149,10 @@ impl Owner {
             Happened::Fed(done) => self.feed = self.feed.take().filter(|_| !done),
             Happened::Told(input) => self.tell(input),
             Happened::MustEnd(reason) => {
-                let members = tree::Members::Process { pid: self.exited.pid(), mark: self.ties.mark.clone() };
-                self.phase = Phase::Ending { reason, gone: Box::pin(tree::end(members, self.ties.grace)) };
+                let gone = Box::pin(tree::end(self.members(), self.ties.grace));
+                self.phase = Phase::Ending { reason, gone };
             }
+            Happened::Signalled => self.signalling = None,
             Happened::Gone => {
                 if let Phase::Ending { reason, .. } = self.phase {
                     self.phase = Phase::Swept { reason };
@@ -166,11 +172,18 @@ impl Owner {
         self.phase = Phase::Ended { exit, usage: ended.map(|(_, usage)| usage) };
     }
 
+    fn members(&self) -> tree::Members {
+        tree::Members::Process { pid: self.exited.pid(), mark: self.ties.mark.clone() }
+    }
+
     fn tell(&mut self, input: Option<Input>) {
         let alive = !matches!(self.phase, Phase::Ended { .. });
         match (input, &mut self.feed) {
             // Its group's number is its own while nobody has waited for it.
             (Some(Input::Signal(signal)), _) if alive => send(Whom::Group(self.exited.pid()), signal),
+            (Some(Input::SignalTree(signal)), _) if alive => {
+                self.signalling = Some(Box::pin(tree::signal(self.members(), signal)))
+            }
             (Some(Input::Stdin(bytes, room)), Some(feed)) => feed.push(bytes, room),
             (Some(Input::Eof), Some(feed)) => feed.end(),
             (Some(_), _) => {}
@@ -186,6 +199,13 @@ impl Owner {
 async fn print(journal: &Journal, pipes: &mut Pipes) -> Option<Chunk> {
     journal.room().await;
     pipes.next().await
+}
+
+async fn pass(started: Instant, timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep_until(started + timeout).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn write(feed: &mut Option<Feed>) -> bool {

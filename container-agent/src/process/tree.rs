@@ -53,6 +53,11 @@ pub(super) async fn end(members: Members, grace: Duration) {
     }
 }
 
+/// Signals all members once.
+pub(super) async fn signal(members: Members, signal: Signal) {
+    look(&members, Some(signal)).await;
+}
+
 /// Whether there are members; signals them. Reading `/proc` takes a while on a busy machine.
 async fn look(members: &Members, signal: Option<Signal>) -> bool {
     let members = members.clone();
@@ -67,8 +72,10 @@ impl Members {
             Some(signal) => self.find().inspect(|found| {
                 for pid in found {
                     send(Whom::Process(*pid), signal);
-                    // Whoever is stopped hears nothing else.
-                    send(Whom::Process(*pid), Signal::CONT);
+                    if signal == Signal::TERM {
+                        // Whoever is stopped hears nothing else.
+                        send(Whom::Process(*pid), Signal::CONT);
+                    }
                 }
             }),
             None => self.find(),

@@ -17,7 +17,10 @@ impl Data {
     ///
     /// Without it one emoji on the edge of a 64 KiB read would turn the whole piece into base64.
     pub fn runs(bytes: Bytes) -> impl Iterator<Item = Data> {
-        let head = if std::str::from_utf8(&bytes).is_ok() { 0 } else { continuation_bytes(&bytes) };
+        if std::str::from_utf8(&bytes).is_ok() {
+            return [bytes, Bytes::new(), Bytes::new()].into_iter().filter(filled).map(Data);
+        }
+        let head = continuation_bytes(&bytes);
         let tail = match std::str::from_utf8(&bytes[head..]) {
             Ok(_) => bytes.len(),
             Err(error) if error.error_len().is_none() => head + error.valid_up_to(),

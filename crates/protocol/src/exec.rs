@@ -47,6 +47,14 @@ pub struct Exec {
     /// After this long the whole process tree is ended and the exit is `timed_out`. 1 to 86,400,000; default 600,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Answers as soon as it runs, with a result without an exit, and lets it run on: nobody's leaving ends it, and it has no time
+    /// limit unless `timeout_ms` sets one. `process.attach` hears it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detach: bool,
+    /// Makes the launch idempotent: while a process of this name is known, the same request finds it, from its first byte on,
+    /// and another request is a `conflict`. 1 to 64 characters of `[A-Za-z0-9._-]`. Needs `detach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// How much of stdout and of stderr each the JSON form keeps: its first and last halves. At most 16 MiB; default 1 MiB.
     /// The streaming forms carry everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +64,16 @@ pub struct Exec {
 impl Exec {
     /// This command, with every option at its default.
     pub fn new(command: impl Into<Command>) -> Self {
-        Self { command: command.into(), cwd: None, env: BTreeMap::new(), stdin: None, timeout_ms: None, max_output_bytes: None }
+        Self {
+            command: command.into(),
+            cwd: None,
+            env: BTreeMap::new(),
+            stdin: None,
+            timeout_ms: None,
+            detach: false,
+            name: None,
+            max_output_bytes: None,
+        }
     }
 }
 
@@ -168,11 +185,19 @@ pub enum ExecInput {
 pub struct ExecResult {
     /// Its id.
     pub process: ProcessId,
-    /// How it ended.
-    pub exit: Exit,
-    /// From start to end.
+    /// How it ended; absent for a detached one, which runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// From start to end, or so far.
     pub duration_ms: u64,
     /// What it used, as the kernel counted; absent where the kernel was not there to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+}
+
+impl ExecResult {
+    /// True when it has ended, by itself, with code 0.
+    pub fn success(&self) -> bool {
+        self.exit.is_some_and(Exit::success)
+    }
 }

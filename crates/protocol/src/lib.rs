@@ -9,6 +9,7 @@
 //! | [`operation`] | the traits |
 //! | [`mod@table`] | the one list |
 //! | [`exec`] | running commands: request, events, inputs, result and their fold |
+//! | [`process`] | processes that run or ran: describe, listen, feed, signal, wait |
 //! | [`file`] | small content and metadata of files |
 //! | [`sandbox`] | control: a sandbox's identity and state |
 //! | [`id`] | names that are safe to route by |
@@ -27,6 +28,7 @@ pub mod frame;
 pub mod id;
 pub mod line;
 pub mod operation;
+pub mod process;
 pub mod sandbox;
 pub mod signal;
 pub mod table;

@@ -26,9 +26,17 @@ macro_rules! operations {
                 $crate::file::Mkdir,
                 $crate::file::Remove,
                 $crate::file::Move,
+                $crate::process::List,
+                $crate::process::Get,
+                $crate::process::Input,
+                $crate::process::SendSignal,
+                $crate::process::Wait,
+                $crate::process::Logs,
+                $crate::process::Remove,
             ],
             streams: [
                 $crate::exec::Exec,
+                $crate::process::Attach,
             ],
         }
     };

@@ -107,12 +107,14 @@ impl Example for Exec {
             env: [("CI".into(), Some("1".into())), ("LANG".into(), None)].into(),
             stdin: Some(Stdin::Bytes("yes\n".into())),
             timeout_ms: Some(60_000),
+            detach: true,
+            name: Some("tests".into()),
             max_output_bytes: Some(65_536),
         }
     }
     fn response() -> ExecResult {
         let usage = Some(Usage { cpu_ms: 1_200, peak_memory_bytes: Some(52_428_800) });
-        ExecResult { process: process(), exit: Exit::Exited { code: 101 }, duration_ms: 1_500, usage }
+        ExecResult { process: process(), exit: Some(Exit::Exited { code: 101 }), duration_ms: 1_500, usage }
     }
 }
 
@@ -127,6 +129,99 @@ impl StreamExample for Exec {
     }
     fn inputs() -> Vec<ExecInput> {
         vec![ExecInput::Stdin { bytes: "y\n".into() }, ExecInput::Eof, ExecInput::Signal { signal: Signal::TERM }]
+    }
+}
+
+impl Example for process::List {
+    fn request() -> Self {
+        Self {}
+    }
+    fn response() -> process::Processes {
+        process::Processes { processes: vec![process::Get::response()] }
+    }
+}
+
+impl Example for process::Get {
+    fn request() -> Self {
+        Self { process: "tests".into() }
+    }
+    fn response() -> process::Process {
+        process::Process {
+            process: process(),
+            name: Some("tests".into()),
+            pid: 42,
+            command: "cargo test".into(),
+            started_at: "2026-11-20T12:00:00Z".into(),
+            output_bytes: 16,
+            exit: Some(Exit::OomKilled),
+            duration_ms: Some(1_500),
+            usage: Some(Usage { cpu_ms: 1_200, peak_memory_bytes: None }),
+        }
+    }
+}
+
+impl Example for process::Input {
+    fn request() -> Self {
+        Self { process: "tests".into(), data: Some("y\n".into()), eof: true }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for process::SendSignal {
+    fn request() -> Self {
+        Self { process: process().to_string(), signal: Signal::TERM }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for process::Wait {
+    fn request() -> Self {
+        let until = process::Until::Log(process::Pattern::Regex("listening on .*".into()));
+        Self { process: "server".into(), until, timeout_ms: Some(5_000) }
+    }
+    fn response() -> process::Waited {
+        process::Waited::Logged { line: "listening on 3000".into() }
+    }
+}
+
+impl Example for process::Logs {
+    fn request() -> Self {
+        Self { process: "server".into(), from: Some(16) }
+    }
+    fn response() -> process::Log {
+        let exit = Some(Exit::Signalled { signal: Signal::KILL });
+        process::Log { from: 16, to: 19, stdout: "a\n".into(), stderr: vec![0xff].into(), exit }
+    }
+}
+
+impl Example for process::Remove {
+    fn request() -> Self {
+        Self { process: "server".into() }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for process::Attach {
+    fn request() -> Self {
+        Self { process: "server".into(), from: Some(16) }
+    }
+    fn response() -> ExecResult {
+        Exec::response()
+    }
+}
+
+impl StreamExample for process::Attach {
+    fn events() -> Vec<ExecEvent> {
+        Exec::events()
+    }
+    fn inputs() -> Vec<ExecInput> {
+        Exec::inputs()
     }
 }
 

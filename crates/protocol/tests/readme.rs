@@ -16,7 +16,7 @@ fn line<O: Operation + JsonSchema>() -> String {
     let schema = schema_for!(O);
     let description = schema.get("description").and_then(|description| description.as_str()).unwrap();
     let summary = description.split("\n\n").next().unwrap().replace('\n', " ");
-    let fields = schema.get("properties").and_then(|fields| fields.as_object()).unwrap();
+    let fields = schema.get("properties").and_then(|fields| fields.as_object()).cloned().unwrap_or_default();
     let required = schema.get("required").and_then(|names| names.as_array()).cloned().unwrap_or_default();
     let names = |optional: bool| {
         let names = fields.keys().filter(move |name| required.iter().any(|one| one == name.as_str()) != optional);

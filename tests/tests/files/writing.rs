@@ -103,14 +103,14 @@ async fn a_fifo_is_refused_and_its_writer_not_disturbed() {
         let read = async {
             // It sleeps only where it opens the FIFO.
             let waits = "ps -o stat=,args= -p $(cat writer) | grep '^S.*waits for a reader'";
-            until("the writer waits", async || sandbox.exec(json!({ "command": waits })).await.result.exit.success()).await;
+            until("the writer waits", async || sandbox.exec(json!({ "command": waits })).await.result.success()).await;
             assert_eq!(sandbox.get("fifo").await.code(), "conflict");
             assert_eq!(sandbox.post("file.read", json!({ "path": "fifo" })).await.code(), "conflict");
             assert_eq!(sandbox.put("fifo", "x").await.code(), "conflict");
             assert_eq!(sandbox.shell("cat fifo").await, "precious");
         };
         let (written, ()) = tokio::join!(sandbox.exec(json!({ "command": script })), read);
-        assert!(written.result.exit.success(), "{written:?}");
+        assert!(written.result.success(), "{written:?}");
     })
     .await;
 }

@@ -32,13 +32,25 @@ pub struct OutputFold {
     stderr: Ends,
 }
 
+impl OutputFold {
+    fn with_limit(bytes: u64) -> Self {
+        let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Self { stdout: Ends::new(limit), stderr: Ends::new(limit) }
+    }
+}
+
+impl Default for OutputFold {
+    fn default() -> Self {
+        Self::with_limit(DEFAULT_OUTPUT_BYTES)
+    }
+}
+
 impl Fold<Exec> for OutputFold {
     type Output = ExecOutput;
 
     fn new(request: &Exec) -> Self {
         let limit = request.max_output_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES).min(MAX_OUTPUT_BYTES);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { stdout: Ends::new(limit), stderr: Ends::new(limit) }
+        Self::with_limit(limit)
     }
 
     fn push(&mut self, event: ExecEvent) {

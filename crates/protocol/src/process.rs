@@ -1,0 +1,281 @@
+//! Processes that run, or ran a while ago. [`Exec`](crate::exec::Exec) starts them.
+//!
+//! Each operation names its process by the id that `started` gave, or by the `name` it was started under. An id from before the
+//! sandbox's last restart is `gone`; one that was never given, or whose record has been dropped, is `not_found`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Data, Operation, ProcessId, Signal, Streaming,
+    exec::{Command, Exec, ExecEvent, ExecInput, ExecResult, Exit, OutputFold, Usage},
+    file::Done,
+};
+
+/// Lists the processes that were started by callers: those that run, and for a while those of them that were detached and have
+/// ended. Sorted by their start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct List {}
+
+impl Operation for List {
+    const NAME: &'static str = "process.list";
+    const IDEMPOTENT: bool = true;
+    const WAKES: bool = false;
+    type Response = Processes;
+}
+
+/// Some processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Processes {
+    /// The processes.
+    pub processes: Vec<Process>,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Process {
+    /// Its id.
+    pub process: ProcessId,
+    /// The name it was started under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The kernel's number for it.
+    pub pid: u32,
+    /// What it runs.
+    pub command: Command,
+    /// When it was started, RFC 3339 in UTC.
+    pub started_at: String,
+    /// How many bytes it has printed on stdout and stderr together: the offset of the next one.
+    pub output_bytes: u64,
+    /// How it ended, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// How long it ran, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// What it used, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// Describes one process.
+///
+/// Fails with `not_found`, `gone`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Get {
+    /// Its id or name.
+    pub process: String,
+}
+
+impl Operation for Get {
+    const NAME: &'static str = "process.get";
+    const IDEMPOTENT: bool = true;
+    type Response = Process;
+}
+
+/// Listens to a process: what it has printed since `from`, as far as that is kept, and what it prints until it ends.
+///
+/// Of a process that was detached the newest MiB is kept while it runs, and the newest 256 KiB after its end; what is not kept is
+/// reported as a `gap`. Listening ends with the connection, and the process does not. The events and the result are those of `exec`.
+///
+/// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Attach {
+    /// Its id or name.
+    pub process: String,
+    /// The first byte to hear. Default: 0, the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+}
+
+impl Operation for Attach {
+    const NAME: &'static str = "process.attach";
+    const IDEMPOTENT: bool = true;
+    type Response = ExecResult;
+}
+
+impl Streaming for Attach {
+    type Event = ExecEvent;
+    type Input = ExecInput;
+    type Fold = OutputFold;
+}
+
+impl crate::Fold<Attach> for OutputFold {
+    type Output = crate::exec::ExecOutput;
+
+    fn new(_: &Attach) -> Self {
+        Self::default()
+    }
+
+    fn push(&mut self, event: ExecEvent) {
+        crate::Fold::<Exec>::push(self, event);
+    }
+
+    fn finish(self, result: ExecResult) -> Self::Output {
+        crate::Fold::<Exec>::finish(self, result)
+    }
+}
+
+/// Writes to the stdin of a process that was started with `{"stream": true}`. Answers when the process may have them, so a process
+/// that does not read holds up the answer.
+///
+/// Fails with `not_found`, `gone`, `conflict` (no such stdin, or closed), `payload_too_large` (over 1 MiB at once).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Input {
+    /// Its id or name.
+    pub process: String,
+    /// What to write. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    /// Whether stdin is at its end after that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub eof: bool,
+}
+
+impl Operation for Input {
+    const NAME: &'static str = "process.input";
+    type Response = Done;
+}
+
+/// Signals a process and everything it started, whatever group or session they have moved to.
+///
+/// Fails with `not_found`, `gone`, `conflict` (it has ended).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SendSignal {
+    /// Its id or name.
+    pub process: String,
+    /// For instance `SIGTERM`.
+    pub signal: Signal,
+}
+
+impl Operation for SendSignal {
+    const NAME: &'static str = "process.signal";
+    type Response = Done;
+}
+
+/// Waits for something to happen to a process.
+///
+/// Fails with `not_found`, `gone`, `timeout`, `invalid_request` (a pattern that is no regular expression).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Wait {
+    /// Its id or name.
+    pub process: String,
+    /// For what.
+    pub until: Until,
+    /// How long at most, 1 to 86,400,000. Default: 600,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+impl Operation for Wait {
+    const NAME: &'static str = "process.wait";
+    const IDEMPOTENT: bool = true;
+    type Response = Waited;
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Its end.
+    Exit {},
+    /// A line of its output, old output that is still kept included.
+    Log(Pattern),
+    /// A port of the sandbox that accepts connections on 127.0.0.1.
+    Port {
+        /// 1 to 65535.
+        port: u16,
+    },
+}
+
+/// What a line holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// This text.
+    Text(String),
+    /// A match of this regular expression, in the syntax of <https://docs.rs/regex>.
+    Regex(String),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "happened", rename_all = "snake_case")]
+pub enum Waited {
+    /// It has ended, which may not be what was waited for.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+    /// It printed a line that matches.
+    Logged {
+        /// The line, without its line break.
+        line: Data,
+    },
+    /// The port accepts connections.
+    Listening {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// What a process has printed, as far as it is kept, without waiting for more.
+///
+/// Fails with `not_found`, `gone`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Logs {
+    /// Its id or name.
+    pub process: String,
+    /// The first byte wanted. Default: the first that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+}
+
+impl Operation for Logs {
+    const NAME: &'static str = "process.logs";
+    const IDEMPOTENT: bool = true;
+    type Response = Log;
+}
+
+/// A part of what a process printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Log {
+    /// The first byte of this part, later than the one wanted where that is no longer kept.
+    pub from: u64,
+    /// The byte after the last: go on from here.
+    pub to: u64,
+    /// What of it went to stdout.
+    pub stdout: Data,
+    /// What of it went to stderr.
+    pub stderr: Data,
+    /// How the process ended, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+/// Drops the record of a process that has ended, and frees its name.
+///
+/// Fails with `not_found`, `gone`, `conflict` (it runs: signal it first).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Remove {
+    /// Its id or name.
+    pub process: String,
+}
+
+impl Operation for Remove {
+    const NAME: &'static str = "process.remove";
+    type Response = Done;
+}
