@@ -25,7 +25,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
-    tracing::info!("listening on {}", listener.local_addr()?);
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -37,6 +37,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let agent = Agent::new(config)?;
     let reaper = agent.processes.reap_orphans()?;
     let connections = TaskTracker::new();
+    tracing::info!("listening on {}", listener.local_addr()?);
     tokio::select! {
         never = accept(&listener, &agent, &connections) => match never {},
         () = shutdown => {}
