@@ -1,6 +1,7 @@
 //! Finding or building the tools: each step does nothing when its result is already there.
 
 mod cargo_tools;
+mod case_tools;
 mod lint;
 mod lockfile;
 mod node;
@@ -82,6 +83,13 @@ pub(crate) fn provide_lint_tools() -> Result<()> {
     let places = Places::find()?;
     let _lock = lock(&places.cache)?;
     Step::run("lint tools", |step| lint::provide(&places, step))
+}
+
+/// Finds the programs that the integration cases run.
+pub(crate) fn provide_case_tools() -> Result<()> {
+    let places = Places::find()?;
+    let _lock = lock(&places.cache)?;
+    Step::run("programs of the cases", |step| case_tools::provide(&places, step))
 }
 
 /// Waits until no other setup runs. The lock ends with the returned file, or with this process.

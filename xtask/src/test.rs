@@ -47,6 +47,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(Part::Unit) {
         report.cases("unit tests", || cases::unit(&run.root));
     }
+    if wanted(Part::Agent) || wanted(Part::Stack) {
+        setup::provide_case_tools()?;
+    }
     if wanted(Part::Agent) {
         report.cases("agent", || run.agent_cases());
     }
