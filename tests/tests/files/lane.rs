@@ -123,7 +123,6 @@ async fn a_condition_that_is_not_understood_is_refused() {
         let bare = etag.trim_matches('"').to_owned();
         for (fields, code) in [
             (vec![("if-match", bare.as_bytes())], "invalid_request"),
-            (vec![("if-match", b"".as_slice())], "invalid_request"),
             (vec![("if-match", b"\"\xff\"".as_slice())], "invalid_request"),
             (vec![("if-none-match", b"\"zz\"".as_slice()), ("if-none-match", b"*".as_slice())], "invalid_request"),
             (vec![("if-unmodified-since", b"Sat, 29 Oct 1994 19:43:31 GMT".as_slice())], "invalid_request"),
