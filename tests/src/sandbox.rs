@@ -1,5 +1,7 @@
 //! A sandbox under test, over HTTP.
 
+use std::time::Duration;
+
 use cabana_protocol::{
     Operation, Streaming,
     exec::{Exec, ExecEvent, ExecOutput, ExecResult},
@@ -187,8 +189,9 @@ impl Sandbox {
 }
 
 fn client() -> Client {
-    // Each case has its own connections, so that closing one is seen by nobody else.
-    Client::builder().no_proxy().build().unwrap()
+    // Each case has its own connections, so that closing one is seen by nobody else. One that was idle for long may be closed by
+    // the server just when it is used again.
+    Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build().unwrap()
 }
 
 fn route(name: &str) -> String {
