@@ -1,6 +1,6 @@
 //! The agent's state, shared by all its connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ pub struct State {
     pub processes: Processes,
     /// One permit for each connection.
     pub connections: Arc<Semaphore>,
+    /// When it was made.
+    pub started: Instant,
     /// Set when connections are to close.
     pub closing: CancellationToken,
 }
@@ -41,6 +43,7 @@ impl Agent {
             roots,
             processes,
             connections,
+            started: Instant::now(),
             closing: CancellationToken::new(),
         })))
     }

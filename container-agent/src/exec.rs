@@ -2,6 +2,8 @@
 
 mod command;
 
+pub(crate) use command::find;
+
 use std::convert::Infallible;
 
 use cabana_protocol::{

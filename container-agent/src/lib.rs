@@ -2,6 +2,7 @@
 //!
 //! [`run`] serves one listener until it is told to stop. A request becomes an operation in [`http`], finds its handler in
 //! [`dispatch`], and is carried out by [`exec`] or [`file`]; a command's process is owned by one task in [`process`].
+//! [`port`] and [`system`] look around in the sandbox.
 //!
 //! The agent trusts whoever knows its secret and nobody else: what runs in the sandbox reaches its port, but never learns
 //! the secret.
@@ -14,9 +15,11 @@ pub mod exec;
 pub mod file;
 pub mod http;
 pub mod limits;
+pub mod port;
 pub mod process;
 pub mod secret;
 mod server;
+pub mod system;
 
 pub use agent::Agent;
 pub use config::Config;

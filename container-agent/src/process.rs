@@ -15,12 +15,14 @@
 //! | [`tree`] | everything a child started, and how to end it |
 //! | [`mod@proc`] | what `/proc` says of processes |
 //! | [`kill`] | sending signals |
+//! | [`origins`] | who descends from which of them |
 //! | [`orphans`] | children of children that nobody waits for |
 
 mod feed;
 mod handlers;
 mod journal;
 mod kill;
+mod origins;
 mod orphans;
 mod owner;
 mod pipes;
@@ -32,6 +34,7 @@ mod until;
 mod wait;
 
 pub use journal::{Entry, Journal, Reader};
+pub use origins::Origins;
 pub use orphans::adopt_orphans;
 pub use pipes::{Chunk, Stream};
 pub use spawn::keep_descriptors;

@@ -10,3 +10,4 @@ mod files;
 mod process;
 mod project;
 mod socket;
+mod system;

@@ -80,7 +80,7 @@ fn directory(home: &Path, asked: Option<&str>) -> Result<PathBuf, Error> {
 
 /// Looks a program up as execvp(3) does, but in the PATH that it will itself see. With the path known, the kernel can be
 /// asked for posix_spawn, which does not copy the agent's page tables.
-fn find(name: &str, path: Option<&OsString>, cwd: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn find(name: &str, path: Option<&OsString>, cwd: &Path) -> Result<PathBuf, Error> {
     let shown: String = name.chars().take(64).collect();
     let missing = |message| Error::not_found(message).with_details(json!({ "program": shown }));
     if name.contains('/') {

@@ -10,6 +10,8 @@
 //! | [`mod@table`] | the one list |
 //! | [`exec`] | running commands: request, events, inputs, result and their fold |
 //! | [`process`] | processes that run or ran: describe, listen, feed, signal, wait |
+//! | [`port`] | who listens |
+//! | [`system`] | what the sandbox is and how much of it is used |
 //! | [`file`] | small content and metadata of files |
 //! | [`sandbox`] | control: a sandbox's identity and state |
 //! | [`id`] | names that are safe to route by |
@@ -28,9 +30,11 @@ pub mod frame;
 pub mod id;
 pub mod line;
 pub mod operation;
+pub mod port;
 pub mod process;
 pub mod sandbox;
 pub mod signal;
+pub mod system;
 pub mod table;
 
 pub use data::Data;

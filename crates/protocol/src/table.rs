@@ -33,6 +33,9 @@ macro_rules! operations {
                 $crate::process::Wait,
                 $crate::process::Logs,
                 $crate::process::Remove,
+                $crate::port::List,
+                $crate::system::Stats,
+                $crate::system::Info,
             ],
             streams: [
                 $crate::exec::Exec,

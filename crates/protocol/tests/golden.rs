@@ -207,6 +207,53 @@ impl Example for process::Remove {
     }
 }
 
+impl Example for port::List {
+    fn request() -> Self {
+        Self {}
+    }
+    fn response() -> port::Ports {
+        let (program, process) = (Some("python3".into()), Some(process()));
+        let protocol = port::Protocol::Tcp4;
+        port::Ports {
+            ports: vec![port::Port { port: 3_000, address: "0.0.0.0".into(), protocol, pid: Some(42), program, process }],
+        }
+    }
+}
+
+impl Example for system::Stats {
+    fn request() -> Self {
+        Self {}
+    }
+    fn response() -> system::Usage {
+        system::Usage {
+            cpu: system::Cpu { used_ms: 1_230, count: 0.5 },
+            memory: system::Space { used_bytes: 64 << 20, total_bytes: 1 << 30 },
+            disk: system::Space { used_bytes: 1 << 30, total_bytes: 4 << 30 },
+            processes: 7,
+            uptime_ms: 60_000,
+        }
+    }
+}
+
+impl Example for system::Info {
+    fn request() -> Self {
+        Self {}
+    }
+    fn response() -> system::System {
+        system::System {
+            version: "0.1.0".into(),
+            kernel: "6.12.0".into(),
+            architecture: "x86_64".into(),
+            hostname: "sandbox".into(),
+            distribution: Some("Debian GNU/Linux 13 (trixie)".into()),
+            user: "root".into(),
+            shell: "/bin/bash".into(),
+            root: "/workspace".into(),
+            programs: [("python3".into(), "/usr/bin/python3".into())].into(),
+        }
+    }
+}
+
 impl Example for process::Attach {
     fn request() -> Self {
         Self { process: "server".into(), from: Some(16) }

@@ -1,0 +1,82 @@
+//! What the sandbox is.
+
+use std::{fs, path::Path};
+
+use cabana_protocol::system::System;
+
+use crate::{exec, process::Processes};
+
+/// Programs that callers ask for first. Which versions they have is not told: they would all have to be run for it.
+const PROGRAMS: &[&str] = &[
+    "apt-get", "bash", "bun", "cargo", "cc", "clang", "cmake", "curl", "deno", "docker", "ffmpeg", "gcc", "git", "go", "java",
+    "jq", "make", "node", "npm", "perl", "php", "pip3", "python3", "rg", "ruby", "rustc", "ssh", "sudo", "tar", "uv", "vim",
+    "wget", "zip",
+];
+
+/// Looks at the system.
+pub(super) fn read(processes: &Processes) -> System {
+    let name = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    System {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: text(name.release()),
+        architecture: text(name.machine()),
+        hostname: text(name.nodename()),
+        distribution: ["/etc/os-release", "/usr/lib/os-release"]
+            .iter()
+            .find_map(|file| distribution(&fs::read_to_string(file).ok()?)),
+        user: user(&fs::read("/etc/passwd").unwrap_or_default(), rustix::process::geteuid().as_raw()),
+        shell: processes.shell().to_owned(),
+        root: processes.home().to_string_lossy().into_owned(),
+        programs: PROGRAMS.iter().filter_map(|name| Some(((*name).to_owned(), find(name, processes)?))).collect(),
+    }
+}
+
+fn find(name: &str, processes: &Processes) -> Option<String> {
+    let path = processes.env().get(std::ffi::OsStr::new("PATH"));
+    exec::find(name, path, Path::new("/")).ok().map(|program| program.to_string_lossy().into_owned())
+}
+
+/// The name that os-release(5) means to be shown, else the short one.
+fn distribution(file: &str) -> Option<String> {
+    let value = |name: &str| file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let value = value("PRETTY_NAME").or_else(|| value("NAME"))?.trim();
+    Some(value.trim_matches(['"', '\'']).to_owned()).filter(|name| !name.is_empty())
+}
+
+/// The user's name, from passwd(5), or its number.
+fn user(passwd: &[u8], uid: u32) -> String {
+    let uid = uid.to_string();
+    let name = passwd.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.as_bytes()).then(|| String::from_utf8_lossy(name).into_owned())
+    });
+    name.unwrap_or(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distributions_name_themselves() {
+        for (file, name) in [
+            ("NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n", Some("Debian GNU/Linux 13 (trixie)")),
+            ("ID=alpine\nNAME='Alpine Linux'\n", Some("Alpine Linux")),
+            ("NAME=Fedora\n", Some("Fedora")),
+            ("PRETTY_NAME=\"\"\n", None),
+            ("", None),
+        ] {
+            assert_eq!(distribution(file).as_deref(), name, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn users_have_names_or_numbers() {
+        let passwd = b"root:x:0:0:root:/root:/bin/bash\nhalf\nsandbox:x:1000:1000:\xff:/home:/bin/sh\n";
+        for (uid, name) in [(0, "root"), (1000, "sandbox"), (7, "7")] {
+            assert_eq!(user(passwd, uid), name);
+        }
+    }
+}
