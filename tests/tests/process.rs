@@ -3,7 +3,7 @@
 use cabana_protocol::{
     exec::{ExecEvent, Exit},
     line::Line,
-    process::{Get, Input, List, Log, Logs, Pattern, Remove, SendSignal, Until, Wait, Waited},
+    process::{Get, Http, Input, List, Log, Logs, Pattern, Remove, SendSignal, Until, Wait, Waited},
 };
 use cabana_tests::{Sandbox, gather, in_sandbox, until};
 use futures_util::StreamExt;
@@ -177,16 +177,40 @@ async fn a_wait_ends_by_what_happens_first() {
         let pattern = Until::Log(Pattern::Regex("^listening on \\d+$".to_owned()));
         let Waited::Logged { line } = wait(sandbox, &id, pattern).await else { panic!("no line") };
         let port = std::str::from_utf8(&line.0).unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
-        assert_eq!(wait(sandbox, &id, Until::Port { port }).await, Waited::Listening { port });
+        assert_eq!(wait(sandbox, &id, Until::Port { port, http: None }).await, Waited::Listening { port, status: None });
         let slow = json!({ "process": id, "until": { "exit": {} }, "timeout_ms": 50 });
         assert_eq!(sandbox.post("process.wait", slow).await.code(), "timeout");
         let short = detach(sandbox, json!({ "command": "echo last words; exit 9" })).await;
-        assert_eq!(wait(sandbox, &short, Until::Port { port: 1 }).await, exited(9));
+        assert_eq!(wait(sandbox, &short, Until::Port { port: 1, http: None }).await, exited(9));
         assert_eq!(wait(sandbox, &short, Until::Log(Pattern::Text("never".to_owned()))).await, exited(9));
         for until in [json!({ "log": { "regex": "[" } }), json!({ "nothing": {} }), json!({ "port": { "port": 70_000 } })] {
             let answer = sandbox.post("process.wait", json!({ "process": id, "until": until })).await;
             assert_eq!(answer.code(), "invalid_request", "{until}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wait_for_http_ends_by_the_status_that_is_asked_for() {
+    in_sandbox(async |sandbox| {
+        // Answers to /ready 503, until the file is there; to /mute never.
+        let server = "import http.server,os\nclass Handler(http.server.BaseHTTPRequestHandler):\n  def do_GET(self):\n    \
+                      if self.path == '/mute': self.rfile.read()\n    \
+                      self.send_response(200 if os.path.exists('go') else 503); self.end_headers()\n\
+                      s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)\nprint(s.server_port, flush=True)\ns.serve_forever()";
+        let id = detach(sandbox, json!({ "command": ["python3", "-c", server] })).await;
+        let Waited::Logged { line } = wait(sandbox, &id, Until::Log(Pattern::Regex("^\\d+$".to_owned()))).await else { panic!("no port") };
+        let port: u16 = std::str::from_utf8(&line.0).unwrap().parse().unwrap();
+        let until = |http| json!({ "process": id, "until": { "port": { "port": port, "http": http } }, "timeout_ms": 100 });
+        assert_eq!(sandbox.post("process.wait", until(json!({}))).await.code(), "timeout");
+        assert_eq!(sandbox.post("process.wait", until(json!({ "path": "/mute" }))).await.code(), "timeout");
+        assert_eq!(sandbox.post("process.wait", until(json!({ "path": "no" }))).await.code(), "invalid_request");
+        let busy = Http { path: Some("/ready?x=1".into()), status: Some([500, 599]) };
+        assert_eq!(wait(sandbox, &id, Until::Port { port, http: Some(busy) }).await, Waited::Listening { port, status: Some(503) });
+        let ready = wait(sandbox, &id, Until::Port { port, http: Some(Http::default()) });
+        let (ready, _) = tokio::join!(ready, sandbox.put("go", ""));
+        assert_eq!(ready, Waited::Listening { port, status: Some(200) });
     })
     .await;
 }

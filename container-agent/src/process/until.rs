@@ -1,37 +1,38 @@
 //! Waiting for something to happen to a process.
 
-use std::{net::Ipv4Addr, time::Duration};
+mod knock;
 
+use std::time::Duration;
+
+use super::{Chunk, Entry, Journal, Stream};
 use cabana_protocol::{
     Error,
     exec::Exit,
     process::{Pattern, Until, Waited},
 };
+use knock::Question;
 use regex::bytes::Regex;
-use tokio::net::TcpStream;
-
-use super::{Chunk, Entry, Journal, Stream};
 
 /// Shortest and longest pause between two knocks at a port.
 const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(250);
-
-/// How long one knock may take.
-const KNOCK: Duration = Duration::from_secs(1);
 
 /// Longest line that is searched; of a longer one the last part.
 const LINE_BYTES: usize = 64 << 10;
 
 /// Waits until it has happened, or the process has ended.
 ///
-/// Fails with `invalid_request` for a pattern that is no regular expression.
+/// Fails with `invalid_request` for a pattern that is no regular expression, and as [`Question::new`] does.
 pub(super) async fn happened(journal: &Journal, until: Until) -> Result<Waited, Error> {
     match until {
         Until::Exit {} => Ok(exited(journal).await),
-        Until::Port { port } => Ok(tokio::select! {
-            biased;
-            () = listening(port) => Waited::Listening { port },
-            exited = exited(journal) => exited,
-        }),
+        Until::Port { port, http } => {
+            let question = Question::new(port, http)?;
+            Ok(tokio::select! {
+                biased;
+                status = answered(&question) => Waited::Listening { port, status },
+                exited = exited(journal) => exited,
+            })
+        }
         Until::Log(pattern) => Ok(logged(journal, &compile(pattern)?).await),
     }
 }
@@ -45,10 +46,13 @@ async fn exited(journal: &Journal) -> Waited {
     }
 }
 
-async fn listening(port: u16) {
+/// Knocks until the answer is the one that is waited for.
+async fn answered(question: &Question) -> Option<u16> {
     let mut pause = *PAUSES.start();
-    let knock = || tokio::time::timeout(KNOCK, TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
-    while !matches!(knock().await, Ok(Ok(_))) {
+    loop {
+        if let Some(status) = question.ask().await {
+            return status;
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(*PAUSES.end());
     }

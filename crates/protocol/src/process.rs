@@ -161,7 +161,7 @@ impl Operation for SendSignal {
 
 /// Waits for something to happen to a process.
 ///
-/// Fails with `not_found`, `gone`, `timeout`, `invalid_request` (a pattern that is no regular expression).
+/// Fails with `not_found`, `gone`, `timeout`, `invalid_request` (a pattern that is no regular expression, a path or status that HTTP does not have).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Wait {
@@ -193,7 +193,22 @@ pub enum Until {
     Port {
         /// 1 to 65535.
         port: u16,
+        /// Waits further until it answers a GET over HTTP/1.1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        http: Option<Http>,
     },
+}
+
+/// Which answer over HTTP to wait for. One that takes longer than 5 s does not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Http {
+    /// The path, with its query, at most 2,048 bytes. Default: `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The first and the last status that will do. Default: `[200, 399]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<[u16; 2]>,
 }
 
 /// What a line holds.
@@ -222,10 +237,13 @@ pub enum Waited {
         /// The line, without its line break.
         line: Data,
     },
-    /// The port accepts connections.
+    /// The port accepts connections, and answers as it should.
     Listening {
         /// The port.
         port: u16,
+        /// The status of its answer, where one was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
     },
 }
 
