@@ -9,6 +9,7 @@
 
 pub mod agent;
 mod buffers;
+mod cgroup;
 pub mod config;
 pub mod dispatch;
 pub mod exec;

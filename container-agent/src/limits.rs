@@ -64,8 +64,17 @@ mod tests {
         let with = |value: &'static str| Limits::from_env(move |name| (name == "CABANA_MAX_PROCESSES").then(|| value.into()));
         assert_eq!(with("7").unwrap().processes, 7);
         assert_eq!(with("7").unwrap().connections, Limits::default().connections);
-        for nonsense in ["", "0", "-1", "many"] {
-            assert!(with(nonsense).is_err(), "{nonsense}");
+        for name in [
+            "CABANA_MAX_PROCESSES",
+            "CABANA_MAX_CONNECTIONS",
+            "CABANA_MAX_OPERATIONS_PER_SOCKET",
+            "CABANA_MAX_REQUEST_BYTES",
+            "CABANA_KILL_GRACE_MS",
+        ] {
+            for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {
+                let error = Limits::from_env(|asked| (asked == name).then(|| nonsense.into())).unwrap_err();
+                assert!(error.to_string().contains(name), "{name}={nonsense}: {error}");
+            }
         }
     }
 }

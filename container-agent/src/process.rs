@@ -15,6 +15,7 @@
 //! | [`tree`] | everything a child started, and how to end it |
 //! | [`mod@proc`] | what `/proc` says of processes |
 //! | [`kill`] | sending signals |
+//! | [`oom`] | whether the kernel has killed for want of memory |
 //! | [`origins`] | who descends from which of them |
 //! | [`orphans`] | children of children that nobody waits for |
 
@@ -22,6 +23,7 @@ mod feed;
 mod handlers;
 mod journal;
 mod kill;
+mod oom;
 mod origins;
 mod orphans;
 mod owner;
@@ -143,6 +145,7 @@ pub struct Processes {
     limits: Limits,
     running: Arc<Semaphore>,
     own: orphans::Own,
+    oom: Arc<oom::Oom>,
     table: Arc<Table>,
     /// Held from the look for a name to the launch under it: two requests at once launch once. Never held across an await.
     launching: Mutex<()>,
@@ -164,6 +167,7 @@ impl Processes {
             running: Arc::new(Semaphore::new(limits.processes)),
             limits,
             own: orphans::Own::default(),
+            oom: Arc::new(oom::Oom::new()),
             table: Arc::default(),
             launching: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -272,6 +276,7 @@ impl Processes {
             timeout,
             grace: self.limits.kill_grace,
             own: self.own.clone(),
+            oom: Arc::clone(&self.oom),
             tasks: self.tasks.clone(),
         };
         let owner = owner::Owner::new(child, ties);
@@ -311,7 +316,7 @@ impl Processes {
 }
 
 fn limit_details(limit: usize) -> serde_json::Value {
-    serde_json::json!({ "limit": limit, "retry_after_ms": 1_000 })
+    serde_json::json!({ "limit": limit })
 }
 
 /// Twelve random letters and digits, 60 bits.

@@ -5,7 +5,7 @@ mod info;
 mod memory;
 mod processors;
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use cabana_protocol::{
     Error,
@@ -48,37 +48,4 @@ fn disk(path: &Path) -> io::Result<Space> {
     let disk = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     Ok(Space { used_bytes: bytes(disk.f_blocks.saturating_sub(disk.f_bfree)), total_bytes: bytes(disk.f_blocks) })
-}
-
-/// What a file of the sandbox's own cgroup says. Where one hierarchy has all controllers (version 2), the controller is "".
-fn cgroup(controller: &str, file: &str) -> Option<String> {
-    let mount = Path::new("/sys/fs/cgroup").join(controller);
-    let table = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    // In most containers the mount begins at the container's own group, whatever path the table tells.
-    let own = cgroup_path(&table, controller).map(|path| mount.join(path).join(file));
-    own.and_then(|path| fs::read_to_string(path).ok()).or_else(|| fs::read_to_string(mount.join(file)).ok())
-}
-
-/// The path in a hierarchy that cgroups(7) tells, without the slash it begins with.
-fn cgroup_path<'a>(table: &'a str, controller: &str) -> Option<&'a str> {
-    table.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        controllers.split(',').any(|one| one == controller).then(|| path.trim_start_matches('/'))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_own_cgroup_is_found_in_either_version() {
-        let table = "9:name=systemd:/\n4:memory:/docker/a:b\n2:cpu,cpuacct:/x\n0::/user.slice\n";
-        for (controller, path) in
-            [("memory", Some("docker/a:b")), ("cpuacct", Some("x")), ("", Some("user.slice")), ("pids", None)]
-        {
-            assert_eq!(cgroup_path(table, controller), path, "{controller}");
-        }
-    }
 }

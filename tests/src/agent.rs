@@ -22,12 +22,14 @@ impl Agent {
     /// The secret of every agent here.
     pub(crate) const SECRET: &'static str = "a-secret-of-the-tests";
 
-    pub(crate) fn start() -> Self {
+    /// One with these variables on top.
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let mut child = Command::new(program())
             .env("CABANA_AGENT_SECRET", Self::SECRET)
             .env("CABANA_AGENT_LISTEN", "127.0.0.1:0")
             .env("CABANA_ROOTS", root.path())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -41,7 +41,17 @@ impl Target {
 
 /// Runs a case in a sandbox of its own, which is destroyed afterwards, whatever came of the case.
 pub async fn in_sandbox(case: impl AsyncFnOnce(&Sandbox)) {
-    let sandbox = Sandbox::create().await;
+    run(Sandbox::create().await, case).await;
+}
+
+/// Runs a case on an agent that is configured by these variables. Through the whole stack nobody can set them, and nothing is run.
+pub async fn in_agent(variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
+    if Target::get() == Target::Agent {
+        run(Sandbox::of_agent(agent::Agent::start(variables)), case).await;
+    }
+}
+
+async fn run(sandbox: Sandbox, case: impl AsyncFnOnce(&Sandbox)) {
     let case = AssertUnwindSafe(tokio::time::timeout(PATIENCE, case(&sandbox))).catch_unwind().await;
     sandbox.destroy().await;
     match case {

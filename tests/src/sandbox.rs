@@ -71,12 +71,7 @@ impl Answer {
 impl Sandbox {
     pub(crate) async fn create() -> Self {
         match Target::get() {
-            Target::Agent => {
-                let agent = Agent::start();
-                let root = agent.root.path().canonicalize().unwrap().to_str().unwrap().to_owned();
-                let base = format!("{}/v1", agent.url);
-                Self { http: client(), base, key: Agent::SECRET.to_owned(), root, _agent: Some(agent) }
-            }
+            Target::Agent => Self::of_agent(Agent::start(&[])),
             Target::Stack => {
                 let (url, key) = Self::service();
                 let created = client().post(format!("{url}/v1/sandboxes")).bearer_auth(&key).json(&json!({})).send();
@@ -86,6 +81,12 @@ impl Sandbox {
                 Self { http: client(), base, key, root: "/workspace".to_owned(), _agent: None }
             }
         }
+    }
+
+    pub(crate) fn of_agent(agent: Agent) -> Self {
+        let root = agent.root.path().canonicalize().unwrap().to_str().unwrap().to_owned();
+        let base = format!("{}/v1", agent.url);
+        Self { http: client(), base, key: Agent::SECRET.to_owned(), root, _agent: Some(agent) }
     }
 
     /// The service under test and its key.

@@ -7,6 +7,7 @@ mod control;
 mod errors;
 mod exec;
 mod files;
+mod limits;
 mod process;
 mod project;
 mod socket;

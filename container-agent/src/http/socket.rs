@@ -124,7 +124,8 @@ impl Connection {
     async fn receive(&mut self, text: &str) {
         let limit = self.agent.limits.request_bytes;
         if text.len() > limit {
-            return self.refuse(Error::new(Code::PayloadTooLarge, format!("a frame has at most {limit} bytes"))).await;
+            let error = Error::new(Code::PayloadTooLarge, format!("a frame has at most {limit} bytes"));
+            return self.refuse(error.with_details(json!({ "limit_bytes": limit }))).await;
         }
         let Ok(frame) = serde_json::from_str::<ClientFrame>(text) else {
             return self.refuse(Error::invalid_request("not a frame: {\"type\": …, \"id\": …, \"payload\": …}")).await;
@@ -172,7 +173,7 @@ impl Connection {
         let limit = self.agent.limits.operations_per_socket;
         if self.running.len() >= limit {
             let error = Error::new(Code::TooManyRequests, format!("{limit} operations run on this socket already"));
-            return Err(error.with_details(json!({ "limit": limit, "retry_after_ms": 1_000 })));
+            return Err(error.with_details(json!({ "limit": limit })));
         }
         let (agent, id) = (self.agent.clone(), id.to_owned());
         match dispatch::find(name)? {

@@ -1,9 +1,9 @@
 //! The task that owns a process: it alone reads it, feeds it, signals it, ends it and waits for it.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cabana_protocol::{
-    ProcessId,
+    ProcessId, Signal,
     exec::{ExecResult, Exit, Usage},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -14,6 +14,7 @@ use super::{
     feed::Feed,
     journal::Journal,
     kill::{Whom, send},
+    oom::Oom,
     orphans,
     pipes::Pipes,
     spawn::Child,
@@ -44,6 +45,8 @@ pub(super) struct Ties {
     pub(super) grace: Duration,
     /// The children that the orphans' reaper leaves alone.
     pub(super) own: orphans::Own,
+    /// What the kernel has killed.
+    pub(super) oom: Arc<Oom>,
     /// Takes over what outlives the process.
     pub(super) tasks: TaskTracker,
 }
@@ -58,6 +61,8 @@ pub(super) struct Owner {
     phase: Phase,
     /// A signal on its way to the whole tree; until it is there nobody waits for the process, whose number it uses.
     signalling: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Somebody told us to kill it.
+    killed: bool,
     /// Somebody may still tell it something.
     told: bool,
     /// There may be more output.
@@ -98,7 +103,7 @@ impl Owner {
     pub(super) fn new(child: Child, ties: Ties) -> Self {
         let Child { exited, pipes, feed, started } = child;
         let (started, phase) = (Instant::from_std(started), Phase::Running);
-        Self { ties, exited, pipes, feed, started, phase, signalling: None, told: true, printing: true }
+        Self { ties, exited, pipes, feed, started, phase, signalling: None, killed: false, told: true, printing: true }
     }
 
     /// Sees the process through to its end. What it leaves behind on purpose lives on.
@@ -167,9 +172,22 @@ impl Owner {
         self.pipes.exited();
         let exit = match self.phase {
             Phase::Swept { reason } => reason,
-            _ => ended.map_or(Exit::Lost, |(exit, _)| exit),
+            _ => ended.map_or(Exit::Lost, |(exit, _)| self.judge(exit)),
         };
         self.phase = Phase::Ended { exit, usage: ended.map(|(_, usage)| usage) };
+    }
+
+    /// Whether it was the kernel that killed it, for want of memory.
+    fn judge(&self, exit: Exit) -> Exit {
+        match exit {
+            Exit::Signalled { signal: Signal::KILL } if !self.killed && self.ties.oom.took_one() => Exit::OomKilled,
+            // So a shell tells of its child's end: that one was the victim, and no later process is to be taken for it.
+            Exit::Exited { code: 137 } => {
+                self.ties.oom.took_one();
+                exit
+            }
+            _ => exit,
+        }
     }
 
     fn members(&self) -> tree::Members {
@@ -178,6 +196,7 @@ impl Owner {
 
     fn tell(&mut self, input: Option<Input>) {
         let alive = !matches!(self.phase, Phase::Ended { .. });
+        self.killed |= matches!(input, Some(Input::Signal(Signal::KILL) | Input::SignalTree(Signal::KILL)));
         match (input, &mut self.feed) {
             // Its group's number is its own while nobody has waited for it.
             (Some(Input::Signal(signal)), _) if alive => send(Whom::Group(self.exited.pid()), signal),

@@ -4,7 +4,7 @@ use std::{fs, io};
 
 use cabana_protocol::system::Space;
 
-use super::cgroup;
+use crate::cgroup;
 
 /// How much is used, and how much may be.
 pub(super) fn read() -> io::Result<Space> {
@@ -13,12 +13,12 @@ pub(super) fn read() -> io::Result<Space> {
 }
 
 fn version_2() -> Option<Space> {
-    let current = cgroup("", "memory.current")?;
-    group(&current, &cgroup("", "memory.max")?, &cgroup("", "memory.stat")?, "inactive_file")
+    let current = cgroup::read("", "memory.current")?;
+    group(&current, &cgroup::read("", "memory.max")?, &cgroup::read("", "memory.stat")?, "inactive_file")
 }
 
 fn version_1() -> Option<Space> {
-    let file = |name| cgroup("memory", name);
+    let file = |name| cgroup::read("memory", name);
     let usage = file("memory.usage_in_bytes")?;
     group(&usage, &file("memory.limit_in_bytes")?, &file("memory.stat")?, "total_inactive_file")
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, io, thread, time::Duration};
 
-use super::cgroup;
+use crate::cgroup;
 
 /// How many may be used at once: what the cgroup grants, where that is less than the machine has.
 pub(super) fn count() -> io::Result<f64> {
@@ -12,8 +12,8 @@ pub(super) fn count() -> io::Result<f64> {
 }
 
 fn quota() -> Option<f64> {
-    let version_1 = || Some((cgroup("cpu", "cpu.cfs_quota_us")?, cgroup("cpu", "cpu.cfs_period_us")?));
-    match cgroup("", "cpu.max") {
+    let version_1 = || Some((cgroup::read("cpu", "cpu.cfs_quota_us")?, cgroup::read("cpu", "cpu.cfs_period_us")?));
+    match cgroup::read("", "cpu.max") {
         Some(text) => text.split_once(' ').and_then(|(quota, period)| ratio(quota, period)),
         None => version_1().and_then(|(quota, period)| ratio(&quota, &period)),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Why a request failed. A code exists only where a caller would act differently on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,14 +92,22 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with this code and message.
+    /// An error with this code and message. `too_many_requests` asks for a repeat after a second.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: code.retryable(), details: None }
+        let error = Self { code, message: message.into(), retryable: code.retryable(), details: None };
+        match code {
+            Code::TooManyRequests => error.with_details(json!({ "retry_after_ms": 1_000 })),
+            _ => error,
+        }
     }
 
-    /// Adds facts for programs; `details` is a JSON object.
-    pub fn with_details(self, details: Value) -> Self {
-        Self { details: Some(details), ..self }
+    /// Adds facts for programs to those that are there; `details` is a JSON object.
+    pub fn with_details(mut self, details: Value) -> Self {
+        match (&mut self.details, details) {
+            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more),
+            (known, details) => *known = Some(details),
+        }
+        self
     }
 
     /// Shorthand for [`Code::InvalidRequest`].
@@ -139,4 +147,18 @@ pub struct ErrorBody {
     pub error: Error,
     /// Names the request in the logs of every hop.
     pub request_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_added() {
+        let error =
+            Error::new(Code::TooManyRequests, "full").with_details(json!({ "limit": 2 })).with_details(json!({ "id": "a" }));
+        assert_eq!(error.details, Some(json!({ "retry_after_ms": 1_000, "limit": 2, "id": "a" })));
+        assert_eq!((error.retryable, error.retry_after_ms()), (true, Some(1_000)));
+        assert_eq!(Error::not_found("gone").details, None);
+    }
 }

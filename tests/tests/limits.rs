@@ -1,0 +1,88 @@
+//! Every limit of the agent bites, says so, and passes. Only where the case starts the agent itself can it set them.
+
+use cabana_protocol::{process::SendSignal, system::Stats};
+use cabana_tests::{Answer, Sandbox, gather, in_agent, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Checks that this is a refusal for now, and gives what it says.
+fn refused_for_now(answer: &Answer) -> Value {
+    assert_eq!(answer.code(), "too_many_requests");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let mut error = answer.json()["error"].take();
+    assert_eq!((&error["retryable"], &error["details"]["retry_after_ms"]), (&json!(true), &json!(1_000)));
+    error["details"].take()
+}
+
+async fn runs(sandbox: &Sandbox) -> bool {
+    sandbox.post("exec", json!({ "command": "true" })).await.status == 200
+}
+
+#[tokio::test]
+async fn processes() {
+    in_agent(&[("CABANA_MAX_PROCESSES", "2")], async |sandbox| {
+        for name in ["one", "two"] {
+            sandbox.exec(json!({ "command": "sleep 3586.5", "detach": true, "name": name })).await;
+        }
+        let details = refused_for_now(&sandbox.post("exec", json!({ "command": "true" })).await);
+        assert_eq!(details["limit"], 2);
+        sandbox.call(Stats {}).await;
+        sandbox.call(SendSignal { process: "one".into(), signal: "SIGKILL".parse().unwrap() }).await;
+        until("there is room", async || runs(sandbox).await).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn operations_on_a_socket() {
+    in_agent(&[("CABANA_MAX_OPERATIONS_PER_SOCKET", "1")], async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "first", json!({ "command": "sleep 3585.5" })).await;
+        assert_eq!(socket.next().await["payload"]["type"], "started");
+        socket.send("exec", "second", json!({ "command": "true" })).await;
+        let refused = socket.next().await;
+        assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("second")));
+        assert_eq!(refused["payload"]["code"], "too_many_requests");
+        assert_eq!(refused["payload"]["details"], json!({ "limit": 1, "retry_after_ms": 1_000 }));
+        assert!(runs(sandbox).await, "others are not affected");
+        socket.send("cancel", "first", json!({})).await;
+        assert_eq!(socket.next().await["payload"]["exit"]["reason"], "cancelled");
+        socket.send("exec", "third", json!({ "command": "true" })).await;
+        assert_eq!(socket.next().await["payload"]["type"], "started");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn request_bytes() {
+    in_agent(&[("CABANA_MAX_REQUEST_BYTES", "1000")], async |sandbox| {
+        let request = json!({ "command": ["true", "x".repeat(1_000)] });
+        let answer = sandbox.post("exec", request.clone()).await;
+        assert_eq!(answer.code(), "payload_too_large");
+        assert_eq!(answer.json()["error"]["details"]["limit_bytes"], 1_000);
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "large", request).await;
+        let refused = socket.next().await;
+        assert_eq!(refused["payload"]["code"], "payload_too_large");
+        assert_eq!(refused["payload"]["details"]["limit_bytes"], 1_000);
+        socket.send("exec", "small", json!({ "command": "true" })).await;
+        assert_eq!(socket.next().await["payload"]["type"], "started");
+        sandbox.put("large", "x".repeat(100_000)).await.success();
+        assert_eq!(sandbox.get("large").await.success().len(), 100_000, "the byte lane has no limit");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections() {
+    in_agent(&[("CABANA_MAX_CONNECTIONS", "1")], async |sandbox| {
+        let first = json!({ "command": "until [ -e go ]; do sleep 0.02; done" });
+        let first = sandbox.stream("application/x-ndjson", first).await;
+        let second = tokio::spawn(sandbox.request(Method::POST, "/exec").json(&json!({ "command": "ls go" })).send());
+        std::fs::write(format!("{}/go", sandbox.root), "").unwrap();
+        assert!(gather(first).await.2.success());
+        let answer: Value = second.await.unwrap().unwrap().json().await.unwrap();
+        assert_eq!(answer["stdout"], "go\n", "the second waited for the first to end");
+    })
+    .await;
+}
