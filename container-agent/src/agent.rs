@@ -35,7 +35,7 @@ impl Agent {
     /// An agent without any process, over these roots, which are made when missing.
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let roots = Roots::new(&config.roots)?;
-        let processes = Processes::new(config.env, roots.first().to_owned(), config.limits.clone())?;
+        let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
         let connections = Arc::new(Semaphore::new(config.limits.connections));
         Ok(Self(Arc::new(State {
             secret: config.secret,

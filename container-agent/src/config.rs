@@ -16,6 +16,8 @@ pub struct Config {
     /// Directories that file operations reach, absolute; the first is where commands start and relative paths begin. They are made
     /// when missing. `CABANA_ROOTS`, colon-separated, default `/workspace`.
     pub roots: Vec<PathBuf>,
+    /// Whom commands run as that ask for nobody: a user of the image, by name or number. `CABANA_USER`, default: the agent's own.
+    pub user: Option<String>,
     /// The variables of every command.
     pub env: BTreeMap<OsString, OsString>,
     /// See [`Limits`].
@@ -34,7 +36,9 @@ impl Config {
             listen.to_str().and_then(|text| text.parse().ok()).context("CABANA_AGENT_LISTEN must be an address and port")?;
         let roots: Vec<_> = std::env::split_paths(&text("CABANA_ROOTS", "/workspace")).collect();
         ensure!(!roots.is_empty() && roots.iter().all(|root| root.is_absolute()), "CABANA_ROOTS must name absolute directories");
-        Ok(Self { secret, listen, roots, env, limits: Limits::from_env(variable)? })
+        let user = variable("CABANA_USER").filter(|user| !user.is_empty());
+        let user = user.map(OsString::into_string).transpose().ok().context("CABANA_USER must be text")?;
+        Ok(Self { secret, listen, roots, user, env, limits: Limits::from_env(variable)? })
     }
 }
 
@@ -53,6 +57,10 @@ mod tests {
         assert_eq!(config.roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(config.env.keys().collect::<Vec<_>>(), ["PATH"]);
         assert_eq!(config.listen.port(), 0);
+        assert_eq!(config.user, None);
+        for (value, expected) in [("", None), ("sandbox", Some("sandbox"))] {
+            assert_eq!(self::config(&[("CABANA_USER", value)]).unwrap().user.as_deref(), expected);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use cabana_protocol::{
     Data, Error,
-    exec::{Exec, ExecEvent, ExecInput, ExecResult, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS},
+    exec::{Exec, ExecEvent, ExecInput, ExecResult, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS, Tty},
 };
 use tokio::sync::mpsc;
 
@@ -27,11 +27,13 @@ impl Run<Exec> for Agent {
             say(&channel.events, started(&record)).await?;
             return Ok(so_far(&record));
         }
+        // A client who can say nothing more has closed a stdin, but not a keyboard, on which others may type.
+        let closes = request.tty.is_none();
         let (record, mut attended) = self.processes.attend(command, request, channel.cancel)?;
         say(&channel.events, started(&record)).await?;
         tokio::select! {
             ended = relay(&mut attended.output, &channel.events) => ended,
-            never = feed_to_its_end(attended.inputs.clone(), channel.inputs) => match never {},
+            never = feed(attended.inputs.clone(), channel.inputs, closes) => match never {},
         }
     }
 }
@@ -88,16 +90,16 @@ async fn relay_chunk(Chunk { stream, mut offset, bytes }: Chunk, events: &mpsc::
     Ok(())
 }
 
-/// Passes on what the client says; when it says no more, so does stdin end.
-async fn feed_to_its_end(process: mpsc::Sender<Input>, inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) -> Infallible {
+/// Passes on what the client says; when it says no more, stdin ends if that `closes` it.
+pub(crate) async fn feed(
+    process: mpsc::Sender<Input>,
+    inputs: mpsc::UnboundedReceiver<Told<ExecInput>>,
+    closes: bool,
+) -> Infallible {
     pass_on(&process, inputs).await;
-    let _ = process.send(Input::Eof).await;
-    std::future::pending().await
-}
-
-/// Passes on what the client says.
-pub(crate) async fn feed(process: mpsc::Sender<Input>, inputs: mpsc::UnboundedReceiver<Told<ExecInput>>) -> Infallible {
-    pass_on(&process, inputs).await;
+    if closes {
+        let _ = process.send(Input::Eof).await;
+    }
     std::future::pending().await
 }
 
@@ -106,6 +108,7 @@ async fn pass_on(process: &mpsc::Sender<Input>, mut inputs: mpsc::UnboundedRecei
         let input = match input {
             ExecInput::Stdin { bytes } => Input::Stdin(bytes.0, room),
             ExecInput::Eof => Input::Eof,
+            ExecInput::Resize { cols, rows } => Input::Resize(Tty { cols, rows }),
             ExecInput::Signal { signal } => Input::Signal(signal),
         };
         // Fails when the process has ended: then its result is on the way.

@@ -7,6 +7,8 @@
 //! | [`owner`] | the task: output, input, timeout, end |
 //! | [`pipes`] | a child's stdout and stderr as numbered chunks |
 //! | [`feed`] | a child's stdin |
+//! | [`terminal`] | a child's pseudo-terminal |
+//! | [`users`] | whom a child may run as |
 //! | [`journal`] | what a process printed, numbered, for any number of readers |
 //! | [`wait`] | how a child ended, from the kernel |
 //! | [`table`] | the processes that are known |
@@ -31,8 +33,10 @@ mod pipes;
 mod proc;
 mod spawn;
 mod table;
+mod terminal;
 mod tree;
 mod until;
+mod users;
 mod wait;
 
 pub use journal::{Entry, Journal, Reader};
@@ -41,6 +45,7 @@ pub use orphans::adopt_orphans;
 pub use pipes::{Chunk, Stream};
 pub use spawn::keep_descriptors;
 pub use table::Record;
+pub use users::Identity;
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +60,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use cabana_protocol::{Code, Error, ProcessId, Signal, exec::Exec};
+use cabana_protocol::{
+    Code, Error, ProcessId, Signal,
+    exec::{Exec, Tty},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
@@ -70,6 +78,9 @@ use table::Table;
 
 /// Bytes of a detached process's output that are kept for replay while it runs.
 const REPLAY_BYTES: u64 = 1 << 20;
+
+/// The same for a terminal: several screens full, and what came before means little on the screen of a newcomer.
+const TERMINAL_REPLAY_BYTES: u64 = 256 << 10;
 
 /// Bytes of it that are kept once it has ended.
 const REPLAY_AFTER_BYTES: u64 = 256 << 10;
@@ -94,8 +105,12 @@ pub struct Command {
     pub cwd: PathBuf,
     /// The whole environment.
     pub env: BTreeMap<OsString, OsString>,
+    /// Whom it runs as, if not the agent's own user.
+    pub user: Option<Identity>,
     /// What it reads.
     pub stdin: Stdin,
+    /// The size of the terminal that it runs on, if on one: then what it reads is typed, and the keyboard stays.
+    pub terminal: Option<Tty>,
     /// How long it may run, if there is a limit.
     pub timeout: Option<Duration>,
 }
@@ -116,8 +131,10 @@ pub enum Stdin {
 pub enum Input {
     /// Bytes for its live stdin, and the room that they take until they are written.
     Stdin(Bytes, OwnedSemaphorePermit),
-    /// Its live stdin is at its end.
+    /// Its live stdin is at its end; on a terminal, ctrl-D.
     Eof,
+    /// Its terminal's size.
+    Resize(Tty),
     /// A signal for its process group.
     Signal(Signal),
     /// A signal for everything it started.
@@ -141,6 +158,7 @@ pub struct Processes {
     started: AtomicU64,
     env: BTreeMap<OsString, OsString>,
     home: PathBuf,
+    user: Option<String>,
     shell: &'static str,
     limits: Limits,
     running: Arc<Semaphore>,
@@ -154,8 +172,8 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// None yet; they will start in `home` with these variables.
-    pub fn new(env: BTreeMap<OsString, OsString>, home: PathBuf, limits: Limits) -> io::Result<Self> {
+    /// None yet; they will start in `home` with these variables, as this user or as the agent's own.
+    pub fn new(env: BTreeMap<OsString, OsString>, home: PathBuf, user: Option<String>, limits: Limits) -> io::Result<Self> {
         let shell = ["/bin/bash", "/usr/bin/bash"].into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
         Ok(Self {
             // Enough that two starts of one sandbox are not confused.
@@ -163,6 +181,7 @@ impl Processes {
             started: AtomicU64::new(0),
             env,
             home,
+            user,
             shell,
             running: Arc::new(Semaphore::new(limits.processes)),
             limits,
@@ -188,6 +207,11 @@ impl Processes {
     /// Where processes start that ask for no directory.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// Whom processes run as that ask for nobody, if not the agent's own user.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// The shell that runs scripts: bash, or sh where there is no bash.
@@ -236,7 +260,10 @@ impl Processes {
                 let message = format!("process {} has this name, and was asked for differently", known.id);
                 Err(Error::new(Code::Conflict, message).with_details(serde_json::json!({ "process": known.id })))
             }
-            None => self.start(command, request, Journal::new(REPLAY_BYTES), CancellationToken::new()),
+            None => {
+                let replay = command.terminal.map_or(REPLAY_BYTES, |_| TERMINAL_REPLAY_BYTES);
+                self.start(command, request, Journal::new(replay), CancellationToken::new())
+            }
         }
     }
 

@@ -297,3 +297,43 @@ async fn nothing_of_the_agent_leaks_into_a_command() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_command_runs_as_the_user_that_is_asked_for() {
+    in_sandbox(async |sandbox| {
+        let own = sandbox.shell("id -u").await;
+        assert_eq!(own.trim(), "0", "only root can become somebody else: run this case as root");
+        for user in ["nobody", "daemon"] {
+            let number = sandbox.shell(&format!("id -u {user}")).await;
+            for asked in [user, number.trim()] {
+                let request = |command: &str| json!({ "command": command, "user": asked });
+                let text = async |command: &str| String::from_utf8(sandbox.exec(request(command)).await.stdout.0.into()).unwrap();
+                assert_eq!(text("id -un").await.trim(), user);
+                assert_eq!(text("id -gn").await, sandbox.shell(&format!("id -gn {user}")).await);
+                assert_eq!(text("id -G").await, sandbox.shell(&format!("id -G {user}")).await);
+                // Real, effective, saved and of the file system.
+                let all = format!("{}\n", [number.trim(); 4].join(" "));
+                assert_eq!(text("grep ^Uid: /proc/self/status | cut -f2- | tr '\\t' ' '").await, all);
+                assert_eq!(text("grep ^CapEff: /proc/self/status | cut -f2").await.trim().trim_matches('0'), "");
+                let home = sandbox.shell(&format!("getent passwd {user} | cut -d: -f6")).await;
+                let expected = format!("{home}{user} {user}\n{}\n", sandbox.root);
+                assert_eq!(text("echo $HOME; echo $USER $LOGNAME; pwd").await, expected);
+                let terminal = json!({ "command": "id -un; : > /dev/stdout && stty size", "user": asked, "tty": {} });
+                assert_eq!(sandbox.exec(terminal).await.stdout, format!("{user}\r\n24 80\r\n").as_str().into());
+            }
+        }
+        let request = json!({ "command": "echo $HOME $USER", "user": "nobody", "env": { "HOME": "/mine", "USER": null } });
+        assert_eq!(sandbox.exec(request).await.stdout, "/mine\n".into());
+        let request = json!({ "command": "id -u", "user": "root" });
+        assert_eq!(sandbox.exec(request).await.stdout, "0\n".into());
+        for user in ["no-such-user", "4000000000", "4294967295", "-1", "", "root:x", "nobody\0"] {
+            assert_eq!(sandbox.post("exec", json!({ "command": "true", "user": user })).await.code(), "not_found", "{user:?}");
+        }
+        // What a user starts is ended like everything else.
+        let mark = mark();
+        let request = json!({ "command": format!("sleep {mark} & sleep {mark}"), "user": "nobody", "timeout_ms": 300 });
+        assert_eq!(sandbox.exec(request).await.result.exit, Some(Exit::TimedOut));
+        assert_eq!(sandbox.count_processes(&mark).await, 0);
+    })
+    .await;
+}

@@ -12,3 +12,4 @@ mod process;
 mod project;
 mod socket;
 mod system;
+mod terminal;

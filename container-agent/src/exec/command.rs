@@ -15,13 +15,14 @@ use cabana_protocol::{
 use rustix::fs::{Access, access};
 use serde_json::json;
 
-use crate::process::{self, Processes};
+use crate::process::{self, Identity, Processes};
 
 /// The process that this request asks for.
 ///
 /// Fails with `invalid_request`, `not_found` (program, working directory) or `unprocessable` (not executable).
 pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::Command, Error> {
-    let env = environment(processes.env(), &request.env)?;
+    let user = request.user.as_deref().or(processes.user()).map(Identity::look_up).transpose()?;
+    let env = environment(base(processes.env(), user.as_ref(), request.tty.is_some()), &request.env)?;
     let argv = match &request.command {
         Command::Shell(script) => vec![processes.shell().to_owned(), "-c".into(), script.clone()],
         Command::Argv(argv) => argv.clone(),
@@ -39,15 +40,27 @@ pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::
     };
     let timeout_ms = request.timeout_ms.or((!request.detach).then_some(DEFAULT_TIMEOUT_MS));
     let timeout = timeout_ms.map(Duration::from_millis);
-    Ok(process::Command { program, argv, cwd, env, stdin, timeout })
+    Ok(process::Command { program, argv, cwd, env, user, stdin, terminal: request.tty, timeout })
 }
 
-/// The sandbox's variables with the request's on top.
+/// The sandbox's variables, with those of its user and of its terminal in the place of the agent's.
+fn base(sandbox: &BTreeMap<OsString, OsString>, user: Option<&Identity>, terminal: bool) -> BTreeMap<OsString, OsString> {
+    let mut env = sandbox.clone();
+    env.extend(user.into_iter().flat_map(Identity::variables));
+    if terminal {
+        env.insert("TERM".into(), "xterm-256color".into());
+        // They would go before the terminal's own size, which changes.
+        env.retain(|name, _| name != "COLUMNS" && name != "LINES");
+    }
+    env
+}
+
+/// These variables with the request's on top.
 fn environment(
-    base: &BTreeMap<OsString, OsString>,
+    base: BTreeMap<OsString, OsString>,
     changes: &BTreeMap<String, Option<String>>,
 ) -> Result<BTreeMap<OsString, OsString>, Error> {
-    let mut env = base.clone();
+    let mut env = base;
     for (name, value) in changes {
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err(Error::invalid_request("a variable's name is empty or holds '=' or a NUL byte"));
@@ -108,7 +121,7 @@ mod tests {
     fn variables_are_set_and_unset() {
         let base = BTreeMap::from([("A".into(), "1".into()), ("B".into(), "2".into())]);
         let changes = BTreeMap::from([("A".to_owned(), None), ("C".to_owned(), Some("3".to_owned()))]);
-        let env = environment(&base, &changes).unwrap();
+        let env = environment(base, &changes).unwrap();
         assert_eq!(env, BTreeMap::from([("B".into(), "2".into()), ("C".into(), "3".into())]));
     }
 
@@ -116,7 +129,7 @@ mod tests {
     fn impossible_variables_are_refused() {
         for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
             let changes = BTreeMap::from([(name.to_owned(), Some(value.to_owned()))]);
-            assert_eq!(environment(&BTreeMap::new(), &changes).unwrap_err().code, Code::InvalidRequest, "{name:?}={value:?}");
+            assert_eq!(environment(BTreeMap::new(), &changes).unwrap_err().code, Code::InvalidRequest, "{name:?}={value:?}");
         }
     }
 

@@ -1,30 +1,49 @@
-//! A child's stdin.
+//! A child's stdin, or its keyboard.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, io};
 
 use bytes::{Buf, Bytes};
 use tokio::{io::AsyncWriteExt, net::unix::pipe, sync::OwnedSemaphorePermit};
 
-use super::Stdin;
+use super::{
+    Stdin,
+    terminal::{END_OF_FILE, Terminal},
+};
 
 /// The writing end of a child's stdin and what is still to be written, which is bounded by the room that callers bring.
 #[derive(Debug)]
 pub(super) struct Feed {
-    pipe: pipe::Sender,
+    sink: Sink,
     queue: VecDeque<(Bytes, Option<OwnedSemaphorePermit>)>,
     /// Nothing will be added.
     complete: bool,
 }
 
+/// Where it goes.
+#[derive(Debug)]
+enum Sink {
+    Pipe(pipe::Sender),
+    Terminal(Terminal),
+}
+
 impl Feed {
     /// Feeds `pipe` with these bytes, or with what will be pushed.
-    pub(super) fn new(pipe: pipe::Sender, stdin: Stdin) -> Self {
+    pub(super) fn of_pipe(pipe: pipe::Sender, stdin: Stdin) -> Self {
         let (queue, complete) = match stdin {
             Stdin::Bytes(bytes) => (VecDeque::from([(bytes, None)]), true),
             Stdin::Live => (VecDeque::new(), false),
             Stdin::Empty => (VecDeque::new(), true),
         };
-        Self { pipe, queue, complete }
+        Self { sink: Sink::Pipe(pipe), queue, complete }
+    }
+
+    /// Types these bytes, and then what will be pushed.
+    pub(super) fn of_terminal(terminal: Terminal, stdin: Stdin) -> Self {
+        let queue = match stdin {
+            Stdin::Bytes(bytes) => VecDeque::from([(bytes, None)]),
+            Stdin::Live | Stdin::Empty => VecDeque::new(),
+        };
+        Self { sink: Sink::Terminal(terminal), queue, complete: false }
     }
 
     /// Adds bytes, whose room is given back when they are written; without effect after the end.
@@ -34,9 +53,14 @@ impl Feed {
         }
     }
 
-    /// Nothing more will come.
+    /// Nothing more will come; on a terminal, ctrl-D.
     pub(super) fn end(&mut self) {
-        self.complete = true;
+        match &self.sink {
+            Sink::Pipe(_) => self.complete = true,
+            // One that has not been taken yet is enough, and all that may wait.
+            Sink::Terminal(_) if self.queue.back().is_some_and(|(bytes, _)| **bytes == *END_OF_FILE) => {}
+            Sink::Terminal(_) => self.queue.push_back((Bytes::from_static(END_OF_FILE), None)),
+        }
     }
 
     /// Whether there is something to do: to write, or to close.
@@ -51,13 +75,22 @@ impl Feed {
             self.queue.pop_front();
         }
         let Some((bytes, _)) = self.queue.front_mut() else { return self.complete };
-        match self.pipe.write(bytes).await {
+        match self.sink.write(bytes).await {
             Ok(written) => {
                 bytes.advance(written);
                 false
             }
             // A child that closes its stdin has read what it wanted.
             Err(_) => true,
+        }
+    }
+}
+
+impl Sink {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.write(bytes).await,
+            Self::Terminal(terminal) => terminal.write(bytes).await,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use cabana_protocol::{
     Code, Data, Error,
-    exec::{ExecEvent, ExecResult, MAX_TIMEOUT_MS, Stdin},
+    exec::{ExecEvent, ExecResult, MAX_TIMEOUT_MS, Stdin, Tty},
     file::Done,
-    process::{self, Attach, Get, List, Log, Logs, Remove, SendSignal, Wait, Waited},
+    process::{self, Attach, Get, List, Log, Logs, Remove, Resize, SendSignal, Wait, Waited},
 };
 use tokio::time::timeout;
 
@@ -36,7 +36,7 @@ impl Handle<Get> for Agent {
 impl Handle<process::Input> for Agent {
     async fn handle(&self, request: process::Input) -> Result<Done, Error> {
         let record = self.processes.find(&request.process)?;
-        if record.request.stdin != Some(Stdin::Live { stream: true }) {
+        if record.request.tty.is_none() && record.request.stdin != Some(Stdin::Live { stream: true }) {
             return Err(Error::new(Code::Conflict, "its stdin is not a stream"));
         }
         if let Some(Data(bytes)) = request.data {
@@ -49,6 +49,18 @@ impl Handle<process::Input> for Agent {
         if request.eof {
             record.inputs.send(Input::Eof).await.map_err(|_| ended())?;
         }
+        Ok(Done {})
+    }
+}
+
+impl Handle<Resize> for Agent {
+    async fn handle(&self, request: Resize) -> Result<Done, Error> {
+        let record = self.processes.find(&request.process)?;
+        if record.request.tty.is_none() {
+            return Err(Error::new(Code::Conflict, "it has no terminal"));
+        }
+        let size = Tty { cols: request.cols, rows: request.rows };
+        record.inputs.send(Input::Resize(size)).await.map_err(|_| ended())?;
         Ok(Done {})
     }
 }
@@ -121,7 +133,7 @@ impl Run<Attach> for Agent {
         let stopped = || Error::new(Code::Interrupted, "no longer listening; the process runs on");
         tokio::select! {
             ended = exec::relay(&mut output, &channel.events) => ended,
-            never = exec::feed(record.inputs.clone(), channel.inputs) => match never {},
+            never = exec::feed(record.inputs.clone(), channel.inputs, false) => match never {},
             () = channel.cancel.cancelled() => Err(stopped()),
         }
     }

@@ -18,6 +18,7 @@ use super::{
     orphans,
     pipes::Pipes,
     spawn::Child,
+    terminal::Terminal,
     tree,
     wait::Exited,
 };
@@ -57,6 +58,7 @@ pub(super) struct Owner {
     exited: Exited,
     pipes: Pipes,
     feed: Option<Feed>,
+    terminal: Option<Terminal>,
     started: Instant,
     phase: Phase,
     /// A signal on its way to the whole tree; until it is there nobody waits for the process, whose number it uses.
@@ -101,9 +103,9 @@ enum Happened {
 
 impl Owner {
     pub(super) fn new(child: Child, ties: Ties) -> Self {
-        let Child { exited, pipes, feed, started } = child;
+        let Child { exited, pipes, feed, terminal, started } = child;
         let (started, phase) = (Instant::from_std(started), Phase::Running);
-        Self { ties, exited, pipes, feed, started, phase, signalling: None, killed: false, told: true, printing: true }
+        Self { ties, exited, pipes, feed, terminal, started, phase, signalling: None, killed: false, told: true, printing: true }
     }
 
     /// Sees the process through to its end. What it leaves behind on purpose lives on.
@@ -154,6 +156,10 @@ impl Owner {
             Happened::Fed(done) => self.feed = self.feed.take().filter(|_| !done),
             Happened::Told(input) => self.tell(input),
             Happened::MustEnd(reason) => {
+                if self.terminal.is_some() {
+                    // What an interactive shell ends at: it does not hear SIGTERM.
+                    send(Whom::Group(self.exited.pid()), Signal::HUP);
+                }
                 let gone = Box::pin(tree::end(self.members(), self.ties.grace));
                 self.phase = Phase::Ending { reason, gone };
             }
@@ -202,6 +208,10 @@ impl Owner {
             (Some(Input::Signal(signal)), _) if alive => send(Whom::Group(self.exited.pid()), signal),
             (Some(Input::SignalTree(signal)), _) if alive => {
                 self.signalling = Some(Box::pin(tree::signal(self.members(), signal)))
+            }
+            (Some(Input::Resize(size)), _) => {
+                // Only a terminal that is gone has no size.
+                let _ = self.terminal.as_ref().map(|terminal| terminal.resize(size));
             }
             (Some(Input::Stdin(bytes, room)), Some(feed)) => feed.push(bytes, room),
             (Some(Input::Eof), Some(feed)) => feed.end(),

@@ -1,10 +1,11 @@
-//! A child's stdout and stderr as numbered chunks.
+//! A child's stdout and stderr, or what appears on its terminal, as numbered chunks.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncReadExt, net::unix::pipe, time::Instant};
 
+use super::terminal::Screen;
 use crate::buffers::Buffers;
 
 /// Most bytes in one chunk: what a pipe of Linux holds.
@@ -45,15 +46,23 @@ pub(super) struct Pipes {
 
 impl Pipes {
     pub(super) fn new(stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> io::Result<Self> {
-        let source = |fd: Option<OwnedFd>| fd.map(Source::new).transpose();
+        let source = |fd: Option<OwnedFd>| fd.map(|fd| Pipe::new(fd).map(Source::Pipe)).transpose();
         Ok(Self { stdout: source(stdout)?, stderr: source(stderr)?, offset: 0, drain: None })
+    }
+
+    /// What appears on a terminal, as stdout.
+    pub(super) fn of_terminal(screen: Screen) -> Self {
+        Self { stdout: Some(Source::Screen(screen)), stderr: None, offset: 0, drain: None }
     }
 
     /// The child has exited: what it wrote is still read, but what others write only for a moment more.
     pub(super) fn exited(&mut self) {
         self.drain = Some(Instant::now() + DRAIN);
         for source in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
-            source.owed = source.waiting();
+            match source {
+                Source::Pipe(pipe) => pipe.owed = pipe.waiting(),
+                Source::Screen(screen) => screen.exited(),
+            }
         }
     }
 
@@ -66,7 +75,10 @@ impl Pipes {
             let (stream, read) = tokio::select! {
                 read = read(&mut self.stdout), if self.stdout.is_some() => (Stream::Stdout, read),
                 read = read(&mut self.stderr), if self.stderr.is_some() => (Stream::Stderr, read),
-                () = until(self.drain), if self.paid() => return None,
+                () = until(self.drain), if self.paid() => match self.rest() {
+                    Some(bytes) => (Stream::Stdout, Some(bytes)),
+                    None => return None,
+                },
             };
             match read {
                 Some(bytes) => {
@@ -80,14 +92,22 @@ impl Pipes {
         }
     }
 
-    /// Whether all that the child had written when it exited has been read.
+    /// Whether all that the child had written when it exited has been read. Of a terminal [`Pipes::rest`] shows that.
     fn paid(&self) -> bool {
-        self.drain.is_some() && [&self.stdout, &self.stderr].into_iter().flatten().all(|source| source.owed == 0)
+        let paid = |source: &Source| matches!(source, Source::Screen(_) | Source::Pipe(Pipe { owed: 0, .. }));
+        self.drain.is_some() && [&self.stdout, &self.stderr].into_iter().flatten().all(paid)
     }
 
-    /// Whether something else still holds the other ends open.
+    fn rest(&mut self) -> Option<Bytes> {
+        match &mut self.stdout {
+            Some(Source::Screen(screen)) => screen.rest(),
+            _ => None,
+        }
+    }
+
+    /// Whether something else still holds the other ends open. A terminal is hung up instead.
     pub(super) fn held(&self) -> bool {
-        self.stdout.is_some() || self.stderr.is_some()
+        [&self.stdout, &self.stderr].into_iter().flatten().any(|source| matches!(source, Source::Pipe(_)))
     }
 
     /// Reads on and forgets, so that whatever outlives the child is not ended by a broken pipe.
@@ -101,7 +121,13 @@ impl Pipes {
 }
 
 #[derive(Debug)]
-struct Source {
+enum Source {
+    Pipe(Pipe),
+    Screen(Screen),
+}
+
+#[derive(Debug)]
+struct Pipe {
     pipe: pipe::Receiver,
     buffer: BytesMut,
     buffers: Buffers,
@@ -109,7 +135,7 @@ struct Source {
     owed: usize,
 }
 
-impl Source {
+impl Pipe {
     fn new(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self { pipe: pipe::Receiver::from_owned_fd(fd)?, buffer: BytesMut::new(), buffers: Buffers::default(), owed: 0 })
     }
@@ -118,22 +144,28 @@ impl Source {
     fn waiting(&self) -> usize {
         rustix::io::ioctl_fionread(&self.pipe).ok().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
     }
+
+    async fn read(&mut self) -> Option<Bytes> {
+        // A small piece leaves the rest of the buffer to the next one.
+        if self.buffer.capacity() < 4 << 10 {
+            let buffer = self.buffers.take(CHUNK_BYTES);
+            self.buffers.keep(std::mem::replace(&mut self.buffer, buffer));
+        }
+        match self.pipe.read_buf(&mut self.buffer).await {
+            Ok(0) | Err(_) => None,
+            Ok(count) => {
+                self.owed = self.owed.saturating_sub(count);
+                Some(self.buffer.split().freeze())
+            }
+        }
+    }
 }
 
 /// Reads some; `None` at the end.
 async fn read(source: &mut Option<Source>) -> Option<Bytes> {
-    let source = source.as_mut()?;
-    // A small piece leaves the rest of the buffer to the next one.
-    if source.buffer.capacity() < 4 << 10 {
-        let buffer = source.buffers.take(CHUNK_BYTES);
-        source.buffers.keep(std::mem::replace(&mut source.buffer, buffer));
-    }
-    match source.pipe.read_buf(&mut source.buffer).await {
-        Ok(0) | Err(_) => None,
-        Ok(count) => {
-            source.owed = source.owed.saturating_sub(count);
-            Some(source.buffer.split().freeze())
-        }
+    match source.as_mut()? {
+        Source::Pipe(pipe) => pipe.read().await,
+        Source::Screen(screen) => screen.read().await,
     }
 }
 

@@ -7,11 +7,19 @@ use std::{
     time::Instant,
 };
 
-use cabana_protocol::{Code, Error};
+use cabana_protocol::{Code, Error, exec::Tty};
 use rustix::{io::Errno, process::Pid};
 use tokio::net::unix::pipe;
 
-use super::{Command, Stdin, feed::Feed, pipes::Pipes, tree, wait::Exited};
+use super::{
+    Command, Stdin,
+    feed::Feed,
+    pipes::Pipes,
+    terminal::{Screen, Terminal},
+    tree,
+    users::Identity,
+    wait::Exited,
+};
 
 /// Marks every descriptor that this process was started with, but for the three streams, so that no child inherits it.
 #[allow(unsafe_code)]
@@ -30,6 +38,7 @@ pub(super) struct Child {
     pub(super) exited: Exited,
     pub(super) pipes: Pipes,
     pub(super) feed: Option<Feed>,
+    pub(super) terminal: Option<Terminal>,
     pub(super) started: Instant,
 }
 
@@ -39,13 +48,21 @@ impl Child {
     }
 }
 
-/// Starts the command in a process group of its own, with nothing of the agent's but the three streams.
+/// Starts the command in a process group of its own, or on a terminal in a session of its own, with nothing of the agent's but
+/// the three streams.
 ///
-/// Fails with `not_found`, `unprocessable`, `payload_too_large` (arguments and environment) or `too_many_requests` (the machine
-/// is out of processes, memory or descriptors).
+/// Fails with `not_found`, `unprocessable`, `forbidden` (the agent may not become the user), `payload_too_large` (arguments and
+/// environment) or `too_many_requests` (the machine is out of processes, memory, terminals or descriptors).
 pub(super) fn spawn(command: Command, mark: &str) -> Result<Child, Error> {
     let name: String = command.argv.first().iter().flat_map(|name| name.chars()).take(64).collect();
-    start(command, mark).map_err(|error| failure(&name, &error))
+    let becomes = command.user.is_some();
+    start(command, mark).map_err(|error| match Errno::from_io_error(&error) {
+        // The latter in a user namespace that does not have the user.
+        Some(Errno::PERM | Errno::INVAL) if becomes => {
+            Error::new(Code::Forbidden, "the agent may not run commands as another user")
+        }
+        _ => failure(&name, &error),
+    })
 }
 
 fn start(command: Command, mark: &str) -> io::Result<Child> {
@@ -53,29 +70,70 @@ fn start(command: Command, mark: &str) -> io::Result<Child> {
     if let Some((name, arguments)) = command.argv.split_first() {
         std_command.arg0(name).args(arguments);
     }
-    std_command
-        .env_clear()
-        .envs(&command.env)
-        .env(tree::MARK, mark)
-        .current_dir(&command.cwd)
+    std_command.env_clear().envs(&command.env).env(tree::MARK, mark).current_dir(&command.cwd);
+    let started = Instant::now();
+    match command.terminal {
+        None => on_pipes(std_command, command.stdin, command.user, started),
+        Some(size) => on_terminal(std_command, size, command.stdin, command.user, started),
+    }
+}
+
+fn on_pipes(mut command: process::Command, stdin: Stdin, user: Option<Identity>, started: Instant) -> io::Result<Child> {
+    command
         .process_group(0)
-        .stdin(if matches!(command.stdin, Stdin::Empty) { Stdio::null() } else { Stdio::piped() })
+        .stdin(if matches!(stdin, Stdin::Empty) { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let started = Instant::now();
-    let mut child = std_command.spawn()?;
+    // Without anything to do between fork and exec, std takes posix_spawn, which is faster.
+    if let Some(user) = user {
+        before_exec(&mut command, move || user.assume());
+    }
+    let mut child = command.spawn()?;
     let stdout = child.stdout.take().map(ChildStdout::into);
     let stderr = child.stderr.take().map(ChildStderr::into);
-    let stdin = child.stdin.take().map(OwnedFd::from);
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-    // From here on a failure would leave a child that nobody owns.
-    let child = Exited::new(pid).and_then(|exited| {
+    let pipe = child.stdin.take().map(OwnedFd::from);
+    own(&child, |exited| {
         let pipes = Pipes::new(stdout, stderr)?;
-        let feed =
-            stdin.map(|stdin| pipe::Sender::from_owned_fd(stdin).map(|pipe| Feed::new(pipe, command.stdin))).transpose()?;
-        Ok(Child { exited, pipes, feed, started })
+        let feed = pipe.map(|pipe| pipe::Sender::from_owned_fd(pipe).map(|pipe| Feed::of_pipe(pipe, stdin))).transpose()?;
+        Ok(Child { exited, pipes, feed, terminal: None, started })
+    })
+}
+
+fn on_terminal(
+    mut command: process::Command,
+    size: Tty,
+    stdin: Stdin,
+    user: Option<Identity>,
+    started: Instant,
+) -> io::Result<Child> {
+    let (terminal, other_side) = Terminal::open(size, user.as_ref().map(|user| user.uid))?;
+    command.stdin(other_side.try_clone()?).stdout(other_side.try_clone()?).stderr(other_side.try_clone()?);
+    before_exec(&mut command, move || {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+        user.as_ref().map_or(Ok(()), Identity::assume)
     });
-    child.inspect_err(|_| {
+    let child = command.spawn()?;
+    own(&child, |exited| {
+        let feed = Some(Feed::of_terminal(terminal.clone(), stdin));
+        let pipes = Pipes::of_terminal(Screen::new(terminal.clone(), other_side));
+        Ok(Child { exited, pipes, feed, terminal: Some(terminal), started })
+    })
+}
+
+/// Has the child do this before it becomes the command. It may only make system calls: what other threads of the agent were doing
+/// at the fork, such as to allocate, is never finished in the child.
+#[allow(unsafe_code)]
+fn before_exec(command: &mut process::Command, mut calls: impl FnMut() -> rustix::io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: both callers make nothing but system calls, directly (rustix's Linux backend), on values made before the fork; an
+    // error is a number, so that no path allocates or takes a lock.
+    unsafe { command.pre_exec(move || Ok(calls()?)) };
+}
+
+/// Makes a started child one that is owned. A failure would otherwise leave one that nobody owns.
+fn own(child: &process::Child, surround: impl FnOnce(Exited) -> io::Result<Child>) -> io::Result<Child> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    Exited::new(pid).and_then(surround).inspect_err(|_| {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
     })
@@ -87,8 +145,8 @@ fn failure(name: &str, error: &io::Error) -> Error {
         Some(Errno::ACCESS | Errno::PERM) => (Code::Unprocessable, "permission denied"),
         Some(Errno::NOEXEC) => (Code::Unprocessable, "not in an executable format"),
         Some(Errno::TOOBIG) => (Code::PayloadTooLarge, "its arguments and environment are too long"),
-        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => {
-            (Code::TooManyRequests, "the sandbox is out of processes, memory or descriptors")
+        Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::NOSPC) => {
+            (Code::TooManyRequests, "the sandbox is out of processes, memory, terminals or descriptors")
         }
         _ => (Code::Internal, "the kernel refused"),
     };

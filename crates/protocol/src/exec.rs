@@ -2,9 +2,11 @@
 
 mod exit;
 mod fold;
+mod terminal;
 
 pub use exit::{Exit, Usage};
 pub use fold::{ExecOutput, OutputFold};
+pub use terminal::{Cells, Tty};
 
 use std::collections::BTreeMap;
 
@@ -28,8 +30,9 @@ pub const MAX_OUTPUT_BYTES: u64 = 16 << 20;
 ///
 /// Dropping the connection or sending `cancel` ends the whole process tree: first SIGTERM, then SIGKILL after the grace time.
 ///
-/// Fails with `invalid_request` (empty command, NUL in an argument, limits passed), `not_found` (no such program or working
-/// directory), `unprocessable` (the program cannot be executed), `too_many_requests` (too many processes).
+/// Fails with `invalid_request` (empty command, NUL in an argument, limits passed), `not_found` (no such program, working
+/// directory or user), `forbidden` (the agent may not become the user), `unprocessable` (the program cannot be executed),
+/// `too_many_requests` (too many processes).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Exec {
@@ -41,9 +44,18 @@ pub struct Exec {
     /// Variables on top of the sandbox's; `null` unsets one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
+    /// Who runs it: a user of the image by name or number, with that user's groups and with HOME, USER, LOGNAME and SHELL set.
+    /// Default: the agent's `CABANA_USER`, or else whoever the agent runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// What the command reads. Default: nothing, its stdin is at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Stdin>,
+    /// Runs it on a terminal of this size, which is its session's controlling terminal: stdin, stdout and stderr are all of them
+    /// the terminal, and what appears on it is reported as stdout. `stdin` may give what is typed first; inputs type more, and
+    /// nobody closes a keyboard. TERM is xterm-256color unless `env` says otherwise. The terminal is hung up when the command has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<Tty>,
     /// After this long the whole process tree is ended and the exit is `timed_out`. 1 to 86,400,000; default 600,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
@@ -68,7 +80,9 @@ impl Exec {
             command: command.into(),
             cwd: None,
             env: BTreeMap::new(),
+            user: None,
             stdin: None,
+            tty: None,
             timeout_ms: None,
             detach: false,
             name: None,
@@ -165,13 +179,22 @@ pub enum ExecEvent {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ExecInput {
-    /// Bytes for its stdin, which must have been asked for as a stream.
+    /// Bytes for its stdin, which must have been asked for as a stream or be a terminal: then they are keys, `\u0003` is ctrl-C.
     Stdin {
         /// The bytes.
         bytes: Data,
     },
-    /// Its stdin is at its end.
+    /// Its stdin is at its end. A terminal has none: ctrl-D is typed there, which is an end of file to what reads lines, at the
+    /// beginning of one, and a key to everybody else.
     Eof,
+    /// Its terminal has another size now; whoever is in its foreground hears of it by SIGWINCH. The last of several viewers to say
+    /// so decides. Without a terminal nothing happens.
+    Resize {
+        /// Width.
+        cols: Cells,
+        /// Height.
+        rows: Cells,
+    },
     /// A signal for its process group.
     Signal {
         /// For instance `SIGINT`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Data, Operation, ProcessId, Signal, Streaming,
-    exec::{Command, Exec, ExecEvent, ExecInput, ExecResult, Exit, OutputFold, Usage},
+    exec::{Cells, Command, Exec, ExecEvent, ExecInput, ExecResult, Exit, OutputFold, Usage},
     file::Done,
 };
 
@@ -78,8 +78,8 @@ impl Operation for Get {
 
 /// Listens to a process: what it has printed since `from`, as far as that is kept, and what it prints until it ends.
 ///
-/// Of a process that was detached the newest MiB is kept while it runs, and the newest 256 KiB after its end; what is not kept is
-/// reported as a `gap`. Listening ends with the connection, and the process does not. The events and the result are those of `exec`.
+/// Of a process that was detached the newest MiB is kept while it runs (on a terminal the newest 256 KiB), and the newest 256 KiB
+/// after its end; what is not kept is reported as a `gap`. Listening ends with the connection, and the process does not. The events and the result are those of `exec`.
 ///
 /// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ impl crate::Fold<Attach> for OutputFold {
     }
 }
 
-/// Writes to the stdin of a process that was started with `{"stream": true}`. Answers when the process may have them, so a process
+/// Writes to the stdin of a process that was started with `{"stream": true}`, or types on its terminal. Answers when the process may have them, so a process
 /// that does not read holds up the answer.
 ///
 /// Fails with `not_found`, `gone`, `conflict` (no such stdin, or closed), `payload_too_large` (over 1 MiB at once).
@@ -132,13 +132,33 @@ pub struct Input {
     /// What to write. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,
-    /// Whether stdin is at its end after that.
+    /// Whether stdin is at its end after that; on a terminal, ctrl-D.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub eof: bool,
 }
 
 impl Operation for Input {
     const NAME: &'static str = "process.input";
+    type Response = Done;
+}
+
+/// Tells a process that its terminal has another size.
+///
+/// Fails with `not_found`, `gone`, `conflict` (it has no terminal, or has ended).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Resize {
+    /// Its id or name.
+    pub process: String,
+    /// Width.
+    pub cols: Cells,
+    /// Height.
+    pub rows: Cells,
+}
+
+impl Operation for Resize {
+    const NAME: &'static str = "process.resize";
+    const IDEMPOTENT: bool = true;
     type Response = Done;
 }
 

@@ -51,6 +51,8 @@ const FIRST_REAL_TIME: i32 = 34;
 const LAST: i32 = 64;
 
 impl Signal {
+    /// Says that the terminal is gone.
+    pub const HUP: Self = Self(1);
     /// Ends a process, whatever it does about signals.
     pub const KILL: Self = Self(9);
     /// Lets a stopped process go on.

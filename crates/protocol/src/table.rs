@@ -29,6 +29,7 @@ macro_rules! operations {
                 $crate::process::List,
                 $crate::process::Get,
                 $crate::process::Input,
+                $crate::process::Resize,
                 $crate::process::SendSignal,
                 $crate::process::Wait,
                 $crate::process::Logs,

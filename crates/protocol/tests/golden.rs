@@ -105,7 +105,9 @@ impl Example for Exec {
             command: ["cargo", "test"].into(),
             cwd: Some("/workspace/project".into()),
             env: [("CI".into(), Some("1".into())), ("LANG".into(), None)].into(),
+            user: Some("sandbox".into()),
             stdin: Some(Stdin::Bytes("yes\n".into())),
+            tty: Some(tty()),
             timeout_ms: Some(60_000),
             detach: true,
             name: Some("tests".into()),
@@ -128,7 +130,13 @@ impl StreamExample for Exec {
         ]
     }
     fn inputs() -> Vec<ExecInput> {
-        vec![ExecInput::Stdin { bytes: "y\n".into() }, ExecInput::Eof, ExecInput::Signal { signal: Signal::TERM }]
+        let Tty { cols, rows } = tty();
+        vec![
+            ExecInput::Stdin { bytes: "y\n".into() },
+            ExecInput::Eof,
+            ExecInput::Resize { cols, rows },
+            ExecInput::Signal { signal: Signal::TERM },
+        ]
     }
 }
 
@@ -163,6 +171,16 @@ impl Example for process::Get {
 impl Example for process::Input {
     fn request() -> Self {
         Self { process: "tests".into(), data: Some("y\n".into()), eof: true }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for process::Resize {
+    fn request() -> Self {
+        let Tty { cols, rows } = tty();
+        Self { process: "tests".into(), cols, rows }
     }
     fn response() -> Done {
         Done {}
@@ -270,6 +288,10 @@ impl StreamExample for process::Attach {
     fn inputs() -> Vec<ExecInput> {
         Exec::inputs()
     }
+}
+
+fn tty() -> Tty {
+    Tty { cols: Cells::new(120).unwrap(), rows: Cells::new(40).unwrap() }
 }
 
 fn process() -> ProcessId {
