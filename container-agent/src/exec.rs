@@ -7,7 +7,7 @@ pub(crate) use command::find;
 use std::convert::Infallible;
 
 use cabana_protocol::{
-    Data, Error,
+    Code, Data, Error,
     exec::{Exec, ExecEvent, ExecInput, ExecResult, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS, Tty},
 };
 use tokio::sync::mpsc;
@@ -50,6 +50,9 @@ fn so_far(record: &Record) -> ExecResult {
 }
 
 fn check(request: &Exec) -> Result<(), Error> {
+    if request.session.is_some() {
+        return Err(Error::new(Code::NotImplemented, "there are no sessions yet"));
+    }
     if request.timeout_ms.is_some_and(|timeout| !(1..=MAX_TIMEOUT_MS).contains(&timeout)) {
         return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}")));
     }

@@ -67,6 +67,9 @@ pub struct Exec {
     /// and another request is a `conflict`. 1 to 64 characters of `[A-Za-z0-9._-]`. Needs `detach`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Reserved for a shell that lives on between its commands: answered by `not_implemented` for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// How much of stdout and of stderr each the JSON form keeps: its first and last halves. At most 16 MiB; default 1 MiB.
     /// The streaming forms carry everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +89,7 @@ impl Exec {
             timeout_ms: None,
             detach: false,
             name: None,
+            session: None,
             max_output_bytes: None,
         }
     }

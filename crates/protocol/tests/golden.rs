@@ -111,6 +111,7 @@ impl Example for Exec {
             timeout_ms: Some(60_000),
             detach: true,
             name: Some("tests".into()),
+            session: None,
             max_output_bytes: Some(65_536),
         }
     }
