@@ -55,8 +55,7 @@ async fn whoever_listens_is_listed() {
 #[tokio::test]
 async fn the_agent_is_not_listed() {
     in_sandbox(async |sandbox| {
-        let agents = sandbox.shell("cat /proc/$PPID/comm").await;
-        assert_eq!(agents.trim(), "cabana-agent");
+        // The commands' parent, under whatever name the container knows it.
         let parent: u32 = sandbox.shell("echo $PPID").await.trim().parse().unwrap();
         let listed = sandbox.call(port::List {}).await.ports;
         assert!(listed.iter().all(|port| port.pid != Some(parent)), "{listed:?}");
