@@ -10,7 +10,7 @@ use cabana_protocol::{
 };
 use tokio::time::timeout;
 
-use super::{Entry, Input, STDIN_BYTES, Stream, until};
+use super::{Entry, Input, STDIN_BYTES, Stream, condition};
 use crate::{
     Agent,
     dispatch::{Channel, Handle, Run},
@@ -82,7 +82,7 @@ impl Handle<Wait> for Agent {
         };
         let record = self.processes.find(&request.process)?;
         let late = || Error::new(Code::Timeout, format!("it has not happened within {} ms", limit.as_millis()));
-        timeout(limit, until::happened(&record.journal, request.until)).await.map_err(|_| late())?
+        timeout(limit, condition::happened(&record.journal, request.until)).await.map_err(|_| late())?
     }
 }
 

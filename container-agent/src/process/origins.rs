@@ -25,7 +25,7 @@ impl Processes {
         let running = self.list().into_iter().filter(|record| record.journal.result().is_none());
         let started = running.filter_map(|record| Some((i32::try_from(record.pid).ok()?, record.id.clone()))).collect();
         let entries = proc::read_all(MARK)?.into_iter().map(|entry| (entry.pid, entry)).collect();
-        Ok(Origins { incarnation: self.incarnation.clone(), entries, started })
+        Ok(Origins { incarnation: self.incarnation().to_owned(), entries, started })
     }
 }
 

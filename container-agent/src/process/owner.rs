@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Chunk, Input,
+    exited::Exited,
     feed::Feed,
     journal::Journal,
     kill::{Whom, send},
@@ -20,7 +21,6 @@ use super::{
     spawn::Child,
     terminal::Terminal,
     tree,
-    wait::Exited,
 };
 
 /// The owner's ties to everybody else.

@@ -13,12 +13,12 @@ use tokio::net::unix::pipe;
 
 use super::{
     Command, Stdin,
+    exited::Exited,
     feed::Feed,
     pipes::Pipes,
     terminal::{Screen, Terminal},
     tree,
     users::Identity,
-    wait::Exited,
 };
 
 /// Marks every descriptor that this process was started with, but for the three streams, so that no child inherits it.

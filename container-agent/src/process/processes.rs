@@ -1,0 +1,241 @@
+//! All processes: starting, finding and ending them.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use cabana_protocol::{Code, Error, ProcessId, exec::Exec};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Attended, Command, Journal, Record, STDIN_BYTES, oom, orphans, owner, spawn, table::Table, tree};
+use crate::Limits;
+
+/// Bytes of a detached process's output that are kept for replay while it runs.
+const REPLAY_BYTES: u64 = 1 << 20;
+
+/// The same for a terminal: several screens full, and what came before means little on the screen of a newcomer.
+const TERMINAL_REPLAY_BYTES: u64 = 256 << 10;
+
+/// Bytes of it that are kept once it has ended.
+const REPLAY_AFTER_BYTES: u64 = 256 << 10;
+
+/// Inputs that wait for the owner.
+const INPUTS: usize = 8;
+
+/// How long processes may take to end after SIGTERM when the agent ends.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// All processes of this agent.
+#[derive(Debug)]
+pub struct Processes {
+    incarnation: String,
+    started: AtomicU64,
+    env: BTreeMap<OsString, OsString>,
+    home: PathBuf,
+    user: Option<String>,
+    shell: &'static str,
+    limits: Limits,
+    running: Arc<Semaphore>,
+    own: orphans::Own,
+    oom: Arc<oom::Oom>,
+    table: Arc<Table>,
+    /// Held from the look for a name to the launch under it: two requests at once launch once. Never held across an await.
+    launching: Mutex<()>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+}
+
+impl Processes {
+    /// None yet; they will start in `home` with these variables, as this user or as the agent's own.
+    pub fn new(env: BTreeMap<OsString, OsString>, home: PathBuf, user: Option<String>, limits: Limits) -> io::Result<Self> {
+        let shell = ["/bin/bash", "/usr/bin/bash"].into_iter().find(|shell| Path::new(shell).exists()).unwrap_or("/bin/sh");
+        Ok(Self {
+            // Enough that two starts of one sandbox are not confused.
+            incarnation: draw().map_err(io::Error::other)?.split_off(6),
+            started: AtomicU64::new(0),
+            env,
+            home,
+            user,
+            shell,
+            running: Arc::new(Semaphore::new(limits.processes)),
+            limits,
+            own: orphans::Own::default(),
+            oom: Arc::new(oom::Oom::new()),
+            table: Arc::default(),
+            launching: Mutex::default(),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+        })
+    }
+
+    /// Drawn at the agent's start; part of every process id.
+    pub fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
+    /// The variables that every process gets.
+    pub fn env(&self) -> &BTreeMap<OsString, OsString> {
+        &self.env
+    }
+
+    /// Where processes start that ask for no directory.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Whom processes run as that ask for nobody, if not the agent's own user.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The shell that runs scripts: bash, or sh where there is no bash.
+    pub fn shell(&self) -> &str {
+        self.shell
+    }
+
+    /// All that are known, by their start.
+    pub fn list(&self) -> Vec<Arc<Record>> {
+        self.table.list()
+    }
+
+    /// The process of this id or name.
+    ///
+    /// Fails with `not_found` and `gone`.
+    pub fn find(&self, key: &str) -> Result<Arc<Record>, Error> {
+        self.table.find(key, &self.incarnation)
+    }
+
+    /// Forgets a process that has ended.
+    pub fn forget(&self, record: &Record) {
+        self.table.remove(record.number);
+    }
+
+    /// Starts a process for a caller who waits for it. When `cancel` is set it is ended, with all it started, and its exit is
+    /// `cancelled`.
+    ///
+    /// Fails as [`Self::detach`] does.
+    pub fn attend(&self, command: Command, request: Exec, cancel: CancellationToken) -> Result<(Arc<Record>, Attended), Error> {
+        let journal = Journal::new(0);
+        let output = journal.hold();
+        let record = self.start(command, request, journal, cancel.clone())?;
+        let attended = Attended { output, inputs: record.inputs.clone(), _cancel: cancel.drop_guard() };
+        Ok((record, attended))
+    }
+
+    /// Starts a process that runs for itself, or finds the one that this request has started under its name.
+    ///
+    /// Fails with `conflict` (another request has the name), `too_many_requests`, `container_not_ready` (the agent ends), or as
+    /// [`spawn`] does.
+    pub fn detach(&self, command: Command, request: Exec) -> Result<Arc<Record>, Error> {
+        let _launching = self.launching.lock().unwrap_or_else(PoisonError::into_inner);
+        match request.name.as_deref().and_then(|name| self.table.named(name)) {
+            Some(known) if known.request == request => Ok(known),
+            Some(known) => {
+                let message = format!("process {} has this name, and was asked for differently", known.id);
+                Err(Error::new(Code::Conflict, message).with_details(serde_json::json!({ "process": known.id })))
+            }
+            None => {
+                let replay = command.terminal.map_or(REPLAY_BYTES, |_| TERMINAL_REPLAY_BYTES);
+                self.start(command, request, Journal::new(replay), CancellationToken::new())
+            }
+        }
+    }
+
+    fn start(&self, command: Command, request: Exec, journal: Journal, cancel: CancellationToken) -> Result<Arc<Record>, Error> {
+        if self.ending.is_cancelled() {
+            return Err(Error::new(Code::ContainerNotReady, "the agent is ending"));
+        }
+        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
+            let limit = self.limits.processes;
+            Error::new(Code::TooManyRequests, format!("{limit} processes run already")).with_details(limit_details(limit))
+        })?;
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = ProcessId::new(&self.incarnation, number);
+        // Not to be guessed, so that nothing joins another process's tree by its id.
+        let mark = format!("{id}.{}", draw()?);
+        let timeout = command.timeout;
+        let child = self.own.claim(|| spawn::spawn(command, &mark))?;
+        let (told, inputs) = mpsc::channel(INPUTS);
+        let record = Arc::new(Record {
+            number,
+            id: id.clone(),
+            pid: child.pid(),
+            request,
+            started_at: SystemTime::now(),
+            journal: journal.clone(),
+            inputs: told,
+            room: Arc::new(Semaphore::new(STDIN_BYTES)),
+        });
+        let ties = owner::Ties {
+            id,
+            mark,
+            journal,
+            replay_after: REPLAY_AFTER_BYTES,
+            inputs,
+            cancel,
+            agent_ends: self.ending.clone(),
+            timeout,
+            grace: self.limits.kill_grace,
+            own: self.own.clone(),
+            oom: Arc::clone(&self.oom),
+            tasks: self.tasks.clone(),
+        };
+        let owner = owner::Owner::new(child, ties);
+        self.table.insert(Arc::clone(&record));
+        let (table, known) = (Arc::clone(&self.table), Arc::clone(&record));
+        self.tasks.spawn(async move {
+            owner.run().await;
+            table.ended(&known);
+            drop(permit);
+        });
+        Ok(record)
+    }
+
+    /// Ends all processes and whatever they left behind, and waits until they are gone. None starts any more.
+    pub async fn end_all(&self) {
+        self.ending.cancel();
+        tree::end(self.everything(), self.limits.kill_grace.min(SHUTDOWN_GRACE)).await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Kills whatever is left, without a word.
+    pub fn kill_all(&self) {
+        if let Err(error) = self.everything().kill() {
+            tracing::error!("cannot look for processes that are left: {error}");
+        }
+    }
+
+    fn everything(&self) -> tree::Members {
+        tree::Members::Incarnation(self.incarnation.clone())
+    }
+
+    /// Starts to wait for orphans, where they come to this process ([`adopt_orphans`]).
+    pub fn reap_orphans(&self) -> io::Result<JoinHandle<()>> {
+        orphans::reap(self.own.clone())
+    }
+}
+
+fn limit_details(limit: usize) -> serde_json::Value {
+    serde_json::json!({ "limit": limit })
+}
+
+/// Twelve random letters and digits, 60 bits.
+fn draw() -> Result<String, Error> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).map_err(|error| Error::internal(format!("no randomness: {error}")))?;
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
+}
