@@ -25,6 +25,8 @@ pub struct State {
     pub processes: Processes,
     /// One permit for each connection.
     pub connections: Arc<Semaphore>,
+    /// One permit for each `file.watch`.
+    pub watches: Semaphore,
     /// When it was made.
     pub started: Instant,
     /// Set when connections are to close.
@@ -37,12 +39,14 @@ impl Agent {
         let roots = Roots::new(&config.roots)?;
         let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
         let connections = Arc::new(Semaphore::new(config.limits.connections));
+        let watches = Semaphore::new(config.limits.watches);
         Ok(Self(Arc::new(State {
             secret: config.secret,
             limits: config.limits,
             roots,
             processes,
             connections,
+            watches,
             started: Instant::now(),
             closing: CancellationToken::new(),
         })))

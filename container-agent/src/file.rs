@@ -11,6 +11,7 @@ mod target;
 mod temporary;
 mod tree;
 mod upload;
+mod watch;
 
 pub use conditions::{Conditions, Tags};
 pub use content::{Opened, open};

@@ -16,6 +16,10 @@ pub struct Limits {
     pub operations_per_socket: usize,
     /// Bytes of one JSON request or WebSocket message; the byte lane has no limit. `CABANA_MAX_REQUEST_BYTES`, default 16 MiB.
     pub request_bytes: usize,
+    /// Runs of `file.watch` at once. `CABANA_MAX_WATCHES`, default 64; the kernel has a limit of its own for each user, 128 by default.
+    pub watches: usize,
+    /// Directories that one of them covers. `CABANA_MAX_WATCHED_DIRECTORIES`, default 16,384.
+    pub watched_directories: usize,
     /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
     pub kill_grace: Duration,
 }
@@ -27,6 +31,8 @@ impl Default for Limits {
             connections: 1_024,
             operations_per_socket: 256,
             request_bytes: 16 << 20,
+            watches: 64,
+            watched_directories: 16_384,
             kill_grace: Duration::from_secs(2),
         }
     }
@@ -50,6 +56,8 @@ impl Limits {
             connections: number("CABANA_MAX_CONNECTIONS", defaults.connections)?,
             operations_per_socket: number("CABANA_MAX_OPERATIONS_PER_SOCKET", defaults.operations_per_socket)?,
             request_bytes: number("CABANA_MAX_REQUEST_BYTES", defaults.request_bytes)?,
+            watches: number("CABANA_MAX_WATCHES", defaults.watches)?,
+            watched_directories: number("CABANA_MAX_WATCHED_DIRECTORIES", defaults.watched_directories)?,
             kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
         })
     }
@@ -69,6 +77,8 @@ mod tests {
             "CABANA_MAX_CONNECTIONS",
             "CABANA_MAX_OPERATIONS_PER_SOCKET",
             "CABANA_MAX_REQUEST_BYTES",
+            "CABANA_MAX_WATCHES",
+            "CABANA_MAX_WATCHED_DIRECTORIES",
             "CABANA_KILL_GRACE_MS",
         ] {
             for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {

@@ -157,11 +157,20 @@ impl Sandbox {
 
     /// The same for any operation with the events of `exec`.
     pub async fn stream_of(&self, name: &str, accept: &str, request: Value) -> impl Stream<Item = LineOf<Exec>> + Unpin + use<> {
-        let request = self.request(Method::POST, &route(name)).header(header::ACCEPT, accept).json(&request);
+        lines::<Exec>(self.start_stream(name, accept, &request).await)
+    }
+
+    /// A streaming operation: its lines as they come.
+    pub async fn listen<O: Streaming>(&self, accept: &str, request: &O) -> impl Stream<Item = LineOf<O>> + Unpin + use<O> {
+        lines::<O>(self.start_stream(O::NAME, accept, &serde_json::to_value(request).unwrap()).await)
+    }
+
+    async fn start_stream(&self, name: &str, accept: &str, request: &Value) -> Response {
+        let request = self.request(Method::POST, &route(name)).header(header::ACCEPT, accept).json(request);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with(accept));
-        lines::<Exec>(response)
+        response
     }
 
     /// Content over the byte lane.

@@ -3,6 +3,7 @@
 mod confinement;
 mod lane;
 mod removal;
+mod watch;
 mod writing;
 
 use cabana_protocol::file::{FilePath, Kind, List, Metadata, Mkdir, Move, Read, Remove, Stat, Write};

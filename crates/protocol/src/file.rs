@@ -6,9 +6,11 @@
 
 mod metadata;
 mod path;
+mod watch;
 
 pub use metadata::{Kind, Metadata, Mode};
 pub use path::FilePath;
+pub use watch::{Change, Changes, MAX_FOLDED_CHANGES, Watch, WatchEnd, Watched};
 
 use serde::{Deserialize, Serialize};
 

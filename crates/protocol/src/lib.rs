@@ -40,5 +40,5 @@ pub mod table;
 pub use data::Data;
 pub use error::{Code, Error};
 pub use id::{ProcessId, SandboxId};
-pub use operation::{Fold, Operation, Streaming};
+pub use operation::{Fold, Never, Operation, Streaming};
 pub use signal::Signal;

@@ -1,6 +1,6 @@
 //! What an operation is.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Something the system carries out when asked. The request type *is* the operation.
 ///
@@ -24,12 +24,17 @@ pub trait Streaming: Operation {
     /// What it says on the way. Serialised as an object whose `type` is never `result` or `error`.
     type Event: Serialize + DeserializeOwned + Send + 'static;
 
-    /// What it can be told on the way.
+    /// What it can be told on the way; [`Never`] for one that does not listen.
     type Input: Serialize + DeserializeOwned + Send + 'static;
 
     /// The whole conversation as one value, for callers that do not stream.
     type Fold: Fold<Self>;
 }
+
+/// What an operation can be told that does not listen: nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Never {}
 
 /// Gathers the events of an operation into one value of bounded size.
 pub trait Fold<O: Streaming>: Send + 'static {

@@ -41,6 +41,7 @@ macro_rules! operations {
             streams: [
                 $crate::exec::Exec,
                 $crate::process::Attach,
+                $crate::file::Watch,
             ],
         }
     };

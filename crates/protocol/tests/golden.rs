@@ -3,7 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cabana_protocol::{exec::*, file::*, table::DESCRIPTORS, *};
 use schemars::{JsonSchema, schema_for};
@@ -291,6 +295,40 @@ impl StreamExample for process::Attach {
     }
 }
 
+impl Example for Watch {
+    fn request() -> Self {
+        Self {
+            path: "src".into(),
+            recursive: Some(true),
+            include: vec!["*.rs".into()],
+            exclude: Some(vec!["target".into()]),
+            limit: Some(100),
+            timeout_ms: Some(30_000),
+        }
+    }
+    fn response() -> Watched {
+        Watched { reason: WatchEnd::TimedOut }
+    }
+}
+
+impl StreamExample for Watch {
+    fn events() -> Vec<Change> {
+        let path = || FilePath::from("main.rs");
+        vec![
+            Change::Ready {},
+            Change::Created { path: path(), directory: false },
+            Change::Modified { path: path() },
+            Change::Attributes { path: path(), directory: false },
+            Change::Renamed { from: path(), to: vec![0xff].into(), directory: false },
+            Change::Removed { path: "old".into(), directory: true },
+            Change::Overflow {},
+        ]
+    }
+    fn inputs() -> Vec<Never> {
+        Vec::new()
+    }
+}
+
 fn tty() -> Tty {
     Tty { cols: Cells::new(120).unwrap(), rows: Cells::new(40).unwrap() }
 }
@@ -373,11 +411,19 @@ fn every_golden_file_belongs_to_an_operation() {
     assert_eq!(files.collect::<BTreeSet<_>>(), names.collect::<BTreeSet<_>>());
 }
 
+/// How many operations the sources below this directory define.
+fn count(directory: &Path) -> usize {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let counts = paths.map(|path| match path.is_dir() {
+        true => count(&path),
+        false => fs::read_to_string(path).unwrap().lines().filter(|line| line.starts_with("impl Operation for ")).count(),
+    });
+    counts.sum()
+}
+
 #[test]
 fn every_operation_of_the_crate_is_listed() {
-    let sources = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap().map(|entry| entry.unwrap().path());
-    let texts = sources.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap());
-    let written: usize = texts.map(|text| text.lines().filter(|line| line.starts_with("impl Operation for ")).count()).sum();
+    let written = count(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"));
     assert_eq!(written, DESCRIPTORS.len());
 }
 

@@ -1,0 +1,100 @@
+//! `file.watch`: what changes below a directory, from inotify(7).
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`watcher`] | the kernel's watches and what their events mean |
+//! | `watcher/cover.rs` | placing watches on a directory and all below it |
+//! | [`top`] | the directory that was asked for |
+//! | [`directories`] | which directory a watch stands for, and where it is now |
+//! | [`batch`] | the changes of one moment, those that say nothing new left out |
+//! | [`patterns`] | what is told and what is not |
+
+mod batch;
+mod directories;
+mod patterns;
+mod top;
+mod watcher;
+
+use std::{sync::Arc, time::Duration};
+
+use cabana_protocol::{
+    Code, Error,
+    exec::MAX_TIMEOUT_MS,
+    file::{Change, Watch, WatchEnd, Watched},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::blocking;
+use crate::{
+    Agent,
+    dispatch::{Channel, Run},
+};
+use watcher::Watcher;
+
+/// How long changes are gathered before they are told.
+const GATHER: Duration = Duration::from_millis(50);
+
+impl Run<Watch> for Agent {
+    async fn run(&self, request: Watch, channel: Channel<Watch>) -> Result<Watched, Error> {
+        let timeout = match request.timeout_ms {
+            None => None,
+            Some(timeout @ 1..=MAX_TIMEOUT_MS) => Some(Duration::from_millis(timeout)),
+            Some(_) => return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}"))),
+        };
+        let _place = self.watches.try_acquire().map_err(|_| {
+            let limit = self.limits.watches;
+            Error::new(Code::TooManyRequests, format!("{limit} watches run already")).with_details(json!({ "limit": limit }))
+        })?;
+        let (limit, agent) = (request.limit, self.clone());
+        let watcher = blocking(self, move |_| Watcher::open(agent, &request)).await?;
+        tokio::select! {
+            watched = tell(watcher, limit, &channel.events) => watched,
+            () = pass(timeout) => Ok(Watched { reason: WatchEnd::TimedOut }),
+            () = channel.cancel.cancelled() => Err(Error::new(Code::Interrupted, "no longer watching")),
+        }
+    }
+}
+
+/// Tells what happens until the watch ends.
+async fn tell(mut watcher: Watcher, limit: Option<u32>, events: &mpsc::Sender<Change>) -> Result<Watched, Error> {
+    let inotify = Arc::clone(watcher.inotify());
+    let mut left = limit.unwrap_or(u32::MAX);
+    say(events, Change::Ready {}).await?;
+    loop {
+        if left == 0 {
+            return Ok(Watched { reason: WatchEnd::Limit });
+        }
+        let ready = inotify.readable().await;
+        let mut ready = ready.map_err(|error| Error::internal(format!("cannot wait for changes: {error}")))?;
+        tokio::time::sleep(GATHER).await;
+        ready.clear_ready();
+        let mut more = true;
+        while more {
+            // It may have to read directories that are new.
+            let taken = tokio::task::spawn_blocking(move || (watcher.take(), watcher)).await;
+            let batch;
+            (batch, watcher) = taken.map_err(|_| Error::internal("the watch broke off"))?;
+            let batch = batch?;
+            for change in batch.changes.into_iter().take(left as usize) {
+                say(events, change).await?;
+                left = if limit.is_some() { left - 1 } else { left };
+            }
+            if let Some(reason) = batch.end.filter(|_| left > 0) {
+                return Ok(Watched { reason });
+            }
+            more = batch.more && left > 0;
+        }
+    }
+}
+
+async fn say(events: &mpsc::Sender<Change>, change: Change) -> Result<(), Error> {
+    events.send(change).await.map_err(|_| Error::internal("nobody listens any more"))
+}
+
+async fn pass(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
