@@ -1,11 +1,19 @@
 //! Files, confined to the sandbox's roots by the kernel ([`root`]). System calls run on threads that may block.
 
+mod beneath;
+mod cancel;
 mod conditions;
 mod content;
+mod copy;
 mod directory;
 mod failure;
+mod globs;
+mod lines;
 mod list;
+mod media_type;
 mod metadata;
+mod permissions;
+mod read;
 mod root;
 mod target;
 mod temporary;
@@ -21,9 +29,11 @@ pub use upload::Upload;
 use cabana_protocol::{
     Error,
     file::{
-        Content, Done, FilePath, List, Listing, MAX_CONTENT_BYTES, Metadata, Mkdir, Move, Read, Remove, Stat, Write, Written,
+        Chmod, Content, Copied, Copy, Done, FilePath, List, Listing, MAX_CONTENT_BYTES, Metadata, Mkdir, Move, Read, Remove,
+        Stat, Symlink, Write, Written,
     },
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{Agent, dispatch::Handle};
 
@@ -37,9 +47,19 @@ pub(crate) async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|_| Err(Error::internal("the file operation broke off")))
 }
 
+/// The same for work that may take long: it is told when the caller goes away.
+async fn cancellable<T: Send + 'static>(
+    agent: &Agent,
+    work: impl FnOnce(&Roots, &CancellationToken) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let cancel = CancellationToken::new();
+    let _gone = cancel.clone().drop_guard();
+    blocking(agent, move |roots| work(roots, &cancel)).await
+}
+
 impl Handle<Read> for Agent {
     async fn handle(&self, request: Read) -> Result<Content, Error> {
-        blocking(self, move |roots| content::read(roots, &request)).await
+        cancellable(self, move |roots, cancel| read::read(roots, &request, cancel)).await
     }
 }
 
@@ -60,7 +80,7 @@ impl Handle<Stat> for Agent {
 
 impl Handle<List> for Agent {
     async fn handle(&self, request: List) -> Result<Listing, Error> {
-        blocking(self, move |roots| list::list(roots, &request)).await
+        cancellable(self, move |roots, cancel| list::list(roots, &request, cancel)).await
     }
 }
 
@@ -80,6 +100,24 @@ impl Handle<Move> for Agent {
     async fn handle(&self, request: Move) -> Result<Done, Error> {
         let Move { from, to } = request;
         blocking(self, move |roots| directory::rename(roots, &from, &to)).await.map(|()| Done {})
+    }
+}
+
+impl Handle<Copy> for Agent {
+    async fn handle(&self, request: Copy) -> Result<Copied, Error> {
+        cancellable(self, move |roots, cancel| copy::copy(roots, &request, cancel)).await
+    }
+}
+
+impl Handle<Symlink> for Agent {
+    async fn handle(&self, request: Symlink) -> Result<Done, Error> {
+        blocking(self, move |roots| directory::symlink(roots, &request)).await.map(|()| Done {})
+    }
+}
+
+impl Handle<Chmod> for Agent {
+    async fn handle(&self, request: Chmod) -> Result<Done, Error> {
+        blocking(self, move |roots| permissions::change(roots, &request)).await.map(|()| Done {})
     }
 }
 

@@ -1,15 +1,25 @@
 //! Files: the operations, and in the files below the byte lane, writing, and what no path may do.
 
 mod confinement;
+mod copying;
 mod lane;
+mod reading;
 mod removal;
 mod watch;
 mod writing;
 
-use cabana_protocol::file::{FilePath, Kind, List, Metadata, Mkdir, Move, Read, Remove, Stat, Write};
+use cabana_protocol::file::{Chmod, Copy, FilePath, Kind, List, Metadata, Mkdir, Mode, Move, Read, Remove, Stat, Symlink, Write};
 use cabana_tests::{Sandbox, in_sandbox};
 use reqwest::Method;
 use serde_json::json;
+
+fn read(path: &str, offset: Option<u64>, length: Option<u64>) -> Read {
+    Read { path: path.into(), offset, length, lines: None, encoding: None }
+}
+
+fn list(path: &str) -> List {
+    List { path: path.into(), depth: None, hidden: None, glob: None, limit: None, cursor: None }
+}
 
 async fn stat(sandbox: &Sandbox, path: &str) -> Metadata {
     sandbox.call(Stat { path: path.into() }).await
@@ -25,7 +35,6 @@ async fn the_operations_do_what_they_say() {
             append,
             if_match: None,
         };
-        let read = |path: &str, offset, length| Read { path: path.into(), offset, length };
         assert!(sandbox.call(write("d/f", "one\n", false)).await.created);
         assert!(!sandbox.call(write("d/f", "two\n", true)).await.created);
         assert_eq!(sandbox.call(read("d/f", None, None)).await.content, "one\ntwo\n".into());
@@ -75,17 +84,17 @@ async fn a_path_is_described_and_never_followed() {
 async fn a_listing_is_sorted_and_paged() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p b/c; touch a b/c/d b/e b.x .hidden z; ln -s / outside").await;
-        let list = |depth, hidden, limit, cursor: Option<FilePath>| List { path: ".".into(), depth, hidden, limit, cursor };
         let paths = |entries: &[Metadata]| entries.iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>();
-        let top = sandbox.call(list(None, None, None, None)).await;
+        let top = sandbox.call(list(".")).await;
         assert_eq!(paths(&top.entries), [".hidden", "a", "b", "b.x", "outside", "z"]);
-        let all = sandbox.call(list(Some(9), Some(false), None, None)).await;
+        let all = sandbox.call(List { depth: Some(9), hidden: Some(false), ..list(".") }).await;
         let expected = ["a", "b", "b/c", "b/c/d", "b/e", "b.x", "outside", "z"];
         assert_eq!((paths(&all.entries), all.cursor), (expected.map(str::to_owned).to_vec(), None));
         for limit in 1..=9 {
             let (mut seen, mut cursor) = (Vec::new(), None);
             loop {
-                let page = sandbox.call(list(Some(9), Some(false), Some(limit), cursor)).await;
+                let page =
+                    sandbox.call(List { depth: Some(9), hidden: Some(false), limit: Some(limit), cursor, ..list(".") }).await;
                 assert!(page.entries.len() <= limit as usize);
                 seen.extend(paths(&page.entries));
                 cursor = page.cursor;
@@ -95,6 +104,18 @@ async fn a_listing_is_sorted_and_paged() {
             }
             assert_eq!(seen, expected, "limit {limit}");
         }
+        for (glob, depth, expected) in [
+            ("*", 1, vec![".hidden", "a", "b", "b.x", "outside", "z"]),
+            ("[a-b]*", 1, vec!["a", "b", "b.x"]),
+            ("{d,e}", 9, vec!["b/c/d", "b/e"]),
+            ("b/*", 9, vec!["b/c", "b/e"]),
+            ("b/**", 9, vec!["b/c", "b/c/d", "b/e"]),
+            ("{d,e}", 1, vec![]),
+        ] {
+            let listed = sandbox.call(List { depth: Some(depth), glob: Some(glob.into()), ..list(".") }).await;
+            assert_eq!(paths(&listed.entries), expected, "{glob}");
+        }
+        assert_eq!(sandbox.post("file.list", json!({ "path": ".", "glob": "[" })).await.code(), "invalid_request");
     })
     .await;
 }
@@ -108,8 +129,7 @@ async fn a_listing_bears_changes_under_it() {
                       os.unlink(name); os.makedirs(name + '/in/it'); os.removedirs(name + '/in/it')";
         let list = async {
             for _ in 0..200 {
-                let list = List { path: "flux".into(), depth: Some(3), hidden: None, limit: None, cursor: None };
-                let entries = sandbox.call(list).await.entries;
+                let entries = sandbox.call(List { depth: Some(3), ..list("flux") }).await.entries;
                 assert_eq!(entries.iter().filter(|entry| entry.path.as_bytes().starts_with(b"stays")).count(), 100);
             }
             sandbox.put("stop", "").await.success();
@@ -136,10 +156,22 @@ async fn names_of_any_bytes_survive() {
             let path = FilePath::from(name.to_vec());
             sandbox.call(Write { path: path.clone(), content: "x".into(), mode: None, append: false, if_match: None }).await;
             assert_eq!(sandbox.call(Stat { path: path.clone() }).await.path, path);
-            let listed = sandbox.call(List { path: ".".into(), depth: None, hidden: None, limit: None, cursor: None }).await;
+            let listed = sandbox.call(list(".")).await;
             assert_eq!(listed.entries.iter().map(|entry| &entry.path).collect::<Vec<_>>(), [&path]);
             let encoded: String = name.iter().map(|byte| format!("%{byte:02x}")).collect();
             assert_eq!(sandbox.send(sandbox.request(Method::GET, &format!("/files?path={encoded}"))).await.success(), b"x");
+            let copy = FilePath::from([b"copy of ", name].concat());
+            sandbox.call(Copy { from: path.clone(), to: copy.clone(), recursive: false }).await;
+            sandbox.call(Chmod { path: copy.clone(), mode: Mode::from_bits(0o600) }).await;
+            sandbox.call(Remove { path: path.clone(), recursive: false }).await;
+            sandbox.call(Symlink { path: path.clone(), target: copy.clone() }).await;
+            let link = sandbox.call(Stat { path: path.clone() }).await;
+            assert_eq!((link.kind, link.target), (Kind::Symlink, Some(copy.clone())));
+            let content = sandbox.call(Read { path: path.clone(), ..read("", None, None) }).await;
+            assert_eq!(content.content, "x".into());
+            sandbox.call(Mkdir { path: [b"directory ", name].concat().into(), parents: false }).await;
+            sandbox.call(Move { from: copy, to: [b"directory ", name, b"/", name].concat().into() }).await;
+            sandbox.call(Remove { path: [b"directory ", name].concat().into(), recursive: true }).await;
             sandbox.call(Remove { path, recursive: false }).await;
         }
     })

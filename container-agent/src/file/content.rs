@@ -1,20 +1,18 @@
-//! Reading content.
+//! Files that are open for reading.
 
 use std::{
     fs::File,
+    io,
     os::{fd::OwnedFd, unix::fs::FileExt},
     time::SystemTime,
 };
 
 use bytes::Bytes;
-use cabana_protocol::{
-    Data, Error,
-    file::{Content, FilePath, MAX_CONTENT_BYTES, Read},
-};
+use cabana_protocol::{Error, file::FilePath};
 use rustix::fs::{FileType, OFlags, Statx};
 
 use super::{
-    failure::{failure, io_failure, too_large, wrong_kind},
+    failure::{failure, wrong_kind},
     metadata::{etag, file_type, look, modified},
     root::Roots,
 };
@@ -52,26 +50,15 @@ fn regular(path: &FilePath, file: &OwnedFd) -> Result<Statx, Error> {
     }
 }
 
-pub(super) fn read(roots: &Roots, request: &Read) -> Result<Content, Error> {
-    let opened = open(roots, &request.path)?;
-    let offset = request.offset.unwrap_or(0).min(opened.size_bytes);
-    let length = request.length.unwrap_or(u64::MAX).min(opened.size_bytes - offset);
-    if length > MAX_CONTENT_BYTES {
-        return Err(too_large("file.read", MAX_CONTENT_BYTES));
-    }
-    let content = read_at(&opened.file, offset, length).map_err(|error| io_failure(&request.path, &error))?;
-    Ok(Content { content: Data(content), size_bytes: opened.size_bytes, etag: opened.etag })
-}
-
-/// Reads up to `length` bytes; fewer only at the end of the file.
-fn read_at(file: &File, offset: u64, length: u64) -> std::io::Result<Bytes> {
-    let mut buffer = vec![0; usize::try_from(length).map_err(std::io::Error::other)?];
+/// Reads up to `length` bytes from here on; fewer only at the end of the file.
+pub(super) fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], offset + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }

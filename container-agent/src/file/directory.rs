@@ -1,8 +1,11 @@
-//! Making, removing and renaming.
+//! Making, linking, removing and renaming.
 
-use cabana_protocol::{Error, file::FilePath};
+use cabana_protocol::{
+    Error,
+    file::{FilePath, Symlink},
+};
 use rustix::{
-    fs::{AtFlags, Mode, mkdirat, renameat, unlinkat},
+    fs::{AtFlags, Mode, mkdirat, renameat, symlinkat, unlinkat},
     io::Errno,
 };
 
@@ -19,6 +22,19 @@ pub(super) fn make(roots: &Roots, path: &FilePath, parents: bool) -> Result<(), 
     }
     let entry = target.entry()?;
     mkdirat(&entry.parent, &entry.name, Mode::from_raw_mode(0o777)).map_err(|errno| failure(path, errno))
+}
+
+pub(super) fn symlink(roots: &Roots, request: &Symlink) -> Result<(), Error> {
+    let Symlink { path, target } = request;
+    let target = target.as_bytes();
+    if target.is_empty() || target.len() >= FilePath::MAX_BYTES || target.contains(&0) {
+        return Err(Error::invalid_request("the target of a symlink has 1 to 4,095 bytes, none of them NUL"));
+    }
+    let entry = roots.target(path)?.entry()?;
+    if entry.demands_directory() {
+        return Err(Error::invalid_request(format!("{path}: the path of a symlink does not end in /")));
+    }
+    symlinkat(target, &entry.parent, &entry.name).map_err(|errno| failure(path, errno))
 }
 
 pub(super) fn remove(roots: &Roots, path: &FilePath, recursive: bool) -> Result<(), Error> {

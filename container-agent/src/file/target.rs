@@ -175,6 +175,16 @@ fn beneath(path: Option<&Path>) -> &Path {
 }
 
 impl Entry {
+    /// This name in this directory.
+    pub(super) fn new(parent: OwnedFd, name: OsString) -> Self {
+        Self { parent, name, slash: false }
+    }
+
+    /// Whether it was asked for with a slash at its end.
+    pub(super) fn demands_directory(&self) -> bool {
+        self.slash
+    }
+
     /// Opens it, never through a symlink.
     pub(super) fn open(&self, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
         openat(&self.parent, &self.name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)

@@ -2,17 +2,17 @@
 //! killed leaves nothing behind. Where the file system has no files without a name, it grows under a name of its own.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     os::fd::{AsRawFd, OwnedFd},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, renameat, unlinkat},
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, unlinkat},
     io::Errno,
 };
 
-use super::target::Entry;
+use super::{target::Entry, tree};
 
 /// A file that nobody else knows yet; gone when it is dropped, unless it was put in place.
 #[derive(Debug)]
@@ -21,11 +21,13 @@ pub(super) struct Temporary {
     name: Option<Name>,
 }
 
-/// A name that is taken away again when it is dropped, if something still has it.
+/// A name that is taken away again when it is dropped, if something that is not a directory still has it.
 #[derive(Debug)]
-struct Name {
-    directory: OwnedFd,
-    name: OsString,
+pub(super) struct Name {
+    /// Where it is.
+    pub(super) directory: OwnedFd,
+    /// The name there.
+    pub(super) name: OsString,
 }
 
 impl Temporary {
@@ -82,17 +84,58 @@ fn link(file: &File, directory: &OwnedFd, name: &OsString) -> Result<(), Errno> 
 }
 
 impl Name {
-    fn new(directory: OwnedFd) -> Result<Self, Errno> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
-        Ok(Self { directory, name: format!(".cabana-{:016x}.tmp", u64::from_ne_bytes(random)).into() })
+    /// One that nobody has.
+    pub(super) fn new(directory: OwnedFd) -> Result<Self, Errno> {
+        Ok(Self { directory, name: random_name()? })
     }
+}
+
+fn random_name() -> Result<OsString, Errno> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    Ok(format!(".cabana-{:016x}.tmp", u64::from_ne_bytes(random)).into())
 }
 
 impl Drop for Name {
     fn drop(&mut self) {
         // After a rename there is nothing to remove, and nothing can be done about a file that cannot be removed.
         let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
+    }
+}
+
+/// A directory that nobody else knows yet; gone with all it holds when it is dropped, unless it was put in place.
+#[derive(Debug)]
+pub(super) struct TemporaryDirectory(Option<Entry>);
+
+impl TemporaryDirectory {
+    /// Makes an empty one in this directory.
+    pub(super) fn new(directory: &OwnedFd, mode: Mode) -> Result<Self, Errno> {
+        let entry = Entry::new(rustix::io::fcntl_dupfd_cloexec(directory, 0)?, random_name()?);
+        mkdirat(&entry.parent, &entry.name, mode)?;
+        Ok(Self(Some(entry)))
+    }
+
+    /// Opens it.
+    pub(super) fn open(&self) -> Result<OwnedFd, Errno> {
+        self.0.as_ref().ok_or(Errno::BADF)?.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+    }
+
+    /// Has it put in place by its directory and name there.
+    pub(super) fn place(mut self, rename: impl FnOnce(&OwnedFd, &OsStr) -> Result<(), Errno>) -> Result<(), Errno> {
+        if let Some(entry) = &self.0 {
+            rename(&entry.parent, &entry.name)?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        if let Some(entry) = &self.0 {
+            // Nothing can be done about what cannot be removed.
+            let _ = tree::remove(entry);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::target::Entry;
+use super::{beneath::is_dots, target::Entry};
 
 /// How many levels of a tree are held open at once: the deepest. One above them is found again by `..` when it is its turn.
 const OPEN_LEVELS: usize = 32;
@@ -83,7 +83,7 @@ impl Level {
     fn next(&mut self) -> Result<Option<CString>, Errno> {
         for child in self.children.iter_mut().flatten() {
             let child = child?;
-            if !matches!(child.file_name().to_bytes(), b"." | b"..") {
+            if !is_dots(child.file_name()) {
                 return Ok(Some(child.file_name().to_owned()));
             }
         }

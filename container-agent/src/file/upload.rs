@@ -21,6 +21,7 @@ use super::{
     conditions::Conditions,
     failure::{failure, io_failure, rename_failure, wrong_kind},
     metadata::{etag, file_type, look},
+    permissions::{permissions, without_privileges},
     root::Roots,
     temporary::Temporary,
 };
@@ -87,17 +88,13 @@ fn inherit(file: &File, before: Option<&Statx>, mode: Option<Mode>) -> Result<()
             Err(errno) => return Err(errno),
         }
     }
-    let kept = before.map(|stat| u32::from(stat.stx_mode) & 0o777);
-    fchmod(file, permissions(mode.map(Mode::bits).or(kept).unwrap_or(DEFAULT_MODE)))
-}
-
-fn permissions(bits: u32) -> rustix::fs::Mode {
-    rustix::fs::Mode::from_raw_mode(bits)
+    let asked = mode.map(|mode| permissions(mode.bits()));
+    fchmod(file, asked.or(before.map(without_privileges)).unwrap_or(permissions(DEFAULT_MODE)))
 }
 
 /// Fails with `storage_full` when an upload would fill the disk. Only large content has a lane of its own to be refused on: what
 /// `file.write` carries may use the reserve.
-fn check_space(path: &FilePath, directory: impl AsFd, size_bytes: u64) -> Result<(), Error> {
+pub(super) fn check_space(path: &FilePath, directory: impl AsFd, size_bytes: u64) -> Result<(), Error> {
     let disk = fstatvfs(directory).map_err(|errno| failure(path, errno))?;
     let total = disk.f_blocks.saturating_mul(disk.f_frsize);
     let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(RESERVED_BYTES.min(total / 100));

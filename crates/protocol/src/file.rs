@@ -4,12 +4,16 @@
 //! outside. Relative paths start at the first root. Symlinks are followed within the root where they are relative; an absolute one
 //! leads outside, wherever it points. A slash at its end says that a path names a directory.
 
+mod change;
 mod metadata;
 mod path;
+mod read;
 mod watch;
 
+pub use change::{Chmod, Copied, Copy, Symlink};
 pub use metadata::{Kind, Metadata, Mode};
 pub use path::FilePath;
+pub use read::{Content, Encoded, Encoding, Lines, Read};
 pub use watch::{Change, Changes, MAX_FOLDED_CHANGES, Watch, WatchEnd, Watched};
 
 use serde::{Deserialize, Serialize};
@@ -24,40 +28,6 @@ pub const DEFAULT_LIST_LIMIT: u32 = 1_000;
 
 /// The largest `limit` of `file.list`.
 pub const MAX_LIST_LIMIT: u32 = 10_000;
-
-/// Reads a file, or a range of it, of at most 8 MiB.
-///
-/// Fails with `not_found`, `forbidden`, `conflict` (not a regular file), `payload_too_large`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Read {
-    /// The file.
-    pub path: FilePath,
-    /// First byte to read. Default: 0. Past the end, the content is empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset: Option<u64>,
-    /// How many bytes to read. Default: to the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub length: Option<u64>,
-}
-
-impl Operation for Read {
-    const NAME: &'static str = "file.read";
-    const IDEMPOTENT: bool = true;
-    type Response = Content;
-}
-
-/// What was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Content {
-    /// The bytes.
-    pub content: Data,
-    /// Size of the whole file.
-    pub size_bytes: u64,
-    /// Names this version of the file, for `if_match`.
-    pub etag: String,
-}
 
 /// Writes a file of at most 8 MiB, creating missing parent directories.
 ///
@@ -121,9 +91,9 @@ impl Operation for Stat {
 
 /// Lists a directory, sorted by name, page by page.
 ///
-/// What changes meanwhile is listed as it was before or after, or not at all.
+/// What changes meanwhile is listed as it was before or after, or not at all. Cancelling ends it.
 ///
-/// Fails with `not_found`, `forbidden`, `conflict` (not a directory).
+/// Fails with `not_found`, `forbidden`, `conflict` (not a directory), `invalid_request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct List {
@@ -135,7 +105,11 @@ pub struct List {
     /// Whether names that begin with a dot are listed. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<bool>,
-    /// How many entries at most, 1 to 10,000. Default: 1,000.
+    /// Lists only what matches this glob: `*`, `?`, `[a-z]`, `{a,b}`, and `**` for any number of directories. One without a slash is
+    /// matched with the name, one with a slash with the path below the listed directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glob: Option<String>,
+    /// How many entries at most, 1 to 10,000. Default: 1,000. A page ends earlier where its paths are long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Goes on after this path, as the last page's `cursor` said.

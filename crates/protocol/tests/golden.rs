@@ -40,10 +40,18 @@ fn metadata() -> Metadata {
 
 impl Example for Read {
     fn request() -> Self {
-        Self { path: "src/main.rs".into(), offset: Some(4), length: Some(12) }
+        let (lines, encoding) = (Some(Lines { from: 2, to: Some(2) }), Some(Encoding::Text));
+        Self { path: "src/main.rs".into(), offset: Some(4), length: Some(12), lines, encoding }
     }
     fn response() -> Content {
-        Content { content: "fn main() {}".into(), size_bytes: 16, etag: "\"1-10-5\"".into() }
+        Content {
+            content: "fn main() {}".into(),
+            offset: 4,
+            lines: Some(Lines { from: 2, to: Some(2) }),
+            size_bytes: 16,
+            media_type: "text/x-rust".into(),
+            etag: "\"1-10-5\"".into(),
+        }
     }
 }
 
@@ -68,7 +76,8 @@ impl Example for Stat {
 
 impl Example for List {
     fn request() -> Self {
-        Self { path: "/workspace".into(), depth: Some(2), hidden: Some(false), limit: Some(2), cursor: Some("src".into()) }
+        let (depth, hidden, glob) = (Some(2), Some(false), Some("*.rs".into()));
+        Self { path: "/workspace".into(), depth, hidden, glob, limit: Some(2), cursor: Some("src".into()) }
     }
     fn response() -> Listing {
         let link = Metadata { kind: Kind::Symlink, etag: None, target: Some("../x".into()), ..metadata() };
@@ -97,6 +106,33 @@ impl Example for Remove {
 impl Example for Move {
     fn request() -> Self {
         Self { from: "a".into(), to: "b".into() }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for Copy {
+    fn request() -> Self {
+        Self { from: "a".into(), to: "b".into(), recursive: true }
+    }
+    fn response() -> Copied {
+        Copied { entries: 3, size_bytes: 12, skipped: 1 }
+    }
+}
+
+impl Example for Symlink {
+    fn request() -> Self {
+        Self { path: "latest".into(), target: "releases/7".into() }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for Chmod {
+    fn request() -> Self {
+        Self { path: "run.sh".into(), mode: Mode::from_bits(0o755) }
     }
     fn response() -> Done {
         Done {}

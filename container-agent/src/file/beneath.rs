@@ -1,0 +1,58 @@
+//! What is beneath an open directory, reached by its path from there without any symlink on the way.
+//!
+//! Work on a tree remembers paths and opens them anew, so that it holds few descriptors open whatever the depth. The kernel sees to it
+//! that a path which was swapped meanwhile leads nowhere else.
+
+use std::{
+    ffi::{CStr, OsStr},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
+};
+
+const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+/// An open directory that work starts from.
+#[derive(Debug)]
+pub(super) struct Base(OwnedFd);
+
+impl Base {
+    /// Work starts from this directory.
+    pub(super) fn new(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+
+    /// Opens what is at this path, which is relative; nothing at all means the directory itself.
+    pub(super) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        openat2(&self.0, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), CONFINED)
+    }
+
+    /// Opens the directory at this path for listing.
+    pub(super) fn open_directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+}
+
+impl AsFd for Base {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The path of a name in the directory of this path.
+pub(super) fn join(directory: &Path, name: &CStr) -> PathBuf {
+    directory.join(OsStr::from_bytes(name.to_bytes()))
+}
+
+/// Whether a name stands for the directory itself or for the one above.
+pub(super) fn is_dots(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
