@@ -20,6 +20,15 @@ pub struct Limits {
     pub watches: usize,
     /// Directories that one of them covers. `CABANA_MAX_WATCHED_DIRECTORIES`, default 16,384.
     pub watched_directories: usize,
+    /// Bytes of output of all detached processes together that are kept in memory for replay. When they print more, the one of
+    /// which most is kept moves its oldest to disk. `CABANA_REPLAY_BYTES`, default 32 MiB.
+    pub replay_bytes: usize,
+    /// Bytes of output of one detached process that are kept on disk, once they are more than the 1 MiB kept in memory; less
+    /// than 64 KiB keeps none there. What is older is forgotten. `CABANA_REPLAY_DISK_BYTES`, default 64 MiB.
+    pub replay_disk_bytes: usize,
+    /// The same of all detached processes together. When they print more, the one of which most is kept forgets its oldest.
+    /// `CABANA_REPLAY_DISK_TOTAL_BYTES`, default 512 MiB.
+    pub replay_disk_total_bytes: usize,
     /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
     pub kill_grace: Duration,
 }
@@ -33,6 +42,9 @@ impl Default for Limits {
             request_bytes: 16 << 20,
             watches: 64,
             watched_directories: 16_384,
+            replay_bytes: 32 << 20,
+            replay_disk_bytes: 64 << 20,
+            replay_disk_total_bytes: 512 << 20,
             kill_grace: Duration::from_secs(2),
         }
     }
@@ -58,6 +70,9 @@ impl Limits {
             request_bytes: number("CABANA_MAX_REQUEST_BYTES", defaults.request_bytes)?,
             watches: number("CABANA_MAX_WATCHES", defaults.watches)?,
             watched_directories: number("CABANA_MAX_WATCHED_DIRECTORIES", defaults.watched_directories)?,
+            replay_bytes: number("CABANA_REPLAY_BYTES", defaults.replay_bytes)?,
+            replay_disk_bytes: number("CABANA_REPLAY_DISK_BYTES", defaults.replay_disk_bytes)?,
+            replay_disk_total_bytes: number("CABANA_REPLAY_DISK_TOTAL_BYTES", defaults.replay_disk_total_bytes)?,
             kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
         })
     }
@@ -79,6 +94,9 @@ mod tests {
             "CABANA_MAX_REQUEST_BYTES",
             "CABANA_MAX_WATCHES",
             "CABANA_MAX_WATCHED_DIRECTORIES",
+            "CABANA_REPLAY_BYTES",
+            "CABANA_REPLAY_DISK_BYTES",
+            "CABANA_REPLAY_DISK_TOTAL_BYTES",
             "CABANA_KILL_GRACE_MS",
         ] {
             for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {

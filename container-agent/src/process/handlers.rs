@@ -93,7 +93,7 @@ impl Handle<Logs> for Agent {
         let mut log = Log { from, to: from, stdout: Data::default(), stderr: Data::default(), exit: None };
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut reader = record.journal.read(from);
-        while let Some(entry) = reader.try_next() {
+        while let Some(entry) = reader.next_kept().await {
             match entry {
                 Entry::Chunk(chunk) => {
                     log.to = chunk.offset + chunk.bytes.len() as u64;

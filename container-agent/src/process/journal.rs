@@ -1,10 +1,30 @@
 //! What a process printed, each byte numbered: written by its owner, read from any offset by whoever wants to, at their own pace.
 //!
-//! A journal keeps its newest bytes for replay. A reader that comes late or falls behind is told what it missed and stalls nobody;
-//! only the reader that holds the journal, the caller who waits for the process, is waited for.
+//! Of a process that somebody waits for, a journal keeps what that caller, who holds it, has not heard yet; when he is far behind,
+//! the process waits. Of a process that runs for itself it keeps the newest bytes for replay, first in memory, then on disk. A
+//! reader that comes late or falls behind is told what it missed and stalls nobody.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | [`window`] | what the holder has not heard |
+//! | [`pages`] | what is kept for replay |
+//! | [`page`] | a piece of that, as it stands in memory and on disk |
+//! | [`spool`] | the file on disk |
+//! | [`budget`] | how much all journals may keep |
+//! | [`reader`] | a place in a journal |
+
+mod budget;
+mod page;
+mod pages;
+mod reader;
+mod spool;
+mod window;
+
+pub(super) use budget::Budget;
+pub use reader::Reader;
 
 use std::{
-    collections::VecDeque,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,9 +32,16 @@ use cabana_protocol::exec::ExecResult;
 use tokio::sync::Notify;
 
 use super::Chunk;
+use budget::Share;
+use page::{PAGE_BYTES, Runs};
+use pages::{Pages, Stored};
+use window::Window;
 
-/// How far the holder may be behind before the process has to wait.
-const WINDOW_BYTES: u64 = 512 << 10;
+/// Surplus in memory from which on pages are moved to disk: several at once.
+const SURPLUS_BYTES: u64 = 4 * PAGE_BYTES as u64;
+
+/// Surplus in memory at which the process waits until they have been moved.
+const MAX_SURPLUS_BYTES: u64 = 8 * PAGE_BYTES as u64;
 
 /// A handle on a journal; clones mean the same.
 #[derive(Debug, Clone)]
@@ -22,26 +49,37 @@ pub struct Journal(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Held for a few instructions, never across an await.
-    pages: Mutex<Pages>,
+    /// Held for a look or a copy of at most a page, never across an await or a system call.
+    state: Mutex<State>,
+    /// What it takes of the budget, where it keeps output for replay. Given back after the pages are gone.
+    share: Option<Share>,
     /// Something was written, or the process has ended.
     written: Notify,
-    /// The holder has read on, or is gone.
-    read: Notify,
+    /// There may be room for more.
+    room: Notify,
 }
 
 #[derive(Debug)]
-struct Pages {
-    chunks: VecDeque<Chunk>,
-    /// Bytes in them.
-    kept: u64,
-    /// Bytes to keep for replay.
-    replay: u64,
-    /// Number of the next byte.
-    end: u64,
-    /// Where the holder reads, while there is one.
-    holder: Option<u64>,
+struct State {
+    kept: Kept,
+    /// Pages are being moved to disk.
+    moving: bool,
     result: Option<ExecResult>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Window(Window),
+    Pages(Pages),
+}
+
+/// How much of a process's output is kept for replay, at least as long as all together do not keep too much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    /// Bytes in memory.
+    pub(super) memory: u64,
+    /// Bytes on disk.
+    pub(super) disk: u64,
 }
 
 /// The next thing in a journal.
@@ -60,246 +98,183 @@ pub enum Entry {
     End(ExecResult),
 }
 
-/// A place in a journal.
+/// What is found at an offset.
 #[derive(Debug)]
-pub struct Reader {
-    journal: Journal,
-    at: u64,
-    holds: bool,
+enum Found {
+    Chunk(Chunk),
+    Runs(Runs),
+    Stored(Stored),
+    Gap { to: u64 },
+    End(ExecResult),
 }
 
 impl Journal {
-    /// An empty journal that keeps this many bytes for replay.
-    pub(super) fn new(replay: u64) -> Self {
-        let pages = Pages { chunks: VecDeque::new(), kept: 0, replay, end: 0, holder: None, result: None };
-        Self(Arc::new(Shared { pages: Mutex::new(pages), written: Notify::new(), read: Notify::new() }))
+    /// An empty journal of a process that somebody waits for, and his place in it.
+    pub(super) fn attended() -> (Self, Reader) {
+        let journal = Self::new(Kept::Window(Window::default()), None);
+        journal.hold_at(Some(0));
+        let holder = Reader::new(journal.clone(), 0, true);
+        (journal, holder)
+    }
+
+    /// An empty journal of a process that runs for itself.
+    pub(super) fn detached(budget: &Arc<Budget>, keep: Keep) -> Self {
+        let journal = Self::new(Kept::Pages(Pages::new(keep)), Some(Share::new(Arc::clone(budget))));
+        budget.add(&journal);
+        journal
+    }
+
+    fn new(kept: Kept, share: Option<Share>) -> Self {
+        let state = Mutex::new(State { kept, moving: false, result: None });
+        Self(Arc::new(Shared { state, share, written: Notify::new(), room: Notify::new() }))
     }
 
     /// Reads from this offset on.
     pub fn read(&self, from: u64) -> Reader {
-        Reader { journal: self.clone(), at: from, holds: false }
-    }
-
-    /// Reads from the beginning, and has the process wait for it.
-    pub(super) fn hold(&self) -> Reader {
-        self.with(|pages| pages.holder = Some(0));
-        Reader { journal: self.clone(), at: 0, holds: true }
+        self.with_window(Window::listen);
+        Reader::new(self.clone(), from, false)
     }
 
     /// The first offset that is kept, and the one after the last.
     pub fn bounds(&self) -> (u64, u64) {
-        self.with(|pages| (pages.start(), pages.end))
+        self.with(|state| state.bounds())
     }
 
     /// How the process ended, once it has.
     pub fn result(&self) -> Option<ExecResult> {
-        self.with(|pages| pages.result.clone())
+        self.with(|state| state.result.clone())
     }
 
     /// Adds a chunk; its offset is the journal's end.
     pub(super) fn push(&self, chunk: Chunk) {
-        self.with(|pages| {
-            debug_assert_eq!(chunk.offset, pages.end, "chunks come in order");
-            pages.kept += chunk.bytes.len() as u64;
-            pages.end += chunk.bytes.len() as u64;
-            pages.chunks.push_back(chunk);
-            pages.forget();
+        self.with(|state| {
+            debug_assert_eq!(chunk.offset, state.bounds().1, "chunks come in order");
+            match &mut state.kept {
+                Kept::Window(window) => window.push(chunk),
+                Kept::Pages(pages) => pages.push(&chunk),
+            }
         });
         self.0.written.notify_waiters();
     }
 
-    /// Closes it with how the process ended, keeping no more than this for replay.
-    pub(super) fn end(&self, result: ExecResult, replay: u64) {
-        self.with(|pages| {
-            pages.result = Some(result);
-            pages.replay = pages.replay.min(replay);
-            pages.forget();
+    /// Closes it with how the process ended. What is kept stays for as long as somebody has a handle.
+    pub(super) fn end(&self, result: ExecResult) {
+        self.with(|state| {
+            state.result = Some(result);
+            if let Kept::Pages(pages) = &mut state.kept {
+                pages.close();
+            }
         });
         self.0.written.notify_waiters();
     }
 
-    /// Waits until the holder is not far behind.
+    /// Waits until the process may print more: its holder is not far behind, and not too much waits to be moved to disk.
     pub(super) async fn room(&self) {
         loop {
-            let read = self.0.read.notified();
-            let mut read = std::pin::pin!(read);
-            read.as_mut().enable();
-            if self.with(|pages| pages.holder.is_none_or(|holder| pages.end - holder < WINDOW_BYTES)) {
+            let mut room = pin!(self.0.room.notified());
+            room.as_mut().enable();
+            self.move_surplus();
+            if self.has_room() {
                 return;
             }
-            read.await;
+            room.await;
         }
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Pages) -> T) -> T {
-        look(&mut self.0.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    fn has_room(&self) -> bool {
+        self.with(|state| match &state.kept {
+            Kept::Window(window) => window.has_room(),
+            Kept::Pages(pages) => !state.moving || pages.surplus() < MAX_SURPLUS_BYTES && !self.exceeds_budget(),
+        })
+    }
+
+    /// Has pages moved to disk, if there are enough of them and that is not under way.
+    fn move_surplus(&self) {
+        let moves = self.with(|state| match &state.kept {
+            Kept::Pages(pages) if !state.moving => {
+                state.moving = pages.surplus() >= SURPLUS_BYTES || self.exceeds_budget();
+                state.moving
+            }
+            _ => false,
+        });
+        if let (true, Some(share)) = (moves, &self.0.share) {
+            let (journal, budget) = (self.clone(), Arc::clone(share.budget()));
+            // Ends by itself, when little is left to move.
+            tokio::task::spawn_blocking(move || {
+                budget.relieve(&journal);
+                journal.with(|state| state.moving = false);
+                journal.0.room.notify_one();
+            });
+        }
+    }
+
+    fn exceeds_budget(&self) -> bool {
+        self.0.share.as_ref().is_some_and(|share| share.budget().is_exceeded())
+    }
+
+    fn surplus(&self) -> u64 {
+        self.with_pages(|pages| pages.surplus()).unwrap_or(0)
+    }
+
+    fn find(&self, at: u64) -> Option<Found> {
+        self.with(|state| state.find(at))
+    }
+
+    fn hold_at(&self, holder: Option<u64>) {
+        self.with_window(|window| window.hold(holder));
+        self.0.room.notify_one();
+    }
+
+    fn leave(&self) {
+        self.with_window(Window::leave);
+    }
+
+    fn with_window(&self, look: impl FnOnce(&mut Window)) {
+        self.with(|state| match &mut state.kept {
+            Kept::Window(window) => look(window),
+            Kept::Pages(_) => {}
+        });
+    }
+
+    /// `None` of a process that somebody waits for.
+    fn with_pages<T>(&self, look: impl FnOnce(&mut Pages) -> T) -> Option<T> {
+        self.with(|state| match &mut state.kept {
+            Kept::Window(_) => None,
+            Kept::Pages(pages) => Some(look(pages)),
+        })
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = look(&mut state);
+        if let (Kept::Pages(pages), Some(share)) = (&state.kept, &self.0.share) {
+            share.set(pages.memory(), pages.disk());
+        }
+        seen
     }
 }
 
-impl Pages {
-    fn start(&self) -> u64 {
-        self.end - self.kept
-    }
-
-    /// Drops what is neither for replay nor still to be read by the holder.
-    fn forget(&mut self) {
-        while let Some(first) = self.chunks.front() {
-            let (length, next) = (first.bytes.len() as u64, first.offset + first.bytes.len() as u64);
-            if self.kept - length < self.replay || self.holder.is_some_and(|holder| holder < next) {
-                return;
-            }
-            self.kept -= length;
-            self.chunks.pop_front();
+impl State {
+    fn bounds(&self) -> (u64, u64) {
+        match &self.kept {
+            Kept::Window(window) => window.bounds(),
+            Kept::Pages(pages) => pages.bounds(),
         }
     }
 
     /// What comes at this offset; `None` when it has not been written yet.
-    fn entry(&self, at: u64) -> Option<Entry> {
-        let start = self.start();
+    fn find(&self, at: u64) -> Option<Found> {
+        let (start, _) = self.bounds();
         if at < start {
-            return Some(Entry::Gap { from: at, to: start });
+            return Some(Found::Gap { to: start });
         }
-        let index = self.chunks.partition_point(|chunk| chunk.offset + chunk.bytes.len() as u64 <= at);
-        match self.chunks.get(index) {
-            Some(chunk) => {
-                let skip = usize::try_from(at - chunk.offset).unwrap_or(chunk.bytes.len());
-                Some(Entry::Chunk(Chunk { stream: chunk.stream, offset: at, bytes: chunk.bytes.slice(skip..) }))
-            }
-            None => self.result.clone().map(Entry::End),
-        }
-    }
-}
-
-impl Reader {
-    /// The next entry. Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Entry {
-        let journal = self.journal.clone();
-        loop {
-            let written = journal.0.written.notified();
-            let mut written = std::pin::pin!(written);
-            written.as_mut().enable();
-            if let Some(entry) = journal.with(|pages| pages.entry(self.at)) {
-                self.advance(&entry);
-                return entry;
-            }
-            written.await;
-        }
-    }
-
-    /// The next entry that is there already.
-    pub fn try_next(&mut self) -> Option<Entry> {
-        let entry = self.journal.with(|pages| pages.entry(self.at))?;
-        self.advance(&entry);
-        Some(entry)
-    }
-
-    fn advance(&mut self, entry: &Entry) {
-        self.at = match entry {
-            Entry::Chunk(chunk) => chunk.offset + chunk.bytes.len() as u64,
-            Entry::Gap { to, .. } => *to,
-            Entry::End(_) => return,
+        let found = match &self.kept {
+            Kept::Window(window) => window.find(at),
+            Kept::Pages(pages) => pages.find(at),
         };
-        if self.holds {
-            self.hold_at(Some(self.at));
-        }
-    }
-
-    fn hold_at(&self, at: Option<u64>) {
-        self.journal.with(|pages| {
-            pages.holder = at;
-            pages.forget();
-        });
-        self.journal.0.read.notify_one();
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if self.holds {
-            self.hold_at(None);
-        }
+        found.or_else(|| self.result.clone().map(Found::End))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use cabana_protocol::{ProcessId, exec::Exit};
-
-    use super::*;
-    use crate::process::Stream;
-
-    fn write(journal: &Journal, text: &'static str) {
-        let (_, offset) = journal.bounds();
-        journal.push(Chunk { stream: Stream::Stdout, offset, bytes: text.into() });
-    }
-
-    fn result() -> ExecResult {
-        ExecResult { process: ProcessId::new("a", 1), exit: Some(Exit::Exited { code: 0 }), duration_ms: 1, usage: None }
-    }
-
-    /// What a reader finds, as text.
-    fn read(reader: &mut Reader) -> String {
-        let entries = std::iter::from_fn(|| match reader.try_next()? {
-            Entry::Chunk(chunk) => Some(format!("{}:{}", chunk.offset, String::from_utf8_lossy(&chunk.bytes))),
-            Entry::Gap { from, to } => Some(format!("gap {from}-{to}")),
-            Entry::End(_) => None,
-        });
-        entries.collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn any_offset_is_read_or_named_as_missing() {
-        let journal = Journal::new(6);
-        ["abc", "def", "ghi"].into_iter().for_each(|text| write(&journal, text));
-        for (from, expected) in [(0, "gap 0-3 3:def 6:ghi"), (3, "3:def 6:ghi"), (4, "4:ef 6:ghi"), (8, "8:i"), (9, ""), (99, "")]
-        {
-            assert_eq!(read(&mut journal.read(from)), expected, "{from}");
-        }
-        assert_eq!(journal.bounds(), (3, 9));
-    }
-
-    #[test]
-    fn the_holder_misses_nothing_and_the_rest_is_forgotten() {
-        let journal = Journal::new(0);
-        let mut holder = journal.hold();
-        ["abc", "def"].into_iter().for_each(|text| write(&journal, text));
-        assert_eq!(journal.bounds(), (0, 6));
-        assert_eq!(read(&mut holder), "0:abc 3:def");
-        assert_eq!(journal.bounds(), (6, 6));
-        drop(holder);
-        write(&journal, "ghi");
-        assert_eq!(read(&mut journal.read(6)), "gap 6-9");
-    }
-
-    #[tokio::test]
-    async fn a_process_waits_for_its_holder_and_for_nobody_else() {
-        let journal = Journal::new(0);
-        let mut holder = journal.hold();
-        let bystander = journal.read(0);
-        let text: &'static str = "x".repeat(1 << 20).leak();
-        write(&journal, text);
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, journal.room()).await.is_err());
-        let waiting = tokio::spawn({
-            let journal = journal.clone();
-            async move { journal.room().await }
-        });
-        assert!(matches!(holder.next().await, Entry::Chunk(_)));
-        waiting.await.unwrap();
-        drop((holder, bystander));
-        write(&journal, text);
-        journal.room().await;
-    }
-
-    #[tokio::test]
-    async fn readers_wake_for_what_is_written_and_for_the_end() {
-        let journal = Journal::new(100);
-        let mut reader = journal.read(0);
-        let reading = tokio::spawn(async move { (reader.next().await, reader.next().await, reader.next().await) });
-        tokio::task::yield_now().await;
-        write(&journal, "abc");
-        journal.end(result(), 0);
-        let (first, second, third) = reading.await.unwrap();
-        assert!(matches!(first, Entry::Chunk(_)) || first == Entry::Gap { from: 0, to: 3 });
-        assert_eq!((second, third), (Entry::End(result()), Entry::End(result())));
-    }
-}
+mod tests;

@@ -32,8 +32,6 @@ pub(super) struct Ties {
     pub(super) mark: String,
     /// Where its output goes, and how it ended.
     pub(super) journal: Journal,
-    /// Bytes of output to keep for replay once it has ended.
-    pub(super) replay_after: u64,
     /// Who tells it something.
     pub(super) inputs: mpsc::Receiver<Input>,
     /// Set when the caller wants it to end, or is gone.
@@ -124,7 +122,7 @@ impl Owner {
             self.ties.tasks.spawn(self.ties.agent_ends.run_until_cancelled_owned(self.pipes.discard()));
         }
         let result = ExecResult { process: self.ties.id, exit: Some(exit), duration_ms, usage };
-        self.ties.journal.end(result, self.ties.replay_after);
+        self.ties.journal.end(result);
     }
 
     /// The next thing that happens. Every branch may be dropped without loss.

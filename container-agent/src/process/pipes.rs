@@ -34,6 +34,13 @@ pub struct Chunk {
     pub bytes: Bytes,
 }
 
+impl Chunk {
+    /// Number of the byte after its last.
+    pub fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+}
+
 /// The reading ends, until both are at their end.
 #[derive(Debug)]
 pub(super) struct Pipes {

@@ -19,17 +19,21 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Attended, Command, Journal, Record, STDIN_BYTES, oom, orphans, owner, spawn, table::Table, tree};
+use super::{
+    Attended, Command, Journal, Record, STDIN_BYTES,
+    journal::{Budget, Keep},
+    oom, orphans, owner, spawn,
+    table::Table,
+    tree,
+};
 use crate::Limits;
 
-/// Bytes of a detached process's output that are kept for replay while it runs.
+/// Bytes of a detached process's output that are kept in memory for replay; older ones are kept on disk.
 const REPLAY_BYTES: u64 = 1 << 20;
 
-/// The same for a terminal: several screens full, and what came before means little on the screen of a newcomer.
+/// Bytes kept of what appears on a detached terminal: several screens full, and what came before means little on the screen of a
+/// newcomer.
 const TERMINAL_REPLAY_BYTES: u64 = 256 << 10;
-
-/// Bytes of it that are kept once it has ended.
-const REPLAY_AFTER_BYTES: u64 = 256 << 10;
 
 /// Inputs that wait for the owner.
 const INPUTS: usize = 8;
@@ -51,6 +55,7 @@ pub struct Processes {
     own: orphans::Own,
     oom: Arc<oom::Oom>,
     table: Arc<Table>,
+    replay: Arc<Budget>,
     /// Held from the look for a name to the launch under it: two requests at once launch once. Never held across an await.
     launching: Mutex<()>,
     tasks: TaskTracker,
@@ -66,11 +71,16 @@ impl Processes {
             incarnation: draw().map_err(io::Error::other)?.split_off(6),
             started: AtomicU64::new(0),
             env,
-            home,
             user,
             shell,
             running: Arc::new(Semaphore::new(limits.processes)),
+            replay: Arc::new(Budget::new(
+                limits.replay_bytes as u64,
+                limits.replay_disk_total_bytes as u64,
+                spool_directories(&home),
+            )),
             limits,
+            home,
             own: orphans::Own::default(),
             oom: Arc::new(oom::Oom::new()),
             table: Arc::default(),
@@ -127,8 +137,7 @@ impl Processes {
     ///
     /// Fails as [`Self::detach`] does.
     pub fn attend(&self, command: Command, request: Exec, cancel: CancellationToken) -> Result<(Arc<Record>, Attended), Error> {
-        let journal = Journal::new(0);
-        let output = journal.hold();
+        let (journal, output) = Journal::attended();
         let record = self.start(command, request, journal, cancel.clone())?;
         let attended = Attended { output, inputs: record.inputs.clone(), _cancel: cancel.drop_guard() };
         Ok((record, attended))
@@ -147,8 +156,11 @@ impl Processes {
                 Err(Error::new(Code::Conflict, message).with_details(serde_json::json!({ "process": known.id })))
             }
             None => {
-                let replay = command.terminal.map_or(REPLAY_BYTES, |_| TERMINAL_REPLAY_BYTES);
-                self.start(command, request, Journal::new(replay), CancellationToken::new())
+                let keep = match command.terminal {
+                    None => Keep { memory: REPLAY_BYTES, disk: self.limits.replay_disk_bytes as u64 },
+                    Some(_) => Keep { memory: TERMINAL_REPLAY_BYTES, disk: 0 },
+                };
+                self.start(command, request, Journal::detached(&self.replay, keep), CancellationToken::new())
             }
         }
     }
@@ -182,7 +194,6 @@ impl Processes {
             id,
             mark,
             journal,
-            replay_after: REPLAY_AFTER_BYTES,
             inputs,
             cancel,
             agent_ends: self.ending.clone(),
@@ -226,6 +237,11 @@ impl Processes {
     pub fn reap_orphans(&self) -> io::Result<JoinHandle<()>> {
         orphans::reap(self.own.clone())
     }
+}
+
+/// Where output may be kept that does not fit into memory: where files may lie for long, and else among the user's.
+fn spool_directories(home: &Path) -> Vec<PathBuf> {
+    vec!["/var/tmp".into(), "/tmp".into(), home.to_owned()]
 }
 
 fn limit_details(limit: usize) -> serde_json::Value {

@@ -155,7 +155,7 @@ mod tests {
             pid: 7,
             request,
             started_at: SystemTime::UNIX_EPOCH,
-            journal: Journal::new(0),
+            journal: Journal::attended().0,
             inputs: mpsc::channel(1).0,
             room: Arc::new(Semaphore::new(1)),
         })

@@ -78,8 +78,12 @@ impl Operation for Get {
 
 /// Listens to a process: what it has printed since `from`, as far as that is kept, and what it prints until it ends.
 ///
-/// Of a process that was detached the newest MiB is kept while it runs (on a terminal the newest 256 KiB), and the newest 256 KiB
-/// after its end; what is not kept is reported as a `gap`. Listening ends with the connection, and the process does not. The events and the result are those of `exec`.
+/// Of a process that was detached the newest MiB is kept in memory and, where the sandbox has a disk to write to, 64 MiB more on
+/// it; on a terminal the newest 256 KiB. It stays for as long as the process is known, unless others print so much that all
+/// together keep more than 32 MiB in memory or 512 MiB on disk: then whoever keeps most gives up its oldest. Of a process that
+/// somebody waits for, a listener hears what is printed from now on. What is not kept is reported as a `gap`, and so is what a slow
+/// listener misses: he holds up nobody. Listening ends with the connection, and the process does not. The events and the result are
+/// those of `exec`.
 ///
 /// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
