@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Limits, file::Roots, process::Processes, secret::Secret};
+use crate::{
+    Config, Limits,
+    file::{Polled, Roots},
+    process::Processes,
+    secret::Secret,
+};
 
 /// A handle on the agent; clones are cheap and mean the same agent. Operations are implemented on it
 /// ([`Handle`](crate::dispatch::Handle), [`Run`](crate::dispatch::Run)).
@@ -25,8 +30,10 @@ pub struct State {
     pub processes: Processes,
     /// One permit for each connection.
     pub connections: Arc<Semaphore>,
-    /// One permit for each `file.watch`.
-    pub watches: Semaphore,
+    /// One permit for each watch.
+    pub watches: Arc<Semaphore>,
+    /// The watches of those who come back to ask.
+    pub polled: Polled,
     /// When it was made.
     pub started: Instant,
     /// Set when connections are to close.
@@ -39,7 +46,7 @@ impl Agent {
         let roots = Roots::new(&config.roots)?;
         let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
         let connections = Arc::new(Semaphore::new(config.limits.connections));
-        let watches = Semaphore::new(config.limits.watches);
+        let watches = Arc::new(Semaphore::new(config.limits.watches));
         Ok(Self(Arc::new(State {
             secret: config.secret,
             limits: config.limits,
@@ -47,6 +54,7 @@ impl Agent {
             processes,
             connections,
             watches,
+            polled: Polled::default(),
             started: Instant::now(),
             closing: CancellationToken::new(),
         })))

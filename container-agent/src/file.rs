@@ -25,6 +25,7 @@ pub use conditions::{Conditions, Tags};
 pub use content::{Opened, open};
 pub use root::Roots;
 pub use upload::Upload;
+pub use watch::Polled;
 
 use cabana_protocol::{
     Error,

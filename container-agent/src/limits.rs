@@ -16,7 +16,7 @@ pub struct Limits {
     pub operations_per_socket: usize,
     /// Bytes of one JSON request or WebSocket message; the byte lane has no limit. `CABANA_MAX_REQUEST_BYTES`, default 16 MiB.
     pub request_bytes: usize,
-    /// Runs of `file.watch` at once. `CABANA_MAX_WATCHES`, default 64; the kernel has a limit of its own for each user, 128 by default.
+    /// Watches at once, of `file.watch` and `file.changes`. `CABANA_MAX_WATCHES`, default 64; the kernel has a limit of its own for each user, 128 by default.
     pub watches: usize,
     /// Directories that one of them covers. `CABANA_MAX_WATCHED_DIRECTORIES`, default 16,384.
     pub watched_directories: usize,

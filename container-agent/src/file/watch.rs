@@ -1,4 +1,4 @@
-//! `file.watch`: what changes below a directory, from inotify(7).
+//! `file.watch` and `file.changes`: what changes below a directory, from inotify(7).
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -7,11 +7,13 @@
 //! | [`top`] | the directory that was asked for |
 //! | [`directories`] | which directory a watch stands for, and where it is now |
 //! | [`batch`] | the changes of one moment, those that say nothing new left out |
+//! | [`polled`] | `file.changes`: watches for callers who come back to ask |
 //! | [`patterns`] | what is told and what is not |
 
 mod batch;
 mod directories;
 mod patterns;
+mod polled;
 mod top;
 mod watcher;
 
@@ -23,7 +25,9 @@ use cabana_protocol::{
     file::{Change, Watch, WatchEnd, Watched},
 };
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+pub use polled::Polled;
 
 use super::blocking;
 use crate::{
@@ -42,10 +46,7 @@ impl Run<Watch> for Agent {
             Some(timeout @ 1..=MAX_TIMEOUT_MS) => Some(Duration::from_millis(timeout)),
             Some(_) => return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}"))),
         };
-        let _place = self.watches.try_acquire().map_err(|_| {
-            let limit = self.limits.watches;
-            Error::new(Code::TooManyRequests, format!("{limit} watches run already")).with_details(json!({ "limit": limit }))
-        })?;
+        let _place = place(self)?;
         let (limit, agent) = (request.limit, self.clone());
         let watcher = blocking(self, move |_| Watcher::open(agent, &request)).await?;
         tokio::select! {
@@ -54,6 +55,16 @@ impl Run<Watch> for Agent {
             () = channel.cancel.cancelled() => Err(Error::new(Code::Interrupted, "no longer watching")),
         }
     }
+}
+
+/// A place among the watches that may run.
+///
+/// Fails with `too_many_requests`.
+fn place(agent: &Agent) -> Result<OwnedSemaphorePermit, Error> {
+    Arc::clone(&agent.watches).try_acquire_owned().map_err(|_| {
+        let limit = agent.limits.watches;
+        Error::new(Code::TooManyRequests, format!("{limit} watches run already")).with_details(json!({ "limit": limit }))
+    })
 }
 
 /// Tells what happens until the watch ends.

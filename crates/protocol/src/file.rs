@@ -14,7 +14,7 @@ pub use change::{Chmod, Copied, Copy, Symlink};
 pub use metadata::{Kind, Metadata, Mode};
 pub use path::FilePath;
 pub use read::{Content, Encoded, Encoding, Lines, Read};
-pub use watch::{Change, Changes, MAX_FOLDED_CHANGES, Watch, WatchEnd, Watched};
+pub use watch::{Change, Changes, GetChanges, MAX_FOLDED_CHANGES, RecentChanges, Watch, WatchEnd, Watched};
 
 use serde::{Deserialize, Serialize};
 

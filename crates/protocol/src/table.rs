@@ -29,6 +29,7 @@ macro_rules! operations {
                 $crate::file::Copy,
                 $crate::file::Symlink,
                 $crate::file::Chmod,
+                $crate::file::GetChanges,
                 $crate::process::List,
                 $crate::process::Get,
                 $crate::process::Input,

@@ -331,6 +331,17 @@ impl StreamExample for process::Attach {
     }
 }
 
+impl Example for GetChanges {
+    fn request() -> Self {
+        let Watch { path, recursive, include, exclude, .. } = Watch::request();
+        Self { path, recursive, include, exclude, since: Some("k3x9ab-1.7".into()) }
+    }
+    fn response() -> RecentChanges {
+        let changes = vec![Change::Modified { path: "main.rs".into() }];
+        RecentChanges { changes, resync: false, version: "k3x9ab-1.8".into() }
+    }
+}
+
 impl Example for Watch {
     fn request() -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use cabana_protocol::{
     Code,
     exec::MAX_TIMEOUT_MS,
-    file::{Change, FilePath, Watch, WatchEnd},
+    file::{Change, FilePath, GetChanges, RecentChanges, Watch, WatchEnd},
     line::LineOf,
 };
 use cabana_tests::{Sandbox, in_agent, in_sandbox, until};
@@ -45,8 +45,8 @@ impl<S: Stream<Item = LineOf<Watch>> + Unpin> Listener<S> {
         }
     }
 
-    /// What is told until this file appears. That something new was also written to depends on when it is looked at, and is left
-    /// out.
+    /// What is told until this file appears. That something new, or such a file, was also written to depends on when it is looked
+    /// at, and is left out.
     async fn until(&mut self, last: &str) -> Vec<String> {
         let (mut told, mut new) = (Vec::new(), HashSet::new());
         loop {
@@ -57,7 +57,10 @@ impl<S: Stream<Item = LineOf<Watch>> + Unpin> Listener<S> {
                 Change::Modified { path } | Change::Attributes { path, .. } if new.contains(&path.to_string()) => continue,
                 _ => {}
             }
-            told.push(show(&change));
+            let line = show(&change);
+            if !line.starts_with("attributes end") {
+                told.push(line);
+            }
         }
     }
 }
@@ -301,6 +304,40 @@ async fn watches_are_counted_and_given_back() {
             }
         };
         assert_eq!((ended.code, &ended.details.unwrap()["limit"]), (Code::TooManyRequests, &json!(3)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_cannot_listen_asks_what_has_changed() {
+    in_sandbox(async |sandbox| {
+        let ask = |since: Option<String>, path: &str| GetChanges {
+            path: path.into(),
+            recursive: None,
+            include: Vec::new(),
+            exclude: None,
+            since,
+        };
+        let shown = |recent: &RecentChanges| recent.changes.iter().map(show).collect::<Vec<_>>();
+        sandbox.shell("mkdir w").await;
+        let first = sandbox.call(ask(None, "w")).await;
+        assert_eq!((shown(&first), first.resync), (vec![], false));
+        sandbox.shell("mkdir w/d && touch w/d/f").await;
+        let second = sandbox.call(ask(Some(first.version.clone()), "w")).await;
+        assert_eq!((shown(&second), second.resync), (vec!["created d/".to_owned(), "created d/f".to_owned()], false));
+        let idle = sandbox.call(ask(Some(second.version.clone()), "w")).await;
+        assert_eq!((shown(&idle), idle.resync, &idle.version), (vec![], false, &second.version));
+        sandbox.shell("mv w/d/f w/g").await;
+        let third = sandbox.call(ask(Some(second.version), "w")).await;
+        assert_eq!(shown(&third), ["renamed d/f g"]);
+        assert_eq!(shown(&sandbox.call(ask(Some(first.version.clone()), "w")).await).len(), 3, "a second caller hears it all");
+        for unknown in ["", "abcdef-1.0", "x"] {
+            assert!(sandbox.call(ask(Some(unknown.into()), "w")).await.resync, "{unknown:?}");
+        }
+        sandbox.shell("rm -r w && mkdir w").await;
+        sandbox.call(ask(Some(third.version.clone()), "w")).await;
+        assert!(sandbox.call(ask(Some(third.version), "w")).await.resync, "another directory");
+        assert_eq!(sandbox.post("file.changes", json!({ "path": "none" })).await.code(), "not_found");
     })
     .await;
 }

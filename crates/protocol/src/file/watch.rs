@@ -1,5 +1,9 @@
 //! Watching a directory or a file.
 
+mod recent;
+
+pub use recent::{GetChanges, RecentChanges};
+
 use serde::{Deserialize, Serialize};
 
 use super::FilePath;
