@@ -14,6 +14,7 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
     process::keep_descriptors().context("cannot keep inherited descriptors from children")?;
     process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;
+    process::go_first();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config));
     // A system call that hangs must not hold up the end.

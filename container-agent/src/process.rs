@@ -18,6 +18,7 @@
 //! | [`tree`] | everything a child started, and how to end it |
 //! | [`mod@proc`] | what `/proc` says of processes |
 //! | [`kill`] | sending signals |
+//! | [`precedence`] | the agent before what it starts |
 //! | [`oom`] | whether the kernel has killed for want of memory |
 //! | [`origins`] | who descends from which of them |
 //! | [`orphans`] | children of children that nobody waits for |
@@ -33,6 +34,7 @@ mod origins;
 mod orphans;
 mod owner;
 mod pipes;
+mod precedence;
 mod proc;
 mod processes;
 mod spawn;
@@ -45,6 +47,7 @@ pub use journal::{Entry, Journal, Reader};
 pub use origins::Origins;
 pub use orphans::adopt_orphans;
 pub use pipes::{Chunk, Stream};
+pub use precedence::go_first;
 pub use processes::Processes;
 pub use spawn::keep_descriptors;
 pub use table::Record;

@@ -294,6 +294,12 @@ async fn nothing_of_the_agent_leaks_into_a_command() {
         assert_eq!(sandbox.shell("env | grep -c SECRET || true").await, "0\n");
         let secret = "grep -azc '^CABANA_AGENT_SECRET=[^[:cntrl:]]' /proc/$PPID/environ 2>/dev/null || true";
         assert!(matches!(sandbox.shell(secret).await.trim(), "" | "0"), "the value is wiped where the kernel keeps it");
+        for user in ["root", "nobody"] {
+            let script =
+                "(: < /proc/$PPID/mem) 2> /dev/null && echo mem; [ $USER = root ] || cat /proc/$PPID/environ 2> /dev/null; true";
+            let output = sandbox.exec(json!({ "command": script, "user": user })).await;
+            assert_eq!(output.stdout.0, "", "nothing of the agent's memory is open to {user}");
+        }
     })
     .await;
 }

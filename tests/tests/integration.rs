@@ -8,6 +8,7 @@ mod errors;
 mod exec;
 mod files;
 mod limits;
+mod load;
 mod process;
 mod project;
 mod socket;

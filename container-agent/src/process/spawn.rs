@@ -16,6 +16,7 @@ use super::{
     exited::Exited,
     feed::Feed,
     pipes::Pipes,
+    precedence,
     terminal::{Screen, Terminal},
     tree,
     users::Identity,
@@ -88,7 +89,7 @@ fn on_pipes(mut command: process::Command, stdin: Stdin, user: Option<Identity>,
     if let Some(user) = user {
         before_exec(&mut command, move || user.assume());
     }
-    let mut child = command.spawn()?;
+    let mut child = precedence::spawn(|| command.spawn())?;
     let stdout = child.stdout.take().map(ChildStdout::into);
     let stderr = child.stderr.take().map(ChildStderr::into);
     let pipe = child.stdin.take().map(OwnedFd::from);
@@ -113,7 +114,7 @@ fn on_terminal(
         rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         user.as_ref().map_or(Ok(()), Identity::assume)
     });
-    let child = command.spawn()?;
+    let child = precedence::spawn(|| command.spawn())?;
     own(&child, |exited| {
         let feed = Some(Feed::of_terminal(terminal.clone(), stdin));
         let pipes = Pipes::of_terminal(Screen::new(terminal.clone(), other_side));
@@ -133,6 +134,7 @@ fn before_exec(command: &mut process::Command, mut calls: impl FnMut() -> rustix
 /// Makes a started child one that is owned. A failure would otherwise leave one that nobody owns.
 fn own(child: &process::Child, surround: impl FnOnce(Exited) -> io::Result<Child>) -> io::Result<Child> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    precedence::expose(pid);
     Exited::new(pid).and_then(surround).inspect_err(|_| {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
