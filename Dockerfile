@@ -25,7 +25,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM ${BASE_IMAGE}
 # Names of further packages, as the base's package manager knows them.
 ARG EXTRA_PACKAGES=""
-# Commands run as root unless the caller names another user: sudo is here for scripts that take it for granted.
+# Commands run as the user sandbox, who may become root by sudo without a password: what bounds the sandbox is the container.
 RUN set -eu; \
     packages="bash ca-certificates curl git procps python3 sudo tar $EXTRA_PACKAGES"; \
     if command -v apt-get >/dev/null; then \
@@ -50,10 +50,13 @@ RUN set -eu; \
             adduser -D -s /bin/bash sandbox; \
         fi; \
     fi; \
-    mkdir -p /workspace; \
-    chown sandbox /workspace
+    mkdir -p /workspace /etc/sudoers.d; \
+    echo 'sandbox ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/sandbox; \
+    chmod 0440 /etc/sudoers.d/sandbox; \
+    chown "sandbox:$(id -gn sandbox)" /workspace
 COPY --from=agent /cabana-agent /usr/local/bin/cabana-agent
-ENV LANG=C.UTF-8
+# The agent itself is root: it becomes whom a caller names, and makes files for whom commands run as.
+ENV LANG=C.UTF-8 CABANA_USER=sandbox
 WORKDIR /workspace
 # The agent's port: the Durable Object reaches it, nobody else.
 EXPOSE 49983

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
+use anyhow::{Context, anyhow};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Limits,
-    file::{Polled, Roots},
-    process::Processes,
+    file::{Owner, Polled, Roots},
+    process::{Identity, Processes},
     secret::Secret,
 };
 
@@ -26,6 +27,8 @@ pub struct State {
     pub limits: Limits,
     /// Where file operations reach.
     pub roots: Roots,
+    /// Whose the files are that file operations make, if not the agent's own user's.
+    pub owner: Option<Owner>,
     /// The processes that callers started.
     pub processes: Processes,
     /// One permit for each connection.
@@ -41,9 +44,14 @@ pub struct State {
 }
 
 impl Agent {
-    /// An agent without any process, over these roots, which are made when missing.
+    /// An agent without any process, over these roots, which are made when missing, for the user whom commands run as.
+    ///
+    /// Fails where there is no such user, or the agent may not act for it.
     pub fn new(config: Config) -> anyhow::Result<Self> {
+        let owner = config.user.as_deref().map(owner).transpose()?.flatten();
+        let making = owner.as_ref().map(Owner::make).transpose()?;
         let roots = Roots::new(&config.roots)?;
+        drop(making);
         let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
         let connections = Arc::new(Semaphore::new(config.limits.connections));
         let watches = Arc::new(Semaphore::new(config.limits.watches));
@@ -51,6 +59,7 @@ impl Agent {
             secret: config.secret,
             limits: config.limits,
             roots,
+            owner,
             processes,
             connections,
             watches,
@@ -59,6 +68,13 @@ impl Agent {
             closing: CancellationToken::new(),
         })))
     }
+}
+
+/// The user of `CABANA_USER`, where that is somebody else than the agent.
+fn owner(user: &str) -> anyhow::Result<Option<Owner>> {
+    let identity = Identity::look_up(user).map_err(|error| anyhow!("CABANA_USER: {}", error.message))?;
+    let owner = (!identity.is_own()).then(|| Owner::new(&identity)).transpose();
+    owner.with_context(|| format!("CABANA_USER: the agent may not act for {user}"))
 }
 
 impl std::ops::Deref for Agent {

@@ -16,7 +16,8 @@ pub struct Config {
     /// Directories that file operations reach, absolute; the first is where commands start and relative paths begin. They are made
     /// when missing. `CABANA_ROOTS`, colon-separated, default `/workspace`.
     pub roots: Vec<PathBuf>,
-    /// Whom commands run as that ask for nobody: a user of the image, by name or number. `CABANA_USER`, default: the agent's own.
+    /// Whom commands run as that ask for nobody, and whose the files are that file operations make: a user of the image, by name or
+    /// number. `CABANA_USER`, default: the agent's own.
     pub user: Option<String>,
     /// The variables of every command.
     pub env: BTreeMap<OsString, OsString>,

@@ -12,6 +12,7 @@ mod lines;
 mod list;
 mod media_type;
 mod metadata;
+mod owner;
 mod permissions;
 mod read;
 mod root;
@@ -23,6 +24,7 @@ mod watch;
 
 pub use conditions::{Conditions, Tags};
 pub use content::{Opened, open};
+pub use owner::{Making, Owner};
 pub use root::Roots;
 pub use upload::Upload;
 pub use watch::Polled;
@@ -38,13 +40,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Agent, dispatch::Handle};
 
-/// Does file work on a thread that may block.
+/// Does file work on a thread that may block. What it makes belongs to the user whom commands run as.
 pub(crate) async fn blocking<T: Send + 'static>(
     agent: &Agent,
     work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let agent = agent.clone();
-    let done = tokio::task::spawn_blocking(move || work(&agent.roots)).await;
+    let work = move || {
+        let making = agent.owner.as_ref().map(Owner::make).transpose();
+        let _making = making.map_err(|errno| Error::internal(format!("cannot make files for the sandbox's user: {errno}")))?;
+        work(&agent.roots)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|_| Err(Error::internal("the file operation broke off")))
 }
 

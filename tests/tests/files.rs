@@ -3,6 +3,7 @@
 mod confinement;
 mod copying;
 mod lane;
+mod ownership;
 mod reading;
 mod removal;
 mod watch;

@@ -40,6 +40,7 @@ pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::
     };
     let timeout_ms = request.timeout_ms.or((!request.detach).then_some(DEFAULT_TIMEOUT_MS));
     let timeout = timeout_ms.map(Duration::from_millis);
+    let user = user.filter(|user| !user.is_own());
     Ok(process::Command { program, argv, cwd, env, user, stdin, terminal: request.tty, timeout })
 }
 

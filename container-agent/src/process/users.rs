@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs::OpenOptions, io, io::Read, os::unix::ffi::OsStringE
 
 use cabana_protocol::{Code, Error};
 use rustix::{
-    process::{Gid, Uid},
+    process::{Gid, Uid, geteuid},
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
@@ -16,9 +16,9 @@ const FILE_BYTES: u64 = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// User.
-    pub(super) uid: Uid,
+    pub(crate) uid: Uid,
     /// Primary group.
-    gid: Gid,
+    pub(crate) gid: Gid,
     /// All groups.
     groups: Vec<Gid>,
     name: Vec<u8>,
@@ -40,6 +40,16 @@ impl Identity {
             let shown: String = user.chars().take(64).collect();
             Error::not_found(format!("there is no user {shown:?}")).with_details(serde_json::json!({ "user": shown }))
         })
+    }
+
+    /// Whether the agent runs as this user.
+    pub fn is_own(&self) -> bool {
+        self.uid == geteuid()
+    }
+
+    /// Its name, where it is text.
+    pub fn name(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
     }
 
     /// What login(1) would set.

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use cabana_protocol::system::System;
 
-use crate::{exec, process::Processes};
+use crate::{
+    exec,
+    process::{Identity, Processes},
+};
 
 /// Programs that callers ask for first. Which versions they have is not told: they would all have to be run for it.
 const PROGRAMS: &[&str] = &[
@@ -25,7 +28,7 @@ pub(super) fn read(processes: &Processes) -> System {
         distribution: ["/etc/os-release", "/usr/lib/os-release"]
             .iter()
             .find_map(|file| distribution(&fs::read_to_string(file).ok()?)),
-        user: user(&fs::read("/etc/passwd").unwrap_or_default(), rustix::process::geteuid().as_raw()),
+        user: user(processes),
         shell: processes.shell().to_owned(),
         root: processes.home().to_string_lossy().into_owned(),
         programs: PROGRAMS.iter().filter_map(|name| Some(((*name).to_owned(), find(name, processes)?))).collect(),
@@ -44,15 +47,10 @@ fn distribution(file: &str) -> Option<String> {
     Some(value.trim_matches(['"', '\'']).to_owned()).filter(|name| !name.is_empty())
 }
 
-/// The user's name, from passwd(5), or its number.
-fn user(passwd: &[u8], uid: u32) -> String {
-    let uid = uid.to_string();
-    let name = passwd.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid.as_bytes()).then(|| String::from_utf8_lossy(name).into_owned())
-    });
-    name.unwrap_or(uid)
+/// The name of whom commands run as, or the number.
+fn user(processes: &Processes) -> String {
+    let user = processes.user().map_or_else(|| rustix::process::geteuid().to_string(), str::to_owned);
+    Identity::look_up(&user).map_or(user, |identity| identity.name())
 }
 
 #[cfg(test)]
@@ -69,14 +67,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(distribution(file).as_deref(), name, "{file:?}");
-        }
-    }
-
-    #[test]
-    fn users_have_names_or_numbers() {
-        let passwd = b"root:x:0:0:root:/root:/bin/bash\nhalf\nsandbox:x:1000:1000:\xff:/home:/bin/sh\n";
-        for (uid, name) in [(0, "root"), (1000, "sandbox"), (7, "7")] {
-            assert_eq!(user(passwd, uid), name);
         }
     }
 }
