@@ -7,15 +7,20 @@ mod connection;
 mod exec;
 mod file;
 mod footprint;
+mod idle;
 mod loopback;
 mod quantity;
 mod row;
 mod samples;
 mod scratch;
+mod small;
 mod stack;
+mod stalled;
 mod start;
 mod stream;
 mod table;
+mod throughput;
+mod wear;
 
 use crate::artifacts;
 use crate::progress::{Outcome, Step};
@@ -48,8 +53,13 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "start", measure: start::measure },
     Measurement { name: "footprint", measure: footprint::measure },
     Measurement { name: "exec", measure: exec::measure },
+    Measurement { name: "throughput", measure: throughput::measure },
+    Measurement { name: "wear", measure: wear::measure },
     Measurement { name: "stream", measure: stream::measure },
+    Measurement { name: "idle", measure: idle::measure },
+    Measurement { name: "stalled", measure: stalled::measure },
     Measurement { name: "file", measure: file::measure },
+    Measurement { name: "small", measure: small::measure },
 ];
 
 /// Needs the tools of `cargo xtask setup`, and starts wrangler.

@@ -73,6 +73,27 @@ impl Agent {
         self.status("VmHWM")
     }
 
+    /// Descriptors that it has open.
+    pub(super) fn descriptors(&self) -> Result<u64> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).context("list the agent's descriptors")?;
+        Ok(open.count() as u64)
+    }
+
+    /// Children that have ended and that it has not waited for.
+    pub(super) fn zombies(&self) -> Result<u64> {
+        let processes = fs::read_dir("/proc").context("list the processes")?;
+        let stats = processes.flatten().filter_map(|process| stat(&process.path()));
+        let parent = self.child.id().to_string();
+        Ok(stats.filter(|stat| stat[0] == "Z" && stat[1] == parent).count() as u64)
+    }
+
+    /// Processor time that it has taken, its children's left aside.
+    pub(super) fn busy(&self) -> Result<Duration> {
+        let stat = stat(Path::new(&format!("/proc/{}", self.child.id()))).context("read the agent's stat")?;
+        let ticks = stat[11].parse::<u64>()? + stat[12].parse::<u64>()?;
+        Ok(Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second()))
+    }
+
     /// A field of proc_pid_status(5), in bytes.
     fn status(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("read the agent's status")?;
@@ -88,6 +109,12 @@ impl Drop for Agent {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
+}
+
+/// The fields of proc_pid_stat(5) from the state on: the name before them may hold anything.
+fn stat(process: &Path) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 /// An address nobody listens on, for a moment at least.

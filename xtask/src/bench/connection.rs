@@ -1,5 +1,9 @@
 //! HTTP/1.1 in as few instructions as it takes: a client that did more would measure itself.
 
+mod socket;
+
+pub(super) use socket::Socket;
+
 use super::agent::SECRET;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{Read, Write};
@@ -7,6 +11,10 @@ use std::net::{SocketAddr, TcpStream};
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 20;
+/// One value at the end.
+pub(super) const JSON: &str = "application/json";
+/// A line for each event.
+pub(super) const NDJSON: &str = "application/x-ndjson";
 /// Bytes of a body that are kept: its end, where a stream says how it went.
 const TAIL: usize = 4 << 10;
 
@@ -18,7 +26,7 @@ pub(super) struct Connection {
     unread: std::ops::Range<usize>,
 }
 
-/// A whole answer of status 200 or 201.
+/// A whole answer of status 200 or 201, or a frame.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     /// Length of the body.
@@ -57,25 +65,39 @@ impl Connection {
     }
 
     pub(super) fn get(&mut self, target: &str) -> Result<Answer> {
-        self.send(&format!("GET {target} HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\n\r\n"))?;
+        self.send("GET", target, "", "")?;
         self.answer()
     }
 
-    /// Runs a command, given as JSON, and takes in what comes back in the form of this media type.
-    pub(super) fn exec(&mut self, command: &str, accept: &str) -> Result<Answer> {
-        let body = format!("{{\"command\":{command}}}");
-        let length = body.len();
-        self.send(&format!(
-            "POST /v1/exec HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\naccept: {accept}\r\ncontent-length: {length}\r\n\r\n{body}"
-        ))?;
+    /// Asks for an operation, with its request as JSON, and takes in what comes back in the form of this media type.
+    pub(super) fn post(&mut self, operation: &str, request: &str, accept: &str) -> Result<Answer> {
+        self.send_operation(operation, request, accept)?;
         self.answer()
+    }
+
+    /// The same, but takes in no more than the first line of the stream that comes back.
+    pub(super) fn listen(&mut self, operation: &str, request: &str) -> Result<()> {
+        self.send_operation(operation, request, NDJSON)?;
+        self.head()?;
+        self.chunk()?;
+        self.line().map(drop)
+    }
+
+    /// Runs a command, given as JSON.
+    pub(super) fn exec(&mut self, command: &str, accept: &str) -> Result<Answer> {
+        self.post("exec", &format!("{{\"command\":{command}}}"), accept)
+    }
+
+    /// Runs a command that is to exit with 0.
+    pub(super) fn run(&mut self, command: &str) -> Result<()> {
+        let answer = self.exec(command, JSON)?;
+        ensure!(answer.tail().windows(8).any(|part| part == br#""code":0"#), "{command} failed");
+        Ok(())
     }
 
     /// Sends `piece` as often as it takes to make a body of this length.
     pub(super) fn put(&mut self, target: &str, length: u64, piece: &[u8]) -> Result<Answer> {
-        self.send(&format!(
-            "PUT {target} HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\ncontent-length: {length}\r\n\r\n"
-        ))?;
+        self.send("PUT", target, &format!("content-length: {length}\r\n"), "")?;
         let mut left = length;
         while left > 0 {
             let count = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -85,7 +107,19 @@ impl Connection {
         self.answer()
     }
 
-    fn send(&mut self, request: &str) -> Result<()> {
+    /// A connection that speaks the WebSocket protocol from now on.
+    pub(super) fn upgrade(self) -> Result<Socket> {
+        Socket::open(self)
+    }
+
+    fn send_operation(&mut self, operation: &str, request: &str, accept: &str) -> Result<()> {
+        let length = request.len();
+        self.send("POST", &format!("/v1/{operation}"), &format!("accept: {accept}\r\ncontent-length: {length}\r\n"), request)
+    }
+
+    fn send(&mut self, method: &str, target: &str, fields: &str, body: &str) -> Result<()> {
+        let request =
+            format!("{method} {target} HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\n{fields}\r\n{body}");
         self.stream.write_all(request.as_bytes()).context("send a request")
     }
 

@@ -1,4 +1,4 @@
-//! The bare copy of a file over a TCP connection of this machine: the limit of what a file server can do here.
+//! Bare copies of files over a TCP connection of this machine: the limit of what a file server can do here.
 
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
@@ -36,6 +36,21 @@ pub(super) fn upload(file: &Path, length: u64, piece: &[u8]) -> Result<()> {
     let received = over_connection(send, |stream| receive(stream, |bytes| Ok(output.write_all(bytes)?)))?;
     ensure!(received == length, "{received} of {length} bytes arrived");
     Ok(())
+}
+
+/// Has a thread answer whatever `client` sends on its connection, some bytes at a time.
+pub(super) fn exchange<T>(
+    answer: impl Fn(&[u8]) -> Result<Vec<u8>> + Send,
+    client: impl FnOnce(TcpStream) -> Result<T>,
+) -> Result<T> {
+    let serve = move |mut stream: TcpStream| {
+        let mut buffer = vec![0; PIECE];
+        while let count @ 1.. = stream.read(&mut buffer)? {
+            stream.write_all(&answer(&buffer[..count])?)?;
+        }
+        Ok(())
+    };
+    over_connection(serve, client)
 }
 
 fn over_connection<T>(

@@ -33,6 +33,8 @@ pub(super) enum Target {
     AtLeast(Quantity),
     /// No more than this many times the peer.
     Times(f64),
+    /// No less than this share of the peer.
+    Share(f64),
 }
 
 impl Row {
@@ -69,6 +71,7 @@ impl Row {
             Target::AtMost(most) => Some(self.measured.number() <= most.number()),
             Target::AtLeast(least) => Some(self.measured.number() >= least.number()),
             Target::Times(times) => self.ratio().map(|ratio| ratio <= times),
+            Target::Share(share) => self.ratio().map(|ratio| ratio >= share),
         }
     }
 }
@@ -87,6 +90,8 @@ mod tests {
             (Target::AtLeast(Quantity::mebibytes(7)), Some(false)),
             (Target::Times(1.5), Some(true)),
             (Target::Times(1.4), Some(false)),
+            (Target::Share(1.5), Some(true)),
+            (Target::Share(1.6), Some(false)),
         ] {
             assert_eq!(row(target).is_met(), met, "{target:?}");
         }

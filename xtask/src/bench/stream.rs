@@ -1,6 +1,8 @@
-//! A command that prints a lot, read as NDJSON as it comes.
+//! A command that prints a lot, read as it comes.
 
 use super::Bench;
+use super::agent::Agent;
+use super::connection::NDJSON;
 use super::quantity::Quantity;
 use super::row::{Row, Target};
 use super::samples::Samples;
@@ -22,13 +24,40 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     getrandom::fill(&mut random).context("make noise")?;
     let text = bench.scratch.file("text", SIZE, &lines())?;
     let noise = bench.scratch.file("noise", SIZE, &random)?;
-    let (text, noise) = (Streamed::of(bench, &text)?, Streamed::of(bench, &noise)?);
-    Ok(vec![
-        text.rate("stream 100 MB of text").target(Target::AtLeast(Quantity::megabytes_per_second(500))).incumbent("154 MB/s"),
-        text.growth("  memory it takes meanwhile").target(Target::AtMost(Quantity::mebibytes(16))).incumbent("240 MiB"),
-        noise.rate("stream 100 MB of noise (base64)"),
-        noise.growth("  memory it takes meanwhile"),
-    ])
+    let (mut rows, fast) = (Vec::new(), Target::AtLeast(Quantity::megabytes_per_second(500)));
+    let lines = Streamed::of(bench, &text, over_http)?;
+    rows.push(lines.rate("stream 100 MB of text").target(fast).incumbent("154 MB/s"));
+    rows.push(lines.growth().target(Target::AtMost(Quantity::mebibytes(16))).incumbent("240 MiB"));
+    let lines = Streamed::of(bench, &noise, over_http)?;
+    rows.extend([lines.rate("stream 100 MB of noise (base64)"), lines.growth()]);
+    let frames = Streamed::of(bench, &text, over_websocket)?;
+    rows.extend([frames.rate("100 MB of text to a WebSocket").target(fast), frames.growth()]);
+    let frames = Streamed::of(bench, &noise, over_websocket)?;
+    rows.extend([frames.rate("100 MB of noise to a WebSocket"), frames.growth()]);
+    Ok(rows)
+}
+
+/// Runs the command, and gives the length of what came back.
+type Way = fn(&Agent, &str) -> Result<u64>;
+
+fn over_http(agent: &Agent, command: &str) -> Result<u64> {
+    let answer = agent.connect()?.exec(command, NDJSON)?;
+    ensure!(answer.tail().windows(15).any(|part| part == br#""type":"result""#), "the stream has no result");
+    Ok(answer.length)
+}
+
+fn over_websocket(agent: &Agent, command: &str) -> Result<u64> {
+    let mut socket = agent.connect()?.upgrade()?;
+    socket.ask("exec", &format!("{{\"command\":{command}}}"))?;
+    let mut length = 0;
+    loop {
+        let frame = socket.receive()?;
+        length += frame.length;
+        ensure!(!frame.tail().starts_with(br#"{"type":"error""#), "the command failed");
+        if frame.tail().starts_with(br#"{"type":"result""#) {
+            return Ok(length);
+        }
+    }
 }
 
 /// Lines of 60 to 100 characters, as programs print them: some have quotes, tabs, and characters beyond ASCII.
@@ -59,16 +88,14 @@ struct Streamed {
 }
 
 impl Streamed {
-    fn of(bench: &Bench, file: &Path) -> Result<Self> {
+    fn of(bench: &Bench, file: &Path, way: Way) -> Result<Self> {
         let agent = bench.agent()?;
-        let mut connection = agent.connect()?;
         let before = agent.resident()?;
         let command = format!(r#"["cat","{}"]"#, file.display());
         let (mut exec, mut pipe) = (Samples::default(), Samples::default());
         for _ in 0..RUNS {
-            let answer = exec.time(|| connection.exec(&command, "application/x-ndjson"))?;
-            ensure!(answer.length > SIZE, "{} bytes are not all of it", answer.length);
-            ensure!(answer.tail().windows(15).any(|part| part == br#""type":"result""#), "the stream has no result");
+            let length = exec.time(|| way(&agent, &command))?;
+            ensure!(length > SIZE, "{length} bytes are not all of it");
             let length = pipe.time(|| read_through_pipe(file))?;
             ensure!(length == SIZE, "cat printed {length} bytes");
         }
@@ -80,8 +107,8 @@ impl Streamed {
         Row::new(name, rate(self.exec.p50())).p95(rate(self.exec.p95())).against("cat through a pipe", rate(self.pipe.p50()))
     }
 
-    fn growth(&self, name: &'static str) -> Row {
-        Row::new(name, Quantity::Size(self.growth))
+    fn growth(&self) -> Row {
+        Row::new("  memory it takes meanwhile", Quantity::Size(self.growth))
     }
 }
 

@@ -52,5 +52,6 @@ fn target(target: Target) -> String {
         Target::AtMost(most) => format!("<= {most}"),
         Target::AtLeast(least) => format!(">= {least}"),
         Target::Times(times) => format!("<= {times}x"),
+        Target::Share(share) => format!(">= {share}x"),
     }
 }
