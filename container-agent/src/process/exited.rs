@@ -1,6 +1,11 @@
 //! How a child ended and what it used: from the kernel, once, for this child only.
 
-use std::{io, mem::MaybeUninit, os::fd::OwnedFd};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use cabana_protocol::{
     Signal,
@@ -53,7 +58,7 @@ fn wait4(pid: Pid) -> io::Result<Option<(Exit, Usage)>> {
         0 => Ok(None),
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: rusage is made of integers, for which zero is a value, and the kernel has filled it.
-        _ => Ok(Some((exit(status), used(unsafe { usage.assume_init_ref() }, own_peak())))),
+        _ => Ok(Some((exit(status), used(unsafe { usage.assume_init_ref() })))),
     }
 }
 
@@ -64,18 +69,30 @@ fn exit(status: libc::c_int) -> Exit {
     }
 }
 
-fn used(usage: &libc::rusage, own_peak: i64) -> Usage {
+fn used(usage: &libc::rusage) -> Usage {
     let ms = |time: libc::timeval| time.tv_sec.unsigned_abs() * 1_000 + time.tv_usec.unsigned_abs() / 1_000;
     // Between vfork and exec a child has the agent's memory, and the kernel counts that peak as the child's.
-    let peak = Some(usage.ru_maxrss).filter(|peak| *peak > own_peak);
+    let peak = Some(usage.ru_maxrss).filter(|peak| is_above_own(*peak));
     Usage { cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime), peak_memory_bytes: peak.map(|peak| peak.unsigned_abs() * 1_024) }
 }
 
+/// Whether this peak, in KiB, is higher than the agent's own.
+fn is_above_own(peak: i64) -> bool {
+    /// The agent's peak when it was last asked for; it never falls. To ask takes longer than all else at a child's end.
+    static KNOWN: AtomicI64 = AtomicI64::new(0);
+    if peak <= KNOWN.load(Ordering::Relaxed) {
+        return false;
+    }
+    own_peak().is_some_and(|own| {
+        KNOWN.store(own, Ordering::Relaxed);
+        peak > own
+    })
+}
+
 /// The largest resident set that this process has had since its own exec, in KiB. getrusage(2) would count its parent's too.
-fn own_peak() -> i64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    peak.unwrap_or(i64::MAX)
+fn own_peak() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(super) struct Own(Arc<Shared>);
 struct Shared {
     /// Held for a few instructions at a time, never across an await.
     children: Mutex<Children>,
+    /// What the reaper has stopped at may have changed.
     changed: Notify,
 }
 
@@ -38,6 +39,8 @@ struct Children {
     pids: HashSet<Pid>,
     /// Children that are being started: they exist before their number is known here.
     unborn: usize,
+    /// The reaper has stopped at a zombie that has, or may have, an owner.
+    stopped: bool,
 }
 
 impl Own {
@@ -45,28 +48,43 @@ impl Own {
     pub(super) fn claim<E>(&self, spawn: impl FnOnce() -> Result<super::spawn::Child, E>) -> Result<super::spawn::Child, E> {
         self.with(|children| children.unborn += 1);
         let child = spawn();
-        self.with(|children| {
+        self.change(|children| {
             children.unborn -= 1;
             children.pids.extend(child.as_ref().ok().map(|child| child.exited.pid()));
         });
-        self.0.changed.notify_one();
         child
     }
 
     /// The owner has waited for its child.
     pub(super) fn release(&self, pid: Pid) {
-        self.with(|children| children.pids.remove(&pid));
-        self.0.changed.notify_one();
+        self.change(|children| {
+            children.pids.remove(&pid);
+        });
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Children) -> T) -> T {
-        change(&mut self.0.children.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Changes what a reaper that has stopped goes on with.
+    fn change(&self, change: impl FnOnce(&mut Children)) {
+        let stopped = self.with(|children| {
+            change(children);
+            std::mem::take(&mut children.stopped)
+        });
+        if stopped {
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Children) -> T) -> T {
+        look(&mut self.0.children.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for every zombie at hand that has no owner. Stops at one that has, or may have: the owner's wait brings it back here.
     fn reap(&self) {
         while let Some(pid) = zombie() {
-            if self.with(|children| children.unborn > 0 || children.pids.contains(&pid)) {
+            let owned = |children: &mut Children| {
+                children.stopped = children.unborn > 0 || children.pids.contains(&pid);
+                children.stopped
+            };
+            if self.with(owned) {
                 return;
             }
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
