@@ -24,18 +24,23 @@ pub enum Said {
     Error(Error),
 }
 
-/// What an event or response is encoded for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What events and responses are encoded for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoding {
-    /// A line of a stream: the response carries the tag that sets it apart from events.
-    Line {
-        /// What comes before it.
+    /// The lines of a stream: the response carries the tag that sets it apart from events.
+    Lines {
+        /// What comes before each.
         before: &'static str,
         /// What comes after it.
         after: &'static str,
     },
-    /// The payload of a frame, which says itself what it carries.
-    Payload,
+    /// The frames of a socket: the response is a payload only, and its frame says what it carries.
+    Frames {
+        /// What comes before the payload of an event.
+        before: String,
+        /// What comes after it.
+        after: &'static str,
+    },
 }
 
 /// Encodes one conversation. Its events are much alike, so what one took tells the room for the next.
@@ -52,11 +57,11 @@ impl Encoder {
     }
 
     pub(super) fn said<O: Streaming>(&mut self, line: LineOf<O>) -> Said {
-        let said = match (line, self.encoding) {
+        let said = match (line, &self.encoding) {
             (LineOf::<O>::Error(error), _) => Err(error),
             (LineOf::<O>::Event(event), _) => self.event(&event).map(Said::Event),
-            (LineOf::<O>::Result(response), Encoding::Payload) => encode(&response).map(Said::Result),
-            (result, Encoding::Line { before, after }) => {
+            (LineOf::<O>::Result(response), Encoding::Frames { .. }) => encode(&response).map(Said::Result),
+            (result, Encoding::Lines { before, after }) => {
                 let line = result.encode().map_err(|error| Error::internal(error.to_string()));
                 line.map(|line| Said::Result([before.as_bytes(), &line, after.as_bytes()].concat().into()))
             }
@@ -65,9 +70,9 @@ impl Encoder {
     }
 
     fn event<E: serde::Serialize>(&mut self, event: &E) -> Result<Bytes, Error> {
-        let (before, after) = match self.encoding {
-            Encoding::Line { before, after } => (before, after),
-            Encoding::Payload => ("", ""),
+        let (before, after) = match &self.encoding {
+            Encoding::Lines { before, after } => (*before, *after),
+            Encoding::Frames { before, after } => (before.as_str(), *after),
         };
         let mut buffer = self.buffers.take(self.room);
         buffer.extend_from_slice(before.as_bytes());
@@ -106,7 +111,7 @@ mod tests {
 
     #[test]
     fn events_are_encoded_as_the_protocol_does() {
-        let mut encoder = Encoder::new(Encoding::Line { before: "data: ", after: "\n\n" });
+        let mut encoder = Encoder::new(Encoding::Lines { before: "data: ", after: "\n\n" });
         let outputs = texts().chain([Bytes::new(), Bytes::from_static(b"\xff\n")]);
         let outputs = outputs.map(|bytes| ExecEvent::Stdout { offset: u64::MAX, bytes: Data(bytes) });
         for event in outputs.chain([ExecEvent::Started { process: ProcessId::new("a", 1), pid: 7 }]) {

@@ -118,7 +118,7 @@ impl Form {
 
     fn encoding(self) -> Encoding {
         let (before, after) = self.around();
-        Encoding::Line { before, after }
+        Encoding::Lines { before, after }
     }
 }
 

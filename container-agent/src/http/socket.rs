@@ -3,6 +3,7 @@
 //! One task reads the socket and owns the operations; one writes. The reader never waits for an operation, so that it sees a
 //! cancel or the end of the connection at once. Closing the socket ends every operation that runs on it.
 
+mod frames;
 mod running;
 
 use std::{pin::Pin, time::Duration};
@@ -11,7 +12,7 @@ use axum::{
     Extension,
     extract::{
         State, WebSocketUpgrade,
-        ws::{Message, Utf8Bytes, WebSocket, rejection::WebSocketUpgradeRejection},
+        ws::{Message, WebSocket, rejection::WebSocketUpgradeRejection},
     },
     http::HeaderMap,
     response::Response,
@@ -22,21 +23,25 @@ use cabana_protocol::{
     frame::{CANCEL, ClientFrame, INPUT, MAX_ID_BYTES, Ready, Reply},
     table::DESCRIPTORS,
 };
-use futures_util::{SinkExt, Stream, StreamExt, stream::SplitSink};
+use futures_util::{Stream, StreamExt};
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Failure;
 use crate::{
     Agent,
-    dispatch::{self, Conversation, Encoding, Entry, Pending, Said, encode},
+    dispatch::{self, Conversation, Entry, Pending, Said, encode},
     server::Place,
 };
+use frames::Frames;
 use running::Running;
 
-/// Frames that wait for a slow client; its operations wait beyond that.
-const FRAMES: usize = 16;
+/// Bytes read from a socket at a time, which it holds even while it is idle.
+const READ_BYTES: usize = 16 << 10;
+
+/// Bytes of small frames that are written together.
+const WRITE_BYTES: usize = 16 << 10;
 
 /// How long a client may take to take the last frames.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
@@ -56,6 +61,7 @@ pub(super) async fn connect(
     // A message somewhat over the limit is answered; one far over it is not even taken in, and ends the socket.
     let most = 2 * agent.limits.request_bytes;
     let upgrade = upgrade.map_err(refused)?.protocols([SUBPROTOCOL]).max_message_size(most).max_frame_size(most);
+    let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
     Ok(upgrade.on_upgrade(move |socket| async move {
         converse(agent, socket).await;
         drop(place);
@@ -65,9 +71,9 @@ pub(super) async fn connect(
 async fn converse(agent: Agent, socket: WebSocket) {
     let closing = agent.closing.clone();
     let (sink, mut messages) = socket.split();
-    let (frames, queue) = mpsc::channel(FRAMES);
-    let mut writer = tokio::spawn(write(sink, queue));
-    let mut connection = Connection { agent, frames: Frames(frames), running: Running::default(), tasks: JoinSet::new() };
+    let (frames, queue) = Frames::new();
+    let mut writer = tokio::spawn(queue.write(sink));
+    let mut connection = Connection { agent, frames, running: Running::default(), tasks: JoinSet::new() };
     connection.greet().await;
     let written = loop {
         tokio::select! {
@@ -87,16 +93,6 @@ async fn converse(agent: Agent, socket: WebSocket) {
     if !written && timeout(LAST_FRAMES, &mut writer).await.is_err() {
         writer.abort();
     }
-}
-
-/// Writes frames until there are no more or the client is gone.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: mpsc::Receiver<Utf8Bytes>) {
-    while let Some(frame) = queue.recv().await {
-        if sink.send(Message::Text(frame)).await.is_err() {
-            return;
-        }
-    }
-    let _ = sink.close().await;
 }
 
 /// One socket and what runs on it.
@@ -183,7 +179,7 @@ impl Connection {
                 self.tasks.spawn(answer_once(self.ends(id), answer, cancel));
             }
             Entry::Stream { start, .. } => {
-                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), Encoding::Payload)?;
+                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), frames::events(&id)?)?;
                 self.running.stream(&id, tell, cancel);
                 self.tasks.spawn(relay(self.ends(id), said));
             }
@@ -223,59 +219,9 @@ async fn answer_once(ends: Ends, answer: Pending<Result<Bytes, Error>>, cancel: 
 async fn relay(ends: Ends, mut said: Pin<Box<dyn Stream<Item = Said> + Send>>) {
     while let Some(said) = said.next().await {
         match said {
-            Said::Event(event) => ends.frames.send(Reply::Event, Some(&ends.id), &event).await,
+            Said::Event(frame) => ends.frames.put(frame).await,
             Said::Result(response) => return ends.end(Ok(response)).await,
             Said::Error(error) => return ends.end(Err(error)).await,
-        }
-    }
-}
-
-/// The way to the client. What is sent after it is gone is dropped; the reader notices and ends everything.
-#[derive(Clone)]
-struct Frames(mpsc::Sender<Utf8Bytes>);
-
-impl Frames {
-    async fn send(&self, kind: Reply, id: Option<&str>, payload: &[u8]) {
-        if let Ok(frame) = encode_frame(kind, id, payload) {
-            let _ = self.0.send(frame).await;
-        }
-    }
-
-    async fn error(&self, id: Option<&str>, error: Error) {
-        if let Ok(payload) = encode(&error) {
-            self.send(Reply::Error, id, &payload).await;
-        }
-    }
-}
-
-/// A [`ServerFrame`](cabana_protocol::frame::ServerFrame) around a payload that is JSON already, without parsing it again.
-fn encode_frame(kind: Reply, id: Option<&str>, payload: &[u8]) -> anyhow::Result<Utf8Bytes> {
-    let mut frame = Vec::with_capacity(payload.len() + MAX_ID_BYTES);
-    frame.extend_from_slice(b"{\"type\":");
-    serde_json::to_writer(&mut frame, &kind)?;
-    if let Some(id) = id {
-        frame.extend_from_slice(b",\"id\":");
-        serde_json::to_writer(&mut frame, id)?;
-    }
-    frame.extend_from_slice(b",\"payload\":");
-    frame.extend_from_slice(payload);
-    frame.push(b'}');
-    Ok(Bytes::from(frame).try_into()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use cabana_protocol::frame::ServerFrame;
-
-    use super::*;
-
-    #[test]
-    fn frames_are_what_the_protocol_says() {
-        for (kind, id) in [(Reply::Event, Some("a\"b")), (Reply::Ready, None)] {
-            let text = encode_frame(kind, id, br#"{"x":1}"#).unwrap();
-            let frame: ServerFrame = serde_json::from_str(&text).unwrap();
-            assert_eq!((frame.kind, frame.id.as_deref(), frame.payload.get()), (kind, id, r#"{"x":1}"#));
-            assert_eq!(serde_json::to_string(&frame).unwrap(), text.as_str());
         }
     }
 }
