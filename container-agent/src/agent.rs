@@ -37,6 +37,8 @@ pub struct State {
     pub watches: Arc<Semaphore>,
     /// The watches of those who come back to ask.
     pub polled: Polled,
+    /// One permit for each search of the files.
+    pub searches: Arc<Semaphore>,
     /// When it was made.
     pub started: Instant,
     /// Set when connections are to close.
@@ -55,6 +57,7 @@ impl Agent {
         let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
         let connections = Arc::new(Semaphore::new(config.limits.connections));
         let watches = Arc::new(Semaphore::new(config.limits.watches));
+        let searches = Arc::new(Semaphore::new(config.limits.searches));
         Ok(Self(Arc::new(State {
             secret: config.secret,
             limits: config.limits,
@@ -62,6 +65,7 @@ impl Agent {
             owner,
             processes,
             connections,
+            searches,
             watches,
             polled: Polled::default(),
             started: Instant::now(),

@@ -7,6 +7,7 @@ mod content;
 mod copy;
 mod directory;
 mod failure;
+mod find;
 mod globs;
 mod lines;
 mod list;
@@ -16,10 +17,12 @@ mod owner;
 mod permissions;
 mod read;
 mod root;
+mod search;
 mod target;
 mod temporary;
 mod tree;
 mod upload;
+mod walk;
 mod watch;
 
 pub use conditions::{Conditions, Tags};
@@ -29,11 +32,13 @@ pub use root::Roots;
 pub use upload::Upload;
 pub use watch::Polled;
 
+use std::time::Instant;
+
 use cabana_protocol::{
     Error,
     file::{
-        Chmod, Content, Copied, Copy, Done, FilePath, List, Listing, MAX_CONTENT_BYTES, Metadata, Mkdir, Move, Read, Remove,
-        Stat, Symlink, Write, Written,
+        Chmod, Content, Copied, Copy, Done, FilePath, Find, Found, List, Listing, MAX_CONTENT_BYTES, Metadata, Mkdir, Move, Read,
+        Remove, Search, Searched, Stat, Symlink, Write, Written,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -126,6 +131,30 @@ impl Handle<Symlink> for Agent {
 impl Handle<Chmod> for Agent {
     async fn handle(&self, request: Chmod) -> Result<Done, Error> {
         blocking(self, move |roots| permissions::change(roots, &request)).await.map(|()| Done {})
+    }
+}
+
+impl Handle<Find> for Agent {
+    async fn handle(&self, request: Find) -> Result<Found, Error> {
+        let started = Instant::now();
+        let place = self.searches.clone().acquire_owned().await;
+        cancellable(self, move |roots, cancel| {
+            let _place = place;
+            find::find(roots, &request, started, cancel)
+        })
+        .await
+    }
+}
+
+impl Handle<Search> for Agent {
+    async fn handle(&self, request: Search) -> Result<Searched, Error> {
+        let started = Instant::now();
+        let place = self.searches.clone().acquire_owned().await;
+        cancellable(self, move |roots, cancel| {
+            let _place = place;
+            search::search(roots, &request, started, cancel)
+        })
+        .await
     }
 }
 

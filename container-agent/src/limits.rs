@@ -29,6 +29,8 @@ pub struct Limits {
     /// The same of all detached processes together. When they print more, the one of which most is kept forgets its oldest.
     /// `CABANA_REPLAY_DISK_TOTAL_BYTES`, default 512 MiB.
     pub replay_disk_total_bytes: usize,
+    /// Runs of `file.find` and `file.search` at once; more wait for their turn. `CABANA_MAX_SEARCHES`, default 8.
+    pub searches: usize,
     /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
     pub kill_grace: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for Limits {
             replay_bytes: 32 << 20,
             replay_disk_bytes: 64 << 20,
             replay_disk_total_bytes: 512 << 20,
+            searches: 8,
             kill_grace: Duration::from_secs(2),
         }
     }
@@ -73,6 +76,7 @@ impl Limits {
             replay_bytes: number("CABANA_REPLAY_BYTES", defaults.replay_bytes)?,
             replay_disk_bytes: number("CABANA_REPLAY_DISK_BYTES", defaults.replay_disk_bytes)?,
             replay_disk_total_bytes: number("CABANA_REPLAY_DISK_TOTAL_BYTES", defaults.replay_disk_total_bytes)?,
+            searches: number("CABANA_MAX_SEARCHES", defaults.searches)?,
             kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
         })
     }
@@ -97,6 +101,7 @@ mod tests {
             "CABANA_REPLAY_BYTES",
             "CABANA_REPLAY_DISK_BYTES",
             "CABANA_REPLAY_DISK_TOTAL_BYTES",
+            "CABANA_MAX_SEARCHES",
             "CABANA_KILL_GRACE_MS",
         ] {
             for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {

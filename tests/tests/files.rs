@@ -6,6 +6,7 @@ mod lane;
 mod ownership;
 mod reading;
 mod removal;
+mod searching;
 mod watch;
 mod writing;
 

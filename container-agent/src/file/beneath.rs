@@ -29,10 +29,9 @@ impl Base {
         Self(directory)
     }
 
-    /// Opens what is at this path, which is relative; nothing at all means the directory itself.
+    /// Opens what is at this path.
     pub(super) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        openat2(&self.0, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), CONFINED)
+        open(&self.0, path, flags)
     }
 
     /// Opens the directory at this path for listing.
@@ -45,6 +44,17 @@ impl AsFd for Base {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Opens what is at this path beneath a directory; nothing at all means the directory itself.
+pub(super) fn open(directory: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    openat2(directory, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), CONFINED)
+}
+
+/// Opens for reading, without waiting for a FIFO's writer, should it be one.
+pub(super) fn open_file(directory: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    open(directory, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
 }
 
 /// The path of a name in the directory of this path.

@@ -62,7 +62,7 @@ pub(super) fn list(roots: &Roots, request: &List, cancel: &CancellationToken) ->
         cancel,
         after: request.cursor.as_ref().map(|cursor| PathBuf::from(OsStr::from_bytes(cursor.as_bytes()))),
         hidden: request.hidden.unwrap_or(true),
-        glob: request.glob.as_ref().map(|glob| Globs::new(std::slice::from_ref(glob))).transpose()?,
+        glob: request.glob.as_ref().map(|glob| Globs::new(&[glob])).transpose()?,
         limit: limit as usize,
         entries: Vec::new(),
         bytes: 0,

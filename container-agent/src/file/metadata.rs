@@ -36,7 +36,7 @@ pub(super) fn describe_name(directory: impl AsFd, name: &std::ffi::CStr, path: F
 }
 
 /// Describes what is open.
-fn describe(found: &OwnedFd, path: FilePath) -> Result<Metadata, Errno> {
+pub(super) fn describe(found: &OwnedFd, path: FilePath) -> Result<Metadata, Errno> {
     let stat = look(found, c"")?;
     let target = match file_type(&stat) {
         FileType::Symlink => Some(readlinkat(found, c"", Vec::new())?.into_bytes().into()),
@@ -46,12 +46,7 @@ fn describe(found: &OwnedFd, path: FilePath) -> Result<Metadata, Errno> {
 }
 
 fn metadata(stat: &Statx, path: FilePath) -> Metadata {
-    let kind = match file_type(stat) {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        _ => Kind::Other,
-    };
+    let kind = kind(file_type(stat));
     Metadata {
         path,
         kind,
@@ -60,6 +55,16 @@ fn metadata(stat: &Statx, path: FilePath) -> Metadata {
         modified_at: humantime::format_rfc3339_nanos(modified(stat)).to_string(),
         etag: (kind == Kind::File).then(|| etag(stat)),
         target: None,
+    }
+}
+
+/// What a caller is told of it.
+pub(super) fn kind(file_type: FileType) -> Kind {
+    match file_type {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        _ => Kind::Other,
     }
 }
 

@@ -16,7 +16,7 @@ use cabana_protocol::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cancel::Cancellable,
+    cancel::Interruptible,
     content::{Opened, open, read_at},
     failure::{io_failure, too_large},
     lines,
@@ -65,7 +65,7 @@ fn read_lines(path: &FilePath, file: &File, wanted: Lines, cancel: &Cancellation
         return Err(Error::invalid_request("lines: the first line is 1, and the last not before the first"));
     }
     let limit = usize::try_from(MAX_CONTENT_BYTES).map_err(|error| io_failure(path, &io::Error::other(error)))?;
-    let content = BufReader::with_capacity(BUFFER_BYTES, Cancellable::new(file, cancel));
+    let content = BufReader::with_capacity(BUFFER_BYTES, Interruptible::new(file, || cancel.is_cancelled()));
     let found = lines::find(content, wanted, limit).map_err(|error| io_failure(path, &error))?;
     let found = found.ok_or_else(|| too_large("file.read", MAX_CONTENT_BYTES))?;
     Ok(Part { content: found.content.into(), offset: found.offset, lines: found.lines })

@@ -72,6 +72,11 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The root that it is below.
+    pub(super) fn into_root(self) -> OwnedFd {
+        self.root
+    }
+
     fn failure(&self, errno: Errno) -> Error {
         failure(self.asked, errno)
     }

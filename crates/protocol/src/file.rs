@@ -5,15 +5,19 @@
 //! leads outside, wherever it points. A slash at its end says that a path names a directory.
 
 mod change;
+mod find;
 mod metadata;
 mod path;
 mod read;
+mod search;
 mod watch;
 
 pub use change::{Chmod, Copied, Copy, Symlink};
+pub use find::{Find, Found};
 pub use metadata::{Kind, Metadata, Mode};
 pub use path::FilePath;
 pub use read::{Content, Encoded, Encoding, Lines, Read};
+pub use search::{FileMatches, MatchLine, Search, Searched, Span};
 pub use watch::{Change, Changes, GetChanges, MAX_FOLDED_CHANGES, RecentChanges, Watch, WatchEnd, Watched};
 
 use serde::{Deserialize, Serialize};
@@ -23,10 +27,10 @@ use crate::{Data, Operation};
 /// The most that `file.read` returns and `file.write` takes: 8 MiB. The byte lane has no such limit.
 pub const MAX_CONTENT_BYTES: u64 = 8 << 20;
 
-/// Entries that `file.list` returns at most where `limit` is not set.
+/// Entries that `file.list` and `file.find`, and lines that `file.search` returns at most where `limit` is not set.
 pub const DEFAULT_LIST_LIMIT: u32 = 1_000;
 
-/// The largest `limit` of `file.list`.
+/// The largest `limit` of `file.list`, `file.find` and `file.search`.
 pub const MAX_LIST_LIMIT: u32 = 10_000;
 
 /// Writes a file of at most 8 MiB, creating missing parent directories.

@@ -30,6 +30,8 @@ macro_rules! operations {
                 $crate::file::Symlink,
                 $crate::file::Chmod,
                 $crate::file::GetChanges,
+                $crate::file::Find,
+                $crate::file::Search,
                 $crate::process::List,
                 $crate::process::Get,
                 $crate::process::Input,

@@ -139,6 +139,51 @@ impl Example for Chmod {
     }
 }
 
+impl Example for Find {
+    fn request() -> Self {
+        Self {
+            path: "src".into(),
+            pattern: "*.rs".into(),
+            kind: Some(Kind::File),
+            exclude: vec!["generated".into()],
+            hidden: true,
+            ignored: true,
+            limit: Some(10),
+            timeout_ms: Some(1_000),
+        }
+    }
+    fn response() -> Found {
+        Found { entries: vec![metadata()], skipped: 1, truncated: true, timed_out: true }
+    }
+}
+
+impl Example for Search {
+    fn request() -> Self {
+        Self {
+            path: "src".into(),
+            pattern: "fn (main|run)".into(),
+            literal: true,
+            ignore_case: true,
+            word: true,
+            include: vec!["*.rs".into()],
+            exclude: vec!["generated".into()],
+            hidden: true,
+            ignored: true,
+            binary: true,
+            context: Some(1),
+            max_per_file: Some(10),
+            limit: Some(100),
+            timeout_ms: Some(1_000),
+        }
+    }
+    fn response() -> Searched {
+        let line = MatchLine { line: 7, text: "fn main() {".into(), offset: 2_048, matches: vec![Span { start: 0, end: 7 }] };
+        let near = MatchLine { line: 8, text: vec![0xff].into(), offset: 0, matches: vec![] };
+        let files = vec![FileMatches { path: "src/main.rs".into(), lines: vec![line, near], truncated: true }];
+        Searched { files, matches: 1, searched: 9, skipped: 1, truncated: true, timed_out: true }
+    }
+}
+
 impl Example for Exec {
     fn request() -> Self {
         Self {

@@ -1,0 +1,179 @@
+//! Searching in the content of files, with the libraries that ripgrep is made of.
+
+mod line;
+mod results;
+mod sink;
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use cabana_protocol::{
+    Error,
+    file::{Search, Searched},
+};
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
+use rustix::{
+    fs::{FileType, OFlags},
+    io::Errno,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    beneath::{Base, open_file},
+    cancel::{Halt, Interruptible},
+    content,
+    failure::wrong_kind,
+    find::limit,
+    globs::Globs,
+    metadata::{file_type, look},
+    root::Roots,
+    walk::{Rules, Visited, below, deadline, walk},
+};
+use results::Results;
+use sink::Lines;
+
+/// Longest pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 64 << 10;
+
+/// What a compiled pattern, and what it learns while it searches, may take.
+const MATCHER_BYTES: usize = 10 << 20;
+
+/// Longest line that is searched, with the context before it.
+const MAX_LINE_BYTES: usize = 16 << 20;
+
+/// The most lines to show on either side of one that matches.
+const MAX_CONTEXT: u32 = 100;
+
+/// A search that is under way.
+struct Run<'a> {
+    request: &'a Search,
+    include: Option<Globs>,
+    matcher: RegexMatcher,
+    halt: &'a Halt<'a>,
+    per_file: usize,
+    results: Results,
+    searched: AtomicU64,
+    skipped: AtomicU64,
+}
+
+pub(super) fn search(roots: &Roots, request: &Search, started: Instant, cancel: &CancellationToken) -> Result<Searched, Error> {
+    let limit = limit(request.limit)?;
+    let per_file = request.max_per_file.map_or(Ok(limit), |asked| self::limit(Some(asked)))?;
+    let halt = Halt::new(cancel, deadline(started, request.timeout_ms)?);
+    let run = Run {
+        request,
+        include: (!request.include.is_empty()).then(|| Globs::new(&request.include)).transpose()?,
+        matcher: matcher(request)?,
+        halt: &halt,
+        per_file,
+        results: Results::new(limit),
+        searched: AtomicU64::new(0),
+        skipped: AtomicU64::new(0),
+    };
+    let searcher = searcher(request)?;
+    let target = roots.target(&request.path)?;
+    let found = target.open(OFlags::PATH)?;
+    match look(&found, c"").map(|stat| file_type(&stat)) {
+        Ok(FileType::RegularFile) => {
+            let file = content::open(roots, &request.path)?.file;
+            run.file(&mut searcher.build(), file, Path::new(""));
+        }
+        Ok(FileType::Directory) => {
+            let rules = Rules { hidden: request.hidden, ignored: request.ignored, exclude: Globs::new(&request.exclude)? };
+            let base = Base::new(target.open(OFlags::RDONLY | OFlags::DIRECTORY)?);
+            let visitor = || {
+                let mut searcher = searcher.build();
+                let run = &run;
+                move |visited: Visited<'_>| run.visit(&mut searcher, visited)
+            };
+            run.skip(walk(&Base::new(target.into_root()), &base, &rules, &halt, visitor));
+        }
+        _ => return Err(wrong_kind(&request.path, "neither a file nor a directory")),
+    }
+    Ok(run.finish())
+}
+
+/// Fails with `invalid_request`.
+fn matcher(request: &Search) -> Result<RegexMatcher, Error> {
+    if request.pattern.is_empty() || request.pattern.len() > MAX_PATTERN_BYTES {
+        return Err(Error::invalid_request(format!("a pattern has 1 to {MAX_PATTERN_BYTES} bytes")));
+    }
+    let mut builder = RegexMatcherBuilder::new();
+    builder
+        .multi_line(true)
+        .line_terminator(Some(b'\n'))
+        .fixed_strings(request.literal)
+        .case_insensitive(request.ignore_case)
+        .word(request.word)
+        .size_limit(MATCHER_BYTES)
+        .dfa_size_limit(MATCHER_BYTES);
+    builder.build(&request.pattern).map_err(|error| Error::invalid_request(format!("pattern: {error}")))
+}
+
+/// Fails with `invalid_request`.
+fn searcher(request: &Search) -> Result<SearcherBuilder, Error> {
+    let context = request.context.unwrap_or(0);
+    if context > MAX_CONTEXT {
+        return Err(Error::invalid_request(format!("context is 0 to {MAX_CONTEXT}")));
+    }
+    let binary = if request.binary { BinaryDetection::none() } else { BinaryDetection::quit(0) };
+    let mut builder = SearcherBuilder::new();
+    builder
+        .binary_detection(binary)
+        .before_context(context as usize)
+        .after_context(context as usize)
+        .heap_limit(Some(MAX_LINE_BYTES))
+        // A file that is cut short while it is mapped would end the agent.
+        .memory_map(MmapChoice::never());
+    Ok(builder)
+}
+
+impl Run<'_> {
+    fn visit(&self, searcher: &mut Searcher, visited: Visited<'_>) {
+        let included = self.include.as_ref().is_none_or(|include| include.matches(&visited.path));
+        if visited.kind != FileType::RegularFile || !included {
+            return;
+        }
+        let name = Path::new(OsStr::from_bytes(visited.name.to_bytes()));
+        match open_file(visited.directory, name).and_then(|file| Ok((file_type(&look(&file, c"")?), file))) {
+            Ok((FileType::RegularFile, file)) => self.file(searcher, file.into(), &visited.path),
+            // It is gone, or something else by now.
+            Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {}
+            Err(_) => self.skip(1),
+        }
+    }
+
+    fn file(&self, searcher: &mut Searcher, file: File, path: &Path) {
+        let mut lines = Lines::new(&self.matcher, self.per_file, || self.results.are_full());
+        let read = searcher.search_reader(&self.matcher, Interruptible::new(file, || self.halt.is_set()), &mut lines);
+        self.searched.fetch_add(1, Ordering::Relaxed);
+        if read.is_err() && !self.halt.is_set() {
+            self.skip(1);
+        }
+        if let Some(found) = lines.finish(below(&self.request.path, path)) {
+            self.results.add(found);
+        }
+        if self.results.are_full() {
+            self.halt.set();
+        }
+    }
+
+    fn skip(&self, count: u64) {
+        self.skipped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn finish(self) -> Searched {
+        let timed_out = self.halt.timed_out();
+        let truncated = self.results.are_full() || timed_out;
+        let (files, matches) = self.results.finish();
+        let (searched, skipped) = (self.searched.into_inner(), self.skipped.into_inner());
+        Searched { files, matches, searched, skipped, truncated, timed_out }
+    }
+}
