@@ -61,9 +61,12 @@ pub enum Entry {
         /// The whole conversation as one response.
         fold: fn(Agent, Bytes) -> Pending<Result<Bytes, Error>>,
         /// The conversation, piece by piece.
-        start: fn(Agent, &[u8], Encoding) -> Result<Conversation, Error>,
+        start: Start,
     },
 }
+
+/// Starts a conversation, or goes on from a position of one before it.
+pub type Start = fn(Agent, &[u8], Option<u64>, Encoding) -> Result<Conversation, Error>;
 
 type Table = HashMap<&'static str, Entry>;
 

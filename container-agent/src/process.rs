@@ -14,6 +14,7 @@
 //! | [`processes`] | all of them: starting, finding, ending |
 //! | [`table`] | the processes that are known |
 //! | [`handlers`] | the operations on them |
+//! | [`logs`] | a page of what one has printed |
 //! | [`condition`] | waiting for something to happen to one |
 //! | [`tree`] | everything a child started, and how to end it |
 //! | [`mod@proc`] | what `/proc` says of processes |
@@ -29,6 +30,7 @@ mod feed;
 mod handlers;
 mod journal;
 mod kill;
+mod logs;
 mod oom;
 mod origins;
 mod orphans;

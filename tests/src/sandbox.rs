@@ -216,7 +216,7 @@ fn lines<O: Streaming>(response: Response) -> impl Stream<Item = LineOf<O>> + Un
                 let rest = buffer.split_off(end + 1);
                 let line = std::mem::replace(&mut buffer, rest);
                 let line = line.strip_prefix(b"data: ").unwrap_or(&line).trim_ascii().to_vec();
-                match line.is_empty() || line.starts_with(b":") {
+                match line.is_empty() || line.starts_with(b":") || line.starts_with(b"id: ") {
                     true => continue,
                     false => return Some((LineOf::<O>::decode(&line).unwrap(), (response, buffer))),
                 }

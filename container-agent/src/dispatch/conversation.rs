@@ -31,12 +31,27 @@ pub struct Conversation {
 /// Tells a running operation something.
 pub type Tell = Arc<dyn Fn(&[u8]) -> Result<(), Error> + Send + Sync>;
 
-/// Starts an operation and leaves it to the caller to listen.
-pub(super) fn start<O: Streaming>(agent: Agent, body: &[u8], encoding: Encoding) -> Result<Conversation, Error>
+/// Starts an operation, or goes on from a position, and leaves it to the caller to listen.
+///
+/// Fails with `invalid_request` for an operation that cannot go on: to start it again might do harm.
+pub(super) fn start<O: Streaming>(
+    agent: Agent,
+    body: &[u8],
+    position: Option<u64>,
+    encoding: Encoding,
+) -> Result<Conversation, Error>
 where
     Agent: Run<O>,
 {
-    let (talk, inputs, cancel) = Talk::<O>::new(agent, decode(body)?);
+    let request: O = decode(body)?;
+    let request = match position {
+        None => request,
+        Some(position) => {
+            let unable = || Error::invalid_request(format!("{} cannot be resumed: it would start again", O::NAME));
+            request.resume(position).ok_or_else(unable)?
+        }
+    };
+    let (talk, inputs, cancel) = Talk::<O>::new(agent, request);
     let mut encoder = Encoder::new(encoding);
     let said = Box::pin(talk.lines().map(move |line| encoder.said::<O>(line)));
     let room = Arc::new(Semaphore::new(INPUT_BYTES));

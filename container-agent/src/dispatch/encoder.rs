@@ -27,13 +27,11 @@ pub enum Said {
 /// What events and responses are encoded for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoding {
-    /// The lines of a stream: the response carries the tag that sets it apart from events.
-    Lines {
-        /// What comes before each.
-        before: &'static str,
-        /// What comes after it.
-        after: &'static str,
-    },
+    /// The lines of NDJSON: the response carries the tag that sets it apart from events.
+    Lines,
+    /// Server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>: the data of each is NDJSON's line, and
+    /// its id the position from which to go on. JSON holds no raw line break, so one `data` field carries it.
+    Sse,
     /// The frames of a socket: the response is a payload only, and its frame says what it carries.
     Frames {
         /// What comes before the payload of an event.
@@ -41,6 +39,17 @@ pub enum Encoding {
         /// What comes after it.
         after: &'static str,
     },
+}
+
+impl Encoding {
+    /// What stands before and after the JSON.
+    pub fn around(&self) -> (&str, &'static str) {
+        match self {
+            Self::Lines => ("", "\n"),
+            Self::Sse => ("data: ", "\n\n"),
+            Self::Frames { before, after } => (before, after),
+        }
+    }
 }
 
 /// Encodes one conversation. Its events are much alike, so what one took tells the room for the next.
@@ -59,9 +68,10 @@ impl Encoder {
     pub(super) fn said<O: Streaming>(&mut self, line: LineOf<O>) -> Said {
         let said = match (line, &self.encoding) {
             (LineOf::<O>::Error(error), _) => Err(error),
-            (LineOf::<O>::Event(event), _) => self.event(&event).map(Said::Event),
+            (LineOf::<O>::Event(event), _) => self.event::<O>(&event).map(Said::Event),
             (LineOf::<O>::Result(response), Encoding::Frames { .. }) => encode(&response).map(Said::Result),
-            (result, Encoding::Lines { before, after }) => {
+            (result, encoding) => {
+                let (before, after) = encoding.around();
                 let line = result.encode().map_err(|error| Error::internal(error.to_string()));
                 line.map(|line| Said::Result([before.as_bytes(), &line, after.as_bytes()].concat().into()))
             }
@@ -69,12 +79,12 @@ impl Encoder {
         said.unwrap_or_else(Said::Error)
     }
 
-    fn event<E: serde::Serialize>(&mut self, event: &E) -> Result<Bytes, Error> {
-        let (before, after) = match &self.encoding {
-            Encoding::Lines { before, after } => (*before, *after),
-            Encoding::Frames { before, after } => (before.as_str(), *after),
-        };
+    fn event<O: Streaming>(&mut self, event: &O::Event) -> Result<Bytes, Error> {
+        let (before, after) = self.encoding.around();
         let mut buffer = self.buffers.take(self.room);
+        if let (Encoding::Sse, Some(position)) = (&self.encoding, O::position(event)) {
+            buffer.extend_from_slice(format!("id: {position}\n").as_bytes());
+        }
         buffer.extend_from_slice(before.as_bytes());
         let mut writer = buffer.writer();
         sonic_rs::to_writer(&mut writer, event).map_err(|error| Error::internal(error.to_string()))?;
@@ -111,13 +121,14 @@ mod tests {
 
     #[test]
     fn events_are_encoded_as_the_protocol_does() {
-        let mut encoder = Encoder::new(Encoding::Lines { before: "data: ", after: "\n\n" });
+        let mut encoder = Encoder::new(Encoding::Sse);
         let outputs = texts().chain([Bytes::new(), Bytes::from_static(b"\xff\n")]);
-        let outputs = outputs.map(|bytes| ExecEvent::Stdout { offset: u64::MAX, bytes: Data(bytes) });
+        let outputs = outputs.map(|bytes| ExecEvent::Stdout { offset: 1 << 60, bytes: Data(bytes) });
         for event in outputs.chain([ExecEvent::Started { process: ProcessId::new("a", 1), pid: 7 }]) {
+            let id = event.end().map_or(String::new(), |end| format!("id: {end}\n"));
             let expected = serde_json::to_string(&event).unwrap();
             match encoder.said::<Exec>(Line::Event(event)) {
-                Said::Event(line) => assert_eq!(String::from_utf8_lossy(&line), format!("data: {expected}\n\n")),
+                Said::Event(line) => assert_eq!(String::from_utf8_lossy(&line), format!("{id}data: {expected}\n\n")),
                 said => panic!("{said:?}"),
             }
         }

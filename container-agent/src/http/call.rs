@@ -23,6 +23,9 @@ use crate::{
 /// How long an operation may be silent before the connection is shown to be alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// What a client of server-sent events sends that has lost its connection: the id of the last one it got.
+const LAST_EVENT_ID: &str = "last-event-id";
+
 /// How a streaming operation is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -30,7 +33,7 @@ enum Form {
     Fold,
     /// A line for each event.
     Ndjson,
-    /// Server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>; the data of each is NDJSON's line.
+    /// Server-sent events.
     Sse,
 }
 
@@ -42,11 +45,11 @@ pub(super) async fn call(
     let (parts, body) = request.into_parts();
     // A name that is not text is no operation's.
     let path = path.map(|Path(path)| path).unwrap_or_default();
-    let answered = answer(agent, &path, Form::of(&parts.headers), body).await;
+    let answered = answer(agent, &path, &parts.headers, body).await;
     answered.map_err(|error| Failure::new(&parts.headers, error))
 }
 
-async fn answer(agent: Agent, path: &str, form: Form, body: Body) -> Result<Response, Error> {
+async fn answer(agent: Agent, path: &str, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
     let entry = match dispatch::find(&path.replace('/', ".")) {
         Ok(entry) => entry,
         Err(error) => {
@@ -55,11 +58,12 @@ async fn answer(agent: Agent, path: &str, form: Form, body: Body) -> Result<Resp
         }
     };
     let body = read(body, agent.limits.request_bytes).await?;
-    match (entry, form) {
+    match (entry, Form::of(headers)) {
         (Entry::Call(call), _) => call(agent, body).await.map(answer::json),
         (Entry::Stream { fold, .. }, Form::Fold) => folded(fold(agent, body)).await,
         (Entry::Stream { start, .. }, form) => {
-            start(agent, &body, form.encoding()).map(|conversation| streamed(conversation, form))
+            let conversation = start(agent, &body, form.position(headers)?, form.encoding())?;
+            Ok(streamed(conversation, form))
         }
     }
 }
@@ -111,14 +115,15 @@ impl Form {
         form.unwrap_or(Self::Fold)
     }
 
-    /// What stands before and after a line. JSON holds no raw line break, so one `data` field carries it.
-    fn around(self) -> (&'static str, &'static str) {
-        if self == Self::Sse { ("data: ", "\n\n") } else { ("", "\n") }
+    fn encoding(self) -> Encoding {
+        if self == Self::Sse { Encoding::Sse } else { Encoding::Lines }
     }
 
-    fn encoding(self) -> Encoding {
-        let (before, after) = self.around();
-        Encoding::Lines { before, after }
+    /// Where a client of server-sent events had come to before it lost its connection.
+    fn position(self, headers: &HeaderMap) -> Result<Option<u64>, Error> {
+        let Some(id) = headers.get(LAST_EVENT_ID).filter(|_| self == Self::Sse) else { return Ok(None) };
+        let position = id.to_str().ok().and_then(|id| id.parse().ok());
+        position.map(Some).ok_or_else(|| Error::invalid_request(format!("{LAST_EVENT_ID} is no id of an event")))
     }
 }
 
@@ -146,7 +151,8 @@ fn frame(form: Form, said: Said) -> Bytes {
     match said {
         Said::Event(line) | Said::Result(line) => line,
         Said::Error(error) => {
-            let (before, after) = form.around();
+            let encoding = form.encoding();
+            let (before, after) = encoding.around();
             let line = Line::<(), ()>::Error(error).encode().unwrap_or_default();
             [before.as_bytes(), &line, after.as_bytes()].concat().into()
         }

@@ -179,7 +179,8 @@ impl Connection {
                 self.tasks.spawn(answer_once(self.ends(id), answer, cancel));
             }
             Entry::Stream { start, .. } => {
-                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), frames::events(&id)?)?;
+                let events = frames::events(&id)?;
+                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), None, events)?;
                 self.running.stream(&id, tell, cancel);
                 self.tasks.spawn(relay(self.ends(id), said));
             }

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use cabana_protocol::{
     Code, Data, Error,
-    exec::{ExecEvent, ExecResult, MAX_TIMEOUT_MS, Stdin, Tty},
+    exec::{DEFAULT_OUTPUT_BYTES, ExecEvent, ExecResult, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS, Stdin, Tty},
     file::Done,
     process::{self, Attach, Get, List, Log, Logs, Remove, Resize, SendSignal, Wait, Waited},
 };
+use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Entry, Input, STDIN_BYTES, Stream, condition};
+use super::{Input, Journal, STDIN_BYTES, condition, logs};
 use crate::{
     Agent,
     dispatch::{Channel, Handle, Run},
@@ -88,25 +89,14 @@ impl Handle<Wait> for Agent {
 
 impl Handle<Logs> for Agent {
     async fn handle(&self, request: Logs) -> Result<Log, Error> {
-        let record = self.processes.find(&request.process)?;
-        let from = request.from.unwrap_or_else(|| record.journal.bounds().0);
-        let mut log = Log { from, to: from, stdout: Data::default(), stderr: Data::default(), exit: None };
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut reader = record.journal.read(from);
-        while let Some(entry) = reader.next_kept().await {
-            match entry {
-                Entry::Chunk(chunk) => {
-                    log.to = chunk.offset + chunk.bytes.len() as u64;
-                    if chunk.stream == Stream::Stdout { &mut stdout } else { &mut stderr }.extend_from_slice(&chunk.bytes);
-                }
-                Entry::Gap { to, .. } => (log.from, log.to) = (to, to),
-                Entry::End(result) => {
-                    log.exit = result.exit;
-                    break;
-                }
-            }
-        }
-        Ok(Log { stdout: stdout.into(), stderr: stderr.into(), ..log })
+        let most = match request.max_bytes.unwrap_or(DEFAULT_OUTPUT_BYTES) {
+            most @ 0..=MAX_OUTPUT_BYTES => most,
+            _ => return Err(Error::invalid_request(format!("max_bytes is at most {MAX_OUTPUT_BYTES}"))),
+        };
+        let journal = &self.processes.find(&request.process)?.journal;
+        let from = request.from.unwrap_or_else(|| journal.bounds().0);
+        check_offset(journal, from)?;
+        Ok(logs::page(journal, from, most as usize).await)
     }
 }
 
@@ -124,10 +114,8 @@ impl Handle<Remove> for Agent {
 impl Run<Attach> for Agent {
     async fn run(&self, request: Attach, channel: Channel<Attach>) -> Result<ExecResult, Error> {
         let record = self.processes.find(&request.process)?;
-        let (from, (_, end)) = (request.from.unwrap_or(0), record.journal.bounds());
-        if from > end {
-            return Err(Error::invalid_request(format!("only {end} bytes have been printed")));
-        }
+        let from = request.from.unwrap_or(0);
+        check_offset(&record.journal, from)?;
         exec::say(&channel.events, ExecEvent::Started { process: record.id.clone(), pid: record.pid }).await?;
         let mut output = record.journal.read(from);
         let stopped = || Error::new(Code::Interrupted, "no longer listening; the process runs on");
@@ -136,6 +124,17 @@ impl Run<Attach> for Agent {
             never = exec::feed(record.inputs.clone(), channel.inputs, false) => match never {},
             () = channel.cancel.cancelled() => Err(stopped()),
         }
+    }
+}
+
+/// Whether there is something to read from this offset on, now or later.
+fn check_offset(journal: &Journal, from: u64) -> Result<(), Error> {
+    match journal.bounds() {
+        (_, end) if from > end => {
+            let error = Error::invalid_request(format!("only {end} bytes have been printed"));
+            Err(error.with_details(json!({ "output_bytes": end })))
+        }
+        _ => Ok(()),
     }
 }
 

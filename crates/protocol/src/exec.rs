@@ -104,6 +104,10 @@ impl Streaming for Exec {
     type Event = ExecEvent;
     type Input = ExecInput;
     type Fold = OutputFold;
+
+    fn position(event: &ExecEvent) -> Option<u64> {
+        event.end()
+    }
 }
 
 /// What to run.
@@ -176,6 +180,17 @@ pub enum ExecEvent {
         /// First byte that is there again.
         to: u64,
     },
+}
+
+impl ExecEvent {
+    /// The offset of the byte after those that it tells of, where it tells of any.
+    pub fn end(&self) -> Option<u64> {
+        match self {
+            Self::Started { .. } => None,
+            Self::Stdout { offset, bytes } | Self::Stderr { offset, bytes } => Some(offset + bytes.0.len() as u64),
+            Self::Gap { to, .. } => Some(*to),
+        }
+    }
 }
 
 /// What a running command can be told.

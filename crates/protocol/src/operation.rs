@@ -29,6 +29,17 @@ pub trait Streaming: Operation {
 
     /// The whole conversation as one value, for callers that do not stream.
     type Fold: Fold<Self>;
+
+    /// How far whoever has heard this event has come, where that is a place to go on from: the event's id in SSE.
+    fn position(_: &Self::Event) -> Option<u64> {
+        None
+    }
+
+    /// The request that goes on from there, of a client that has lost its connection and asks again. `None` where to carry it out
+    /// again is not to go on.
+    fn resume(self, _: u64) -> Option<Self> {
+        None
+    }
 }
 
 /// What an operation can be told that does not listen: nothing.

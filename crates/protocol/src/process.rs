@@ -85,7 +85,10 @@ impl Operation for Get {
 /// listener misses: he holds up nobody. Listening ends with the connection, and the process does not. The events and the result are
 /// those of `exec`.
 ///
-/// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed).
+/// As server-sent events each piece has an id, the offset of the byte after it, and a request with that id in `Last-Event-ID`
+/// goes on from there.
+///
+/// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed, which `details.output_bytes` tells).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attach {
@@ -106,6 +109,14 @@ impl Streaming for Attach {
     type Event = ExecEvent;
     type Input = ExecInput;
     type Fold = OutputFold;
+
+    fn position(event: &ExecEvent) -> Option<u64> {
+        event.end()
+    }
+
+    fn resume(self, position: u64) -> Option<Self> {
+        Some(Self { from: Some(position), ..self })
+    }
 }
 
 impl crate::Fold<Attach> for OutputFold {
@@ -271,9 +282,11 @@ pub enum Waited {
     },
 }
 
-/// What a process has printed, as far as it is kept, without waiting for more.
+/// A page of what a process has printed, as far as it is kept, without waiting for more. What is kept, `process.attach` says.
 ///
-/// Fails with `not_found`, `gone`.
+/// The answer's `to` is the next page's `from`; there is none when it is `output_bytes`.
+///
+/// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed, `max_bytes` over its limit).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Logs {
@@ -282,6 +295,9 @@ pub struct Logs {
     /// The first byte wanted. Default: the first that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
+    /// Most bytes of stdout and stderr together. At most 16 MiB; default 1 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
 }
 
 impl Operation for Logs {
@@ -298,6 +314,8 @@ pub struct Log {
     pub from: u64,
     /// The byte after the last: go on from here.
     pub to: u64,
+    /// How many bytes the process has printed so far. Where `to` is less there is more to read.
+    pub output_bytes: u64,
     /// What of it went to stdout.
     pub stdout: Data,
     /// What of it went to stderr.

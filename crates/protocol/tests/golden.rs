@@ -294,11 +294,11 @@ impl Example for process::Wait {
 
 impl Example for process::Logs {
     fn request() -> Self {
-        Self { process: "server".into(), from: Some(16) }
+        Self { process: "server".into(), from: Some(16), max_bytes: Some(3) }
     }
     fn response() -> process::Log {
         let exit = Some(Exit::Signalled { signal: Signal::KILL });
-        process::Log { from: 16, to: 19, stdout: "a\n".into(), stderr: vec![0xff].into(), exit }
+        process::Log { from: 16, to: 19, output_bytes: 24, stdout: "a\n".into(), stderr: vec![0xff].into(), exit }
     }
 }
 
