@@ -2,7 +2,7 @@
 
 mod command;
 
-pub(crate) use command::find;
+pub(crate) use command::{base, find};
 
 use std::convert::Infallible;
 

@@ -2,7 +2,7 @@
 //!
 //! [`run`] serves one listener until it is told to stop. A request becomes an operation in [`http`], finds its handler in
 //! [`dispatch`], and is carried out by [`exec`] or [`file`]; a command's process is owned by one task in [`process`].
-//! [`port`] and [`system`] look around in the sandbox.
+//! [`git`] has processes too. [`port`] and [`system`] look around in the sandbox.
 //!
 //! The agent trusts whoever knows its secret and nobody else: what runs in the sandbox reaches its port, but never learns
 //! the secret.
@@ -14,6 +14,7 @@ pub mod config;
 pub mod dispatch;
 pub mod exec;
 pub mod file;
+pub mod git;
 pub mod http;
 pub mod limits;
 pub mod port;

@@ -31,6 +31,9 @@ pub struct Limits {
     pub replay_disk_total_bytes: usize,
     /// Runs of `file.find` and `file.search` at once; more wait for their turn. `CABANA_MAX_SEARCHES`, default 8.
     pub searches: usize,
+    /// Bytes of what git prints that one operation on a repository takes in; the answer says so where there is more.
+    /// `CABANA_MAX_GIT_OUTPUT_BYTES`, default 4 MiB.
+    pub git_output_bytes: usize,
     /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
     pub kill_grace: Duration,
 }
@@ -48,6 +51,7 @@ impl Default for Limits {
             replay_disk_bytes: 64 << 20,
             replay_disk_total_bytes: 512 << 20,
             searches: 8,
+            git_output_bytes: 4 << 20,
             kill_grace: Duration::from_secs(2),
         }
     }
@@ -77,6 +81,7 @@ impl Limits {
             replay_disk_bytes: number("CABANA_REPLAY_DISK_BYTES", defaults.replay_disk_bytes)?,
             replay_disk_total_bytes: number("CABANA_REPLAY_DISK_TOTAL_BYTES", defaults.replay_disk_total_bytes)?,
             searches: number("CABANA_MAX_SEARCHES", defaults.searches)?,
+            git_output_bytes: number("CABANA_MAX_GIT_OUTPUT_BYTES", defaults.git_output_bytes)?,
             kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
         })
     }
@@ -102,6 +107,7 @@ mod tests {
             "CABANA_REPLAY_DISK_BYTES",
             "CABANA_REPLAY_DISK_TOTAL_BYTES",
             "CABANA_MAX_SEARCHES",
+            "CABANA_MAX_GIT_OUTPUT_BYTES",
             "CABANA_KILL_GRACE_MS",
         ] {
             for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {

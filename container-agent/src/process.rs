@@ -55,7 +55,7 @@ pub use spawn::keep_descriptors;
 pub use table::Record;
 pub use users::Identity;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use cabana_protocol::{Signal, exec::Tty};
@@ -80,6 +80,8 @@ pub struct Command {
     pub user: Option<Identity>,
     /// What it reads.
     pub stdin: Stdin,
+    /// A descriptor that it has besides the three streams, under the number that it has here. Not on a terminal.
+    pub inherited: Option<OwnedFd>,
     /// The size of the terminal that it runs on, if on one: then what it reads is typed, and the keyboard stays.
     pub terminal: Option<Tty>,
     /// How long it may run, if there is a limit.

@@ -7,6 +7,7 @@ mod control;
 mod errors;
 mod exec;
 mod files;
+mod git;
 mod limits;
 mod load;
 mod process;

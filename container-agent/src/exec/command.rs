@@ -41,11 +41,15 @@ pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::
     let timeout_ms = request.timeout_ms.or((!request.detach).then_some(DEFAULT_TIMEOUT_MS));
     let timeout = timeout_ms.map(Duration::from_millis);
     let user = user.filter(|user| !user.is_own());
-    Ok(process::Command { program, argv, cwd, env, user, stdin, terminal: request.tty, timeout })
+    Ok(process::Command { program, argv, cwd, env, user, stdin, inherited: None, terminal: request.tty, timeout })
 }
 
 /// The sandbox's variables, with those of its user and of its terminal in the place of the agent's.
-fn base(sandbox: &BTreeMap<OsString, OsString>, user: Option<&Identity>, terminal: bool) -> BTreeMap<OsString, OsString> {
+pub(crate) fn base(
+    sandbox: &BTreeMap<OsString, OsString>,
+    user: Option<&Identity>,
+    terminal: bool,
+) -> BTreeMap<OsString, OsString> {
     let mut env = sandbox.clone();
     env.extend(user.into_iter().flat_map(Identity::variables));
     if terminal {

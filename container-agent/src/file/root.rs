@@ -47,6 +47,11 @@ impl Roots {
         &self.paths[0]
     }
 
+    /// All of them.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// To be held while a file is checked and changed. The change is a system call or two.
     pub(super) fn change(&self) -> MutexGuard<'_, ()> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)

@@ -153,6 +153,18 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Opens the last directory on the path that exists, and gives the rest, in which there is no `..`.
+    pub(super) fn nearest(&self) -> Result<(OwnedFd, PathBuf), Error> {
+        let mut directory = self.below.as_path();
+        loop {
+            match self.open_below(directory, OFlags::PATH | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) if directory.file_name().is_some() => directory = beneath(directory.parent()),
+                Err(errno) => return Err(self.failure(errno)),
+                Ok(opened) => return Ok((opened, self.below.strip_prefix(directory).unwrap_or(&self.below).to_owned())),
+            }
+        }
+    }
+
     /// Opens the directory, making it and its parents where they are missing.
     pub(super) fn make_directories(&self) -> Result<OwnedFd, Error> {
         self.make_all(&self.below).map_err(|errno| self.failure(errno))

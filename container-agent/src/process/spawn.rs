@@ -8,7 +8,10 @@ use std::{
 };
 
 use cabana_protocol::{Code, Error, exec::Tty};
-use rustix::{io::Errno, process::Pid};
+use rustix::{
+    io::{Errno, FdFlags, fcntl_setfd},
+    process::Pid,
+};
 use tokio::net::unix::pipe;
 
 use super::{
@@ -50,7 +53,7 @@ impl Child {
 }
 
 /// Starts the command in a process group of its own, or on a terminal in a session of its own, with nothing of the agent's but
-/// the three streams.
+/// the three streams and what the command names.
 ///
 /// Fails with `not_found`, `unprocessable`, `forbidden` (the agent may not become the user), `payload_too_large` (arguments and
 /// environment) or `too_many_requests` (the machine is out of processes, memory, terminals or descriptors).
@@ -74,20 +77,29 @@ fn start(command: Command, mark: &str) -> io::Result<Child> {
     std_command.env_clear().envs(&command.env).env(tree::MARK, mark).current_dir(&command.cwd);
     let started = Instant::now();
     match command.terminal {
-        None => on_pipes(std_command, command.stdin, command.user, started),
+        None => on_pipes(std_command, command.stdin, command.user, command.inherited, started),
         Some(size) => on_terminal(std_command, size, command.stdin, command.user, started),
     }
 }
 
-fn on_pipes(mut command: process::Command, stdin: Stdin, user: Option<Identity>, started: Instant) -> io::Result<Child> {
+fn on_pipes(
+    mut command: process::Command,
+    stdin: Stdin,
+    user: Option<Identity>,
+    inherited: Option<OwnedFd>,
+    started: Instant,
+) -> io::Result<Child> {
     command
         .process_group(0)
         .stdin(if matches!(stdin, Stdin::Empty) { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     // Without anything to do between fork and exec, std takes posix_spawn, which is faster.
-    if let Some(user) = user {
-        before_exec(&mut command, move || user.assume());
+    if user.is_some() || inherited.is_some() {
+        before_exec(&mut command, move || {
+            inherited.as_ref().map_or(Ok(()), |descriptor| fcntl_setfd(descriptor, FdFlags::empty()))?;
+            user.as_ref().map_or(Ok(()), Identity::assume)
+        });
     }
     let mut child = precedence::spawn(|| command.spawn())?;
     let stdout = child.stdout.take().map(ChildStdout::into);

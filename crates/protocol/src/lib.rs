@@ -13,6 +13,7 @@
 //! | [`port`] | who listens |
 //! | [`system`] | what the sandbox is and how much of it is used |
 //! | [`file`] | small content and metadata of files |
+//! | [`git`] | repositories |
 //! | [`sandbox`] | control: a sandbox's identity and state |
 //! | [`id`] | names that are safe to route by |
 //! | [`frame`] | what travels on the WebSocket |
@@ -27,6 +28,7 @@ pub mod error;
 pub mod exec;
 pub mod file;
 pub mod frame;
+pub mod git;
 pub mod id;
 pub mod line;
 pub mod operation;
@@ -40,5 +42,5 @@ pub mod table;
 pub use data::Data;
 pub use error::{Code, Error};
 pub use id::{ProcessId, SandboxId};
-pub use operation::{Fold, Never, Operation, Streaming};
+pub use operation::{Fold, Never, Operation, ResponseOnly, Streaming};
 pub use signal::Signal;

@@ -61,3 +61,21 @@ pub trait Fold<O: Streaming>: Send + 'static {
     /// Closes with the operation's response.
     fn finish(self, response: O::Response) -> Self::Output;
 }
+
+/// Forgets the events: the response says all that matters.
+#[derive(Debug)]
+pub struct ResponseOnly;
+
+impl<O: Streaming> Fold<O> for ResponseOnly {
+    type Output = O::Response;
+
+    fn new(_: &O) -> Self {
+        Self
+    }
+
+    fn push(&mut self, _: O::Event) {}
+
+    fn finish(self, response: O::Response) -> O::Response {
+        response
+    }
+}

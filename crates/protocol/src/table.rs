@@ -32,6 +32,13 @@ macro_rules! operations {
                 $crate::file::GetChanges,
                 $crate::file::Find,
                 $crate::file::Search,
+                $crate::git::Status,
+                $crate::git::Diff,
+                $crate::git::Log,
+                $crate::git::Branch,
+                $crate::git::Checkout,
+                $crate::git::Add,
+                $crate::git::Commit,
                 $crate::process::List,
                 $crate::process::Get,
                 $crate::process::Input,
@@ -48,6 +55,9 @@ macro_rules! operations {
                 $crate::exec::Exec,
                 $crate::process::Attach,
                 $crate::file::Watch,
+                $crate::git::Clone,
+                $crate::git::Pull,
+                $crate::git::Push,
             ],
         }
     };

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "golden/git.rs"]
+mod git_examples;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -6,11 +6,12 @@ use crate::progress::{Outcome, Step};
 use anyhow::Result;
 
 /// Each program with the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("bash", "bash"),
     ("cmp", "diffutils"),
     ("curl", "curl"),
     ("gcc", "gcc"),
+    ("git", "git"),
     ("kill", "procps"),
     ("make", "make"),
     ("pgrep", "procps"),

@@ -1,0 +1,174 @@
+//! Why git refused, from what it says: it has one exit code for almost everything.
+
+use cabana_protocol::{Code, Error, git::Reason};
+use serde_json::json;
+
+use super::call::Output;
+
+/// The last characters of its complaint that a caller is shown.
+const SHOWN_CHARS: usize = 2_000;
+
+/// What git says, in lower case, and why. The first that is found counts.
+const SAYINGS: &[(&str, Code, Reason)] = &[
+    ("no space left on device", Code::StorageFull, Reason::Other),
+    ("disk quota exceeded", Code::StorageFull, Reason::Other),
+    ("could not read username", Code::Forbidden, Reason::Authentication),
+    ("could not read password", Code::Forbidden, Reason::Authentication),
+    ("authentication failed", Code::Forbidden, Reason::Authentication),
+    ("requested url returned error: 401", Code::Forbidden, Reason::Authentication),
+    ("requested url returned error: 403", Code::Forbidden, Reason::Authentication),
+    ("' not allowed", Code::Forbidden, Reason::Protocol),
+    ("[remote rejected]", Code::Forbidden, Reason::RemoteRejected),
+    ("(stale info)", Code::Conflict, Reason::Stale),
+    ("(non-fast-forward)", Code::Conflict, Reason::Diverged),
+    ("(fetch first)", Code::Conflict, Reason::Diverged),
+    ("not possible to fast-forward", Code::Conflict, Reason::Diverged),
+    ("refusing to merge unrelated histories", Code::Conflict, Reason::Diverged),
+    ("would be overwritten by", Code::Conflict, Reason::LocalChanges),
+    ("conflict (", Code::Conflict, Reason::MergeConflict),
+    ("unmerged", Code::Conflict, Reason::MergeConflict),
+    ("you have not concluded your merge", Code::Conflict, Reason::MergeConflict),
+    ("needs merge", Code::Conflict, Reason::MergeConflict),
+    ("while merging", Code::Conflict, Reason::MergeConflict),
+    ("resolve your current index first", Code::Conflict, Reason::MergeConflict),
+    ("already exists", Code::Conflict, Reason::Exists),
+    ("could not create work tree dir", Code::Conflict, Reason::Exists),
+    ("is not fully merged", Code::Conflict, Reason::NotMerged),
+    ("cannot delete branch", Code::Conflict, Reason::InUse),
+    ("already used by worktree", Code::Conflict, Reason::InUse),
+    (".lock': file exists", Code::Conflict, Reason::Locked),
+    ("nothing to commit", Code::Conflict, Reason::NothingToCommit),
+    ("nothing added to commit", Code::Conflict, Reason::NothingToCommit),
+    ("no changes added to commit", Code::Conflict, Reason::NothingToCommit),
+    ("ignored by one of your .gitignore files", Code::Conflict, Reason::Ignored),
+    ("couldn't find remote ref", Code::NotFound, Reason::Revision),
+    ("not found in upstream", Code::NotFound, Reason::Revision),
+    ("invalid reference", Code::NotFound, Reason::Revision),
+    ("unknown revision", Code::NotFound, Reason::Revision),
+    ("bad revision", Code::NotFound, Reason::Revision),
+    ("bad object", Code::NotFound, Reason::Revision),
+    ("not a valid object name", Code::NotFound, Reason::Revision),
+    ("not a valid ref", Code::NotFound, Reason::Revision),
+    ("not a commit", Code::NotFound, Reason::Revision),
+    ("not a tree object", Code::NotFound, Reason::Revision),
+    ("src refspec", Code::NotFound, Reason::Revision),
+    ("error: branch '", Code::NotFound, Reason::Revision),
+    ("no such remote", Code::NotFound, Reason::Remote),
+    ("does not appear to be a git repository", Code::NotFound, Reason::Remote),
+    ("not a git repository", Code::NotFound, Reason::Repository),
+    ("must be run in a work tree", Code::NotFound, Reason::Repository),
+    ("did not match any file", Code::NotFound, Reason::Path),
+    ("is outside repository", Code::NotFound, Reason::Path),
+    ("' not found", Code::NotFound, Reason::RemoteRepository),
+    ("requested url returned error: 404", Code::NotFound, Reason::RemoteRepository),
+    ("is this a git repository?", Code::NotFound, Reason::RemoteRepository),
+    ("tell me who you are", Code::Unprocessable, Reason::Identity),
+    ("auto-detection is disabled", Code::Unprocessable, Reason::Identity),
+    ("empty ident", Code::Unprocessable, Reason::Identity),
+    ("no tracking information", Code::Unprocessable, Reason::Upstream),
+    ("not currently on a branch", Code::Unprocessable, Reason::Upstream),
+    ("unable to access 'http", Code::Unprocessable, Reason::Network),
+    ("remote end hung up", Code::Unprocessable, Reason::Network),
+    ("rpc failed", Code::Unprocessable, Reason::Network),
+    ("early eof", Code::Unprocessable, Reason::Network),
+    ("permission denied", Code::Forbidden, Reason::Permission),
+];
+
+/// Why git failed.
+pub(super) fn failure(output: &Output) -> Error {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let (code, reason) =
+        [&*output.complaint, &*printed].into_iter().find_map(recognise).unwrap_or((Code::Unprocessable, Reason::Other));
+    let said = if output.complaint.trim().is_empty() { &*printed } else { &*output.complaint };
+    let start = said.char_indices().rev().nth(SHOWN_CHARS).map_or(0, |(start, _)| start);
+    refusal(code, reason, main_line(said)).with_details(json!({ "output": said[start..].trim() }))
+}
+
+/// A refusal with its reason.
+pub(super) fn refusal(code: Code, reason: Reason, message: &str) -> Error {
+    Error::new(code, format!("git: {message}")).with_details(json!({ "reason": reason }))
+}
+
+/// Leaves out the secrets, and whatever may be a password in a URL.
+pub(super) fn scrub(text: &str, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret.as_str(), "***");
+    }
+    let mut scrubbed = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after.find(|char: char| char.is_whitespace() || "/'\"?#".contains(char)).unwrap_or(after.len());
+        let host = after[..end].rfind('@').map_or(0, |at| at + 1);
+        scrubbed.push_str(before);
+        scrubbed.push_str("://");
+        rest = &after[host..];
+    }
+    scrubbed.push_str(rest);
+    // Neither progress, which is overwritten, nor what would steer a terminal.
+    let lines = scrubbed.split('\n').map(|line| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default());
+    lines.map(|line| line.replace(|char: char| char.is_control() && char != '\t', "")).collect::<Vec<_>>().join("\n")
+}
+
+/// What the remote says (`remote: …`) is not git's own word.
+fn own_lines(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("remote: "))
+}
+
+fn recognise(text: &str) -> Option<(Code, Reason)> {
+    let text = own_lines(text).collect::<Vec<_>>().join("\n").to_lowercase();
+    SAYINGS.iter().find(|(saying, ..)| text.contains(saying)).map(|(_, code, reason)| (*code, *reason))
+}
+
+/// The line that says most: the first that git marks, or else the last.
+fn main_line(text: &str) -> &str {
+    let marked = own_lines(text).find_map(|line| line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")));
+    marked.or_else(|| own_lines(text).next_back()).unwrap_or("it failed without a word")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_left_out() {
+        let secrets = ["hunter2".to_owned(), String::new()];
+        for (text, expected) in [
+            ("fatal: hunter2 is wrong", "fatal: *** is wrong"),
+            ("'https://me:pw@host/x' and http://token@host", "'https://host/x' and http://host"),
+            ("https://host/a@b ssh://c@d:22/", "https://host/a@b ssh://d:22/"),
+            ("https://a@b@host", "https://host"),
+            ("x:// y", "x:// y"),
+            ("Receiving:  1%\rReceiving: 99%\r\nfatal: \x1b[31mred\n", "Receiving: 99%\nfatal: [31mred\n"),
+        ] {
+            assert_eq!(scrub(text, &secrets), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn git_is_understood() {
+        for (said, expected) in [
+            ("fatal: Authentication failed for 'http://h/x/'", Some(Reason::Authentication)),
+            ("fatal: could not read Username for 'http://h': terminal prompts disabled", Some(Reason::Authentication)),
+            ("fatal: repository 'http://h/x/' not found", Some(Reason::RemoteRepository)),
+            ("fatal: not a git repository (or any of the parent directories): .git", Some(Reason::Repository)),
+            ("fatal: unable to access 'http://h/': Could not resolve host: h", Some(Reason::Network)),
+            ("remote: fatal: repository 'x' not found", None),
+            ("fatal: something new", None),
+        ] {
+            assert_eq!(recognise(said).map(|(_, reason)| reason), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn the_line_that_says_most_is_shown() {
+        for (said, expected) in [
+            ("Cloning into 'x'...\nfatal: no\nhint: yes", "no"),
+            ("error: one\nfatal: two", "one"),
+            ("remote: fatal: lies\nand truth", "and truth"),
+            ("", "it failed without a word"),
+        ] {
+            assert_eq!(main_line(said), expected, "{said}");
+        }
+    }
+}
