@@ -1,7 +1,7 @@
 //! Bare copies of files over a TCP connection of this machine: the limit of what a file server can do here.
 
 use anyhow::{Context, Result, ensure};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) fn download(file: &Path) -> Result<u64> {
     over_connection(send, |stream| receive(stream, |_| Ok(())))
 }
 
-/// Sends `piece` until there are `length` bytes to a thread that writes them to a file.
+/// Sends `piece` until there are `length` bytes to a thread that writes them to a new file, which then replaces `file`.
 pub(super) fn upload(file: &Path, length: u64, piece: &[u8]) -> Result<()> {
     let send = |mut stream: TcpStream| {
         for _ in 0..length / piece.len() as u64 {
@@ -32,10 +32,11 @@ pub(super) fn upload(file: &Path, length: u64, piece: &[u8]) -> Result<()> {
         }
         Ok(())
     };
-    let mut output = File::create(file).context("create the copy")?;
+    let fresh = file.with_extension("fresh");
+    let mut output = File::create(&fresh).context("create the copy")?;
     let received = over_connection(send, |stream| receive(stream, |bytes| Ok(output.write_all(bytes)?)))?;
     ensure!(received == length, "{received} of {length} bytes arrived");
-    Ok(())
+    fs::rename(&fresh, file).context("put the copy in place")
 }
 
 /// Has a thread answer whatever `client` sends on its connection, some bytes at a time.
