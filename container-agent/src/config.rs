@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 
-use crate::{Limits, secret::Secret};
+use crate::{Limits, exec, secret::Secret};
 
 /// The agent's configuration. Variables named `CABANA_…` configure it; all others are passed on to the commands it runs.
 #[derive(Debug, Clone)]
@@ -19,17 +19,23 @@ pub struct Config {
     /// Whom commands run as that ask for nobody, and whose the files are that file operations make: a user of the image, by name or
     /// number. `CABANA_USER`, default: the agent's own.
     pub user: Option<String>,
-    /// The variables of every command.
+    /// The variables of every command: the image's, with those of the sandbox on top. `CABANA_SANDBOX_ENV`, a JSON object of strings,
+    /// and nulls for what commands are not to see; default: none.
     pub env: BTreeMap<OsString, OsString>,
     /// See [`Limits`].
     pub limits: Limits,
 }
 
 impl Config {
-    /// Reads the configuration.
-    pub fn from_env(secret: Secret, variables: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<Self> {
+    /// Reads the configuration. The secret and the sandbox's variables, which may hold secrets, are no longer among the variables.
+    pub fn from_env(
+        secret: Secret,
+        sandbox_env: Option<&str>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> anyhow::Result<Self> {
         let (own, env): (BTreeMap<_, _>, BTreeMap<_, _>) =
             variables.partition(|(name, _)| name.as_encoded_bytes().starts_with(b"CABANA_"));
+        let env = with_sandbox(env, sandbox_env)?;
         let variable = |name: &str| own.get::<std::ffi::OsStr>(name.as_ref()).cloned();
         let text = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.into());
         let listen = text("CABANA_AGENT_LISTEN", "0.0.0.0:49983");
@@ -43,13 +49,21 @@ impl Config {
     }
 }
 
+/// The image's variables with those of the sandbox on top.
+fn with_sandbox(image: BTreeMap<OsString, OsString>, sandbox: Option<&str>) -> anyhow::Result<BTreeMap<OsString, OsString>> {
+    // What serde says would quote a value.
+    let changes = sandbox.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_str);
+    let changes = changes.map_err(|_| anyhow!("CABANA_SANDBOX_ENV must be a JSON object of strings and nulls"))?;
+    exec::environment(image, &changes).map_err(|error| anyhow!("CABANA_SANDBOX_ENV: {}", error.message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn config(variables: &[(&str, &str)]) -> anyhow::Result<Config> {
         let variables: Vec<_> = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
-        Config::from_env(Secret::new("secret".into()), variables.into_iter())
+        Config::from_env(Secret::new("secret".into()), None, variables.into_iter())
     }
 
     #[test]
@@ -61,6 +75,19 @@ mod tests {
         assert_eq!(config.user, None);
         for (value, expected) in [("", None), ("sandbox", Some("sandbox"))] {
             assert_eq!(self::config(&[("CABANA_USER", value)]).unwrap().user.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn the_sandbox_adds_to_its_image_and_takes_away() {
+        let image = BTreeMap::from([("A".into(), "image".into()), ("B".into(), "image".into()), ("C".into(), "image".into())]);
+        let with = |sandbox| with_sandbox(image.clone(), sandbox);
+        assert_eq!(with(None).unwrap(), image);
+        let expected = [("A", "image"), ("B", "sandbox"), ("D", "")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(with(Some(r#"{"B":"sandbox","C":null,"D":"","E":null}"#)).unwrap(), expected.into());
+        for nonsense in ["", "[]", r#"{"A":7}"#, r#"{"A":"hunter2\u0000"}"#, r#"{"A=B":"hunter2"}"#, r#"{"A":["hunter2"]}"#] {
+            let error = with(Some(nonsense)).unwrap_err().to_string();
+            assert!(error.contains("CABANA_SANDBOX_ENV") && !error.contains("hunter2"), "{nonsense}: {error}");
         }
     }
 

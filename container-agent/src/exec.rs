@@ -2,7 +2,7 @@
 
 mod command;
 
-pub(crate) use command::{base, find};
+pub(crate) use command::{base, environment, find};
 
 use std::convert::Infallible;
 

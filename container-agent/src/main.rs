@@ -1,16 +1,21 @@
 //! `cabana-agent`: reads its environment, listens, and serves until SIGTERM or SIGINT.
 
 use anyhow::Context;
-use cabana_agent::{Config, process, run, secret};
+use cabana_agent::{
+    Config, process, run,
+    secret::{self, Secret},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
 fn main() -> anyhow::Result<()> {
-    // Before any thread or child exists: the secret must not be left where a command of the sandbox could read it.
-    let secret = secret::take("CABANA_AGENT_SECRET").context("CABANA_AGENT_SECRET is not set")?;
-    let config = Config::from_env(secret, std::env::vars_os())?;
+    // Before any thread or child exists: no secret must be left where a command of the sandbox could read it.
+    secret::close_memory();
+    let secret = secret::take("CABANA_AGENT_SECRET").map(Secret::new).context("CABANA_AGENT_SECRET is not set")?;
+    let sandbox_env = secret::take("CABANA_SANDBOX_ENV");
+    let config = Config::from_env(secret, sandbox_env.as_deref(), std::env::vars_os())?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
     process::keep_descriptors().context("cannot keep inherited descriptors from children")?;
     process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;

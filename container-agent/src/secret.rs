@@ -26,25 +26,32 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Takes a secret out of the environment: afterwards neither a child nor `/proc/<pid>/environ` shows it. The process is no longer
-/// dumpable, so that only a caller with CAP_SYS_PTRACE can look into its memory, and no child can have that capability (where this
-/// process may take it away): root in the sandbox can still trace what it started itself.
+/// Closes this process's memory to what it will start. The process is no longer dumpable, so that only a caller with
+/// CAP_SYS_PTRACE can look into it, and no child can have that capability (where this process may take it away): root in the
+/// sandbox can still trace what it started itself.
 ///
-/// To be called first thing in `main`, while there is one thread. `None` where the variable is missing, empty or not UTF-8.
+/// To be called first thing in `main`, while there is one thread.
 #[allow(unsafe_code)]
-pub fn take(name: &str) -> Option<Secret> {
-    let secret = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+pub fn close_memory() {
     // SAFETY: prctl with PR_SET_DUMPABLE takes one integer and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
     const CAP_SYS_PTRACE: libc::c_ulong = 19;
     // SAFETY: prctl with PR_CAPBSET_DROP takes one integer and touches no memory.
     unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_PTRACE) };
+}
+
+/// Takes text out of the environment: afterwards neither a child nor `/proc/<pid>/environ` shows it.
+///
+/// To be called in `main`, while there is one thread. `None` where the variable is missing, empty or not UTF-8.
+#[allow(unsafe_code)]
+pub fn take(name: &str) -> Option<String> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     // SAFETY: there is one thread, so nobody reads or changes the environment meanwhile.
     unsafe {
         wipe(name.as_bytes());
         std::env::remove_var(name);
     }
-    Some(Secret(secret))
+    Some(text)
 }
 
 /// Overwrites the value where the kernel put it at exec: removing a variable only forgets the pointer to it.

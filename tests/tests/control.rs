@@ -47,13 +47,15 @@ fn code(body: &Value) -> &str {
 #[tokio::test]
 async fn a_sandbox_lives_and_dies() {
     let name = fresh_name("life");
-    let (status, made) = create(json!({ "name": name, "env": { "GREETING": "hello" } })).await;
+    let (status, made) = create(json!({ "name": name, "env": { "GREETING": "hello", "HOME": null } })).await;
+    assert!(!made.to_string().contains("hello"), "variables are not shown: {made}");
     let id = format!("sbx-{name}");
     assert_eq!((status, made["id"].as_str(), made["kind"].as_str()), (StatusCode::CREATED, Some(id.as_str()), Some("sbx")));
     assert_eq!(state(&id).await, "created", "looking does not wake it");
     let (status, again) = create(json!({ "name": name })).await;
     assert_eq!((status, &again["created_at"]), (StatusCode::OK, &made["created_at"]), "the same name is the same sandbox");
-    assert_eq!(exec(&id, "echo $GREETING > kept; echo $GREETING").await.1["stdout"], "hello\n");
+    let said = exec(&id, "echo $GREETING > kept; echo $GREETING ${HOME-no home}; env | grep -c ^CABANA_SANDBOX").await.1;
+    assert_eq!(said["stdout"], "hello no home\n0\n");
     assert_eq!(state(&id).await, "running");
     let spelled = id.to_uppercase().replace('-', "_");
     assert_eq!(exec(&spelled, "cat kept").await.1["stdout"], "hello\n", "an id is normalised");
@@ -136,6 +138,8 @@ async fn bad_control_requests_are_refused() {
         (json!({ "kind": "no-such", "name": "a" }), "invalid_request"),
         (json!({ "kind": "constructor", "name": "a" }), "invalid_request"),
         (json!({ "env": { "A": 1 } }), "invalid_request"),
+        (json!({ "env": { "CABANA_USER": "root" } }), "invalid_request"),
+        (json!({ "env": { "CABANA_AGENT_SECRET": null } }), "invalid_request"),
         (json!([]), "invalid_request"),
         (json!({ "env": { "A": "x".repeat(100_000) } }), "payload_too_large"),
     ] {

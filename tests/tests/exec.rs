@@ -4,7 +4,7 @@ use cabana_protocol::{
     exec::{Exec, ExecEvent, Exit},
     line::LineOf,
 };
-use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use cabana_tests::{Sandbox, gather, in_agent, in_sandbox, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -85,6 +85,25 @@ async fn surroundings_are_what_the_caller_says() {
         let command = "echo \"$GREETING ${HOME-unset}\"";
         check(sandbox, json!({ "command": command, "env": env }), "h\u{e9}llo world unset\n".as_bytes(), b"", exited(0)).await;
         check(sandbox, json!({ "command": "cat" }), b"", b"", exited(0)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_layer_of_variables_goes_before_the_one_below() {
+    let sandbox =
+        r#"{ "SET": "sandbox", "KEPT_BY_EXEC": "sandbox", "GONE": null, "BACK": null, "SECRET_OF_THE_CALLER": "hunter2" }"#;
+    let image = ["SET", "KEPT", "GONE", "BACK"].map(|name| (name, "image"));
+    in_agent(&[image.as_slice(), &[("CABANA_SANDBOX_ENV", sandbox)]].concat(), async |sandbox| {
+        let command = "echo ${SET-none} ${KEPT-none} ${KEPT_BY_EXEC-none} ${GONE-none} ${BACK-none}";
+        for (env, expected) in [
+            (json!({}), "sandbox image sandbox none none\n"),
+            (json!({ "SET": "exec", "KEPT": null, "BACK": "exec" }), "exec none sandbox none exec\n"),
+        ] {
+            check(sandbox, json!({ "command": command, "env": env }), expected.as_bytes(), b"", exited(0)).await;
+        }
+        let traces = "env | grep -c ^CABANA_SANDBOX; tr '\\0' '\\n' < /proc/$PPID/environ 2> /dev/null | grep -c hunter2; true";
+        assert_eq!(sandbox.shell(traces).await, "0\n0\n");
     })
     .await;
 }

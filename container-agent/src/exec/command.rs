@@ -60,8 +60,10 @@ pub(crate) fn base(
     env
 }
 
-/// These variables with the request's on top.
-fn environment(
+/// These variables with changes on top. What is wrong with one is said without its value.
+///
+/// Fails with `invalid_request`.
+pub(crate) fn environment(
     base: BTreeMap<OsString, OsString>,
     changes: &BTreeMap<String, Option<String>>,
 ) -> Result<BTreeMap<OsString, OsString>, Error> {

@@ -32,7 +32,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<CreateSandbox, Error> {
 /// Fails with `invalid_request` where kind and name make no valid id, or a variable cannot be one.
 pub(crate) fn validate(request: &CreateSandbox) -> Result<SandboxId, Error> {
     for (name, value) in &request.env {
-        check_variable(name, value)?;
+        check_variable(name, value.as_deref())?;
     }
     let kind = request.kind.as_deref().unwrap_or(SandboxId::DEFAULT_KIND);
     match &request.name {
@@ -41,12 +41,12 @@ pub(crate) fn validate(request: &CreateSandbox) -> Result<SandboxId, Error> {
     }
 }
 
-fn check_variable(name: &str, value: &str) -> Result<(), Error> {
+fn check_variable(name: &str, value: Option<&str>) -> Result<(), Error> {
     let why = if name.is_empty() || name.contains(['=', '\0']) {
         "a variable's name is not empty and has no '=' and no NUL"
     } else if name.starts_with(RESERVED_PREFIX) {
         "names that start with CABANA_ are reserved"
-    } else if value.contains('\0') {
+    } else if value.is_some_and(|value| value.contains('\0')) {
         "a variable's value has no NUL"
     } else {
         return Ok(());
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn defaults() {
-        for body in ["", " \n", "{}", r#"{"name":null,"unknown":[1]}"#] {
+        for body in ["", " \n", "{}", r#"{"name":null,"unknown":[1]}"#, r#"{"env":{"A":"","B":null}}"#] {
             let id = id(body).unwrap();
             assert!(id.starts_with("sbx-") && id.len() == 30, "{id}");
         }
@@ -96,6 +96,7 @@ mod tests {
             r#"{"env":{"A":"\u0000"}}"#,
             r#"{"env":{"A":1}}"#,
             r#"{"env":{"CABANA_AGENT_SECRET":"v"}}"#,
+            r#"{"env":{"CABANA_USER":null}}"#,
         ] {
             assert_eq!(id(body).unwrap_err().code, Code::InvalidRequest, "{body}");
         }

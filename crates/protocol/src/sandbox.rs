@@ -16,9 +16,10 @@ pub struct CreateSandbox {
     /// Which image to run: an image name of wrangler.jsonc. Default: `sbx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Variables for every command in the sandbox.
+    /// Variables for every command in the sandbox, on top of its image's; null takes one of the image's away. They may hold secrets,
+    /// and are not shown again. Names that begin with `CABANA_` are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Option<String>>,
 }
 
 /// A sandbox, as `POST /v1/sandboxes` and `GET /v1/sandboxes/{id}` show it.

@@ -75,7 +75,7 @@ impl Life {
     /// Makes the sandbox, or finds it; true where it was made.
     ///
     /// Fails with `invalid_request` where there is no such kind.
-    pub(super) fn create(&self, env: BTreeMap<String, String>) -> Result<(Sandbox, bool), Error> {
+    pub(super) fn create(&self, env: BTreeMap<String, Option<String>>) -> Result<(Sandbox, bool), Error> {
         if let Ok(sandbox) = self.describe() {
             return Ok((sandbox, false));
         }

@@ -25,8 +25,8 @@ const MIGRATIONS: [&str; 1] = ["CREATE TABLE sandbox (
 #[derive(Clone)]
 pub(super) struct Record {
     pub(super) id: SandboxId,
-    /// Variables for every command; may hold secrets.
-    pub(super) env: BTreeMap<String, String>,
+    /// Variables for every command, null for one of the image's that it is not to see; may hold secrets.
+    pub(super) env: BTreeMap<String, Option<String>>,
     /// RFC 3339 in UTC.
     pub(super) created_at: String,
     pub(super) state: State,
@@ -157,8 +157,8 @@ impl TryFrom<Row> for Record {
     }
 }
 
-fn encode(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|_| Error::internal("a stored field cannot be encoded"))
+pub(super) fn encode(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|_| Error::internal("a field of the sandbox cannot be encoded"))
 }
 
 fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {

@@ -10,7 +10,10 @@ use futures_util::{
 };
 use worker::{Date, Delay, Fetcher};
 
-use super::{life::Life, record::Record};
+use super::{
+    life::Life,
+    record::{Record, encode},
+};
 use crate::{
     container::{Container, Startup, message},
     fault,
@@ -19,6 +22,10 @@ use crate::{
 
 /// The variable by which the agent learns its secret.
 const SECRET_VARIABLE: &str = "CABANA_AGENT_SECRET";
+
+/// The variable by which the agent learns the sandbox's variables, as JSON: among the container's own, one that is not to be there
+/// could not be named, and some would mean something to the agent itself.
+const ENV_VARIABLE: &str = "CABANA_SANDBOX_ENV";
 
 /// The first pause between two health checks; each is twice the one before, up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -90,8 +97,8 @@ async fn bring_up(life: &Life, incarnation: u64, fresh: bool) -> Result<(), Erro
 fn launch(container: &Container, record: &Record, internet: bool) -> Result<(), Error> {
     let kind = record.id.kind();
     let image = container.image(kind).map_err(|_| Error::invalid_request(format!("there is no kind {kind:?} any more")))?;
-    let mut env: BTreeMap<_, _> = record.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    env.insert(SECRET_VARIABLE, &record.secret);
+    let variables = encode(&record.env)?;
+    let env = BTreeMap::from([(SECRET_VARIABLE, record.secret.as_str()), (ENV_VARIABLE, &variables)]);
     container
         .start(&Startup { image, internet, env })
         .map_err(|error| fault::not_ready(format!("the container cannot be started: {}", message(&error))))
