@@ -60,4 +60,5 @@ ENV LANG=C.UTF-8 CABANA_USER=sandbox
 WORKDIR /workspace
 # The agent's port: the Durable Object reaches it, nobody else.
 EXPOSE 49983
-ENTRYPOINT ["/usr/local/bin/cabana-agent"]
+# An image made from this one may say in its CMD what is to run beside the agent.
+ENTRYPOINT ["/usr/local/bin/cabana-agent", "--"]

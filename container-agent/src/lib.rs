@@ -21,9 +21,11 @@ pub mod port;
 pub mod process;
 pub mod secret;
 mod server;
+mod signals;
 pub mod system;
 
 pub use agent::Agent;
 pub use config::Config;
 pub use limits::Limits;
 pub use server::run;
+pub use signals::Signals;

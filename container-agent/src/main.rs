@@ -1,41 +1,47 @@
-//! `cabana-agent`: reads its environment, listens, and serves until SIGTERM or SIGINT.
+//! `cabana-agent [--] [program [argument…]]`: reads its environment, listens, and serves until SIGTERM, SIGINT or SIGQUIT.
+//!
+//! The program is the image's own command, which runs beside it.
 
-use anyhow::Context;
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::{Context, ensure};
 use cabana_agent::{
-    Config, process, run,
+    Config, Signals, process, run,
     secret::{self, Secret},
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     // Before any thread or child exists: no secret must be left where a command of the sandbox could read it.
     secret::close_memory();
     let secret = secret::take("CABANA_AGENT_SECRET").map(Secret::new).context("CABANA_AGENT_SECRET is not set")?;
     let sandbox_env = secret::take("CABANA_SANDBOX_ENV");
     let config = Config::from_env(secret, sandbox_env.as_deref(), std::env::vars_os())?;
+    let command = image_command(std::env::args_os().skip(1).collect())?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
     process::keep_descriptors().context("cannot keep inherited descriptors from children")?;
     process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;
     process::go_first();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, &command));
     // A system call that hangs must not hold up the end.
     runtime.shutdown_background();
-    served
+    Ok(ExitCode::from(served?))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+async fn serve(config: Config, command: &[OsString]) -> anyhow::Result<u8> {
+    let signals = Signals::listen(!command.is_empty())?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    run(listener, config, shutdown).await
+    run(listener, config, command, signals).await
+}
+
+/// The image's own command: what Docker puts behind the entry point. An option would be lost on a program that does not start.
+fn image_command(mut arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
+    if arguments.first().is_some_and(|first| first == "--") {
+        arguments.remove(0);
+    } else {
+        let option = arguments.first().is_some_and(|first| first.as_encoded_bytes().starts_with(b"-"));
+        ensure!(!option, "usage: cabana-agent [--] [program [argument…]]; the environment configures the agent");
+    }
+    Ok(arguments)
 }

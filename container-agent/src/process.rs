@@ -21,6 +21,7 @@
 //! | [`kill`] | sending signals |
 //! | [`precedence`] | the agent before what it starts |
 //! | [`oom`] | whether the kernel has killed for want of memory |
+//! | [`image_command`] | the image's own command, beside the agent |
 //! | [`origins`] | who descends from which of them |
 //! | [`orphans`] | children of children that nobody waits for |
 
@@ -28,6 +29,7 @@ mod condition;
 mod exited;
 mod feed;
 mod handlers;
+mod image_command;
 mod journal;
 mod kill;
 mod logs;
@@ -45,6 +47,7 @@ mod terminal;
 mod tree;
 mod users;
 
+pub use image_command::ImageCommand;
 pub use journal::{Entry, Journal, Reader};
 pub use origins::Origins;
 pub use orphans::adopt_orphans;

@@ -1,6 +1,6 @@
 //! Accepts connections and ends in order.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, ffi::OsString, io, sync::Arc, time::Duration};
 
 use axum::{Router, http::Request};
 use hyper::{
@@ -22,7 +22,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use crate::{Agent, Config, http};
+use crate::{Agent, Config, Signals, http, process::ImageCommand, signals};
 
 /// How long a client may take to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,22 +30,24 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long processes and connections may take to end once the agent is told to: less than the 5 s that it promises.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(4_500);
 
-/// Serves `listener` until `shutdown` completes, then ends all processes and connections, within 5 s.
+/// Serves `listener`, with the image's own command beside it, until a signal ends the agent or that command fails. Then ends all
+/// processes and connections, within 5 s, and gives the command's exit code.
 ///
 /// Fails when the roots cannot be made.
-pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(listener: TcpListener, config: Config, command: &[OsString], mut signals: Signals) -> anyhow::Result<u8> {
     let agent = Agent::new(config)?;
     let reaper = agent.processes.reap_orphans()?;
     let connections = TaskTracker::new();
     tracing::info!("listening on {}", listener.local_addr()?);
+    let mut command = agent.processes.start_image_command(command);
     tokio::select! {
         never = accept(&listener, &agent, &connections) => match never {},
-        () = shutdown => {}
+        () = supervise(&mut command, &mut signals) => {}
     }
     drop(listener);
     connections.close();
     let ended = async {
-        agent.processes.end_all().await;
+        tokio::join!(agent.processes.end_all(command.pid()), see_off(&mut command, &mut signals));
         agent.closing.cancel();
         connections.wait().await;
     };
@@ -54,7 +56,31 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     }
     agent.processes.kill_all();
     reaper.abort();
-    Ok(())
+    Ok(command.code())
+}
+
+/// Passes signals on to the image's command, until one ends the agent too, or the command fails.
+async fn supervise(command: &mut ImageCommand, signals: &mut Signals) {
+    loop {
+        let signal = tokio::select! {
+            () = command.failed() => return,
+            signal = signals.next() => signal,
+        };
+        command.signal(signal);
+        if signals::ends(signal) {
+            return;
+        }
+    }
+}
+
+/// Passes signals on to the image's command until it has ended.
+async fn see_off(command: &mut ImageCommand, signals: &mut Signals) {
+    loop {
+        tokio::select! {
+            _ = command.ended() => return,
+            signal = signals.next() => command.signal(signal),
+        }
+    }
 }
 
 /// A connection's place among those that may be open; a WebSocket keeps it after its request has been answered.

@@ -45,12 +45,12 @@ struct Children {
 
 impl Own {
     /// Starts a child with an owner.
-    pub(super) fn claim<E>(&self, spawn: impl FnOnce() -> Result<super::spawn::Child, E>) -> Result<super::spawn::Child, E> {
+    pub(super) fn claim<T, E>(&self, spawn: impl FnOnce() -> Result<T, E>, pid: impl FnOnce(&T) -> Pid) -> Result<T, E> {
         self.with(|children| children.unborn += 1);
         let child = spawn();
         self.change(|children| {
             children.unborn -= 1;
-            children.pids.extend(child.as_ref().ok().map(|child| child.exited.pid()));
+            children.pids.extend(child.as_ref().ok().map(pid));
         });
         child
     }

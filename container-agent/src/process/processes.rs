@@ -13,6 +13,7 @@ use std::{
 };
 
 use cabana_protocol::{Code, Error, ProcessId, exec::Exec};
+use rustix::process::Pid;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
@@ -52,7 +53,7 @@ pub struct Processes {
     shell: &'static str,
     limits: Limits,
     running: Arc<Semaphore>,
-    own: orphans::Own,
+    pub(super) own: orphans::Own,
     oom: Arc<oom::Oom>,
     table: Arc<Table>,
     replay: Arc<Budget>,
@@ -178,7 +179,7 @@ impl Processes {
         // Not to be guessed, so that nothing joins another process's tree by its id.
         let mark = format!("{id}.{}", draw()?);
         let timeout = command.timeout;
-        let child = self.own.claim(|| spawn::spawn(command, &mark))?;
+        let child = self.own.claim(|| spawn::spawn(command, &mark), |child| child.exited.pid())?;
         let (told, inputs) = mpsc::channel(INPUTS);
         let record = Arc::new(Record {
             number,
@@ -214,23 +215,24 @@ impl Processes {
         Ok(record)
     }
 
-    /// Ends all processes and whatever they left behind, and waits until they are gone. None starts any more.
-    pub async fn end_all(&self) {
+    /// Ends all processes and whatever they left behind, but for the image's own command of this number, and waits until they are
+    /// gone. None starts any more.
+    pub async fn end_all(&self, spared: Option<Pid>) {
         self.ending.cancel();
-        tree::end(self.everything(), self.limits.kill_grace.min(SHUTDOWN_GRACE)).await;
+        tree::end(self.everything(spared), self.limits.kill_grace.min(SHUTDOWN_GRACE)).await;
         self.tasks.close();
         self.tasks.wait().await;
     }
 
     /// Kills whatever is left, without a word.
     pub fn kill_all(&self) {
-        if let Err(error) = self.everything().kill() {
+        if let Err(error) = self.everything(None).kill() {
             tracing::error!("cannot look for processes that are left: {error}");
         }
     }
 
-    fn everything(&self) -> tree::Members {
-        tree::Members::Incarnation(self.incarnation.clone())
+    fn everything(&self, spared: Option<Pid>) -> tree::Members {
+        tree::Members::Incarnation { incarnation: self.incarnation.clone(), spared }
     }
 
     /// Starts to wait for orphans, where they come to this process ([`adopt_orphans`]).

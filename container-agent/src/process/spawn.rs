@@ -112,6 +112,16 @@ fn on_pipes(
     })
 }
 
+/// Starts a program of a group of its own, on streams that are set already.
+pub(super) fn beside(mut command: process::Command, user: Option<Identity>) -> io::Result<Exited> {
+    command.process_group(0);
+    if let Some(user) = user {
+        before_exec(&mut command, move || user.assume());
+    }
+    let child = precedence::spawn(|| command.spawn())?;
+    own(&child, Ok)
+}
+
 fn on_terminal(
     mut command: process::Command,
     size: Tty,
@@ -138,13 +148,13 @@ fn on_terminal(
 /// at the fork, such as to allocate, is never finished in the child.
 #[allow(unsafe_code)]
 fn before_exec(command: &mut process::Command, mut calls: impl FnMut() -> rustix::io::Result<()> + Send + Sync + 'static) {
-    // SAFETY: both callers make nothing but system calls, directly (rustix's Linux backend), on values made before the fork; an
+    // SAFETY: all callers make nothing but system calls, directly (rustix's Linux backend), on values made before the fork; an
     // error is a number, so that no path allocates or takes a lock.
     unsafe { command.pre_exec(move || Ok(calls()?)) };
 }
 
 /// Makes a started child one that is owned. A failure would otherwise leave one that nobody owns.
-fn own(child: &process::Child, surround: impl FnOnce(Exited) -> io::Result<Child>) -> io::Result<Child> {
+fn own<T>(child: &process::Child, surround: impl FnOnce(Exited) -> io::Result<T>) -> io::Result<T> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     precedence::expose(pid);
     Exited::new(pid).and_then(surround).inspect_err(|_| {

@@ -31,7 +31,12 @@ pub(super) enum Members {
         mark: String,
     },
     /// What any process of this agent started.
-    Incarnation(String),
+    Incarnation {
+        /// The beginning of their marks.
+        incarnation: String,
+        /// A child of the agent's that is none of them, with what it has started.
+        spared: Option<Pid>,
+    },
 }
 
 /// Ends a tree: SIGTERM, then, after `grace`, SIGKILL until nothing is left. Completes when all members are gone, but for
@@ -134,10 +139,11 @@ impl Members {
                 [entry.pid, entry.group, entry.session, entry.parent].contains(&root) || mark == Some(own.as_bytes())
             }
             // Orphans come to the agent, whatever they have done to their environment.
-            Self::Incarnation(incarnation) => {
+            Self::Incarnation { incarnation, spared } => {
+                let spared = spared.is_some_and(|pid| pid.as_raw_nonzero().get() == entry.pid);
                 let marked =
                     mark.and_then(|mark| mark.strip_prefix(incarnation.as_bytes())).is_some_and(|rest| rest.starts_with(b"-"));
-                marked || entry.parent == agent
+                marked || (entry.parent == agent && !spared)
             }
         }
     }
@@ -178,8 +184,12 @@ mod tests {
         let pid = Pid::from_raw(10).unwrap();
         let process = Members::Process { pid, mark: "abc-1.f".to_owned() };
         assert_eq!(found(process, &all), [10, 11, 12, 13, 14, 15]);
-        assert_eq!(found(Members::Incarnation("abc".into()), &all), [10, 11, 12, 13, 14, 15, 20, 21, 31]);
-        assert_eq!(found(Members::Incarnation("ab".into()), &all), [10, 11, 12, 13, 14, 15, 20, 21], "its own children");
+        let incarnation = |name: &str, spared| {
+            found(Members::Incarnation { incarnation: name.to_owned(), spared: Pid::from_raw(spared) }, &all)
+        };
+        assert_eq!(incarnation("abc", 0), [10, 11, 12, 13, 14, 15, 20, 21, 31]);
+        assert_eq!(incarnation("ab", 0), [10, 11, 12, 13, 14, 15, 20, 21], "its own children");
+        assert_eq!(incarnation("ab", 10), [13, 14, 15, 20, 21], "what a spared child has left behind is not spared");
     }
 
     #[test]
