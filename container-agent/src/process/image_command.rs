@@ -63,8 +63,7 @@ impl Processes {
 
     fn launch(&self, name: &OsStr, arguments: &[OsString]) -> Result<Exited, Error> {
         let user = self.user().map(Identity::look_up).transpose()?;
-        let mut env = self.env().clone();
-        env.extend(user.iter().flat_map(Identity::variables));
+        let env = exec::base(self.env(), user.as_ref(), false);
         let refused = |error: io::Error| Error::new(Code::Unprocessable, format!("cannot run {}: {error}", name.display()));
         let directory = std::env::current_dir().map_err(refused)?;
         let program = exec::find(&name.to_string_lossy(), env.get(OsStr::new("PATH")), &directory)?;
