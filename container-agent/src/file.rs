@@ -9,6 +9,7 @@ mod directory;
 mod failure;
 mod find;
 mod globs;
+mod level;
 mod lines;
 mod list;
 mod media_type;
