@@ -39,6 +39,8 @@ pub struct State {
     pub polled: Polled,
     /// One permit for each search of the files.
     pub searches: Arc<Semaphore>,
+    /// One permit for each archive that is made or extracted.
+    pub archives: Arc<Semaphore>,
     /// When it was made.
     pub started: Instant,
     /// Set when connections are to close.
@@ -58,6 +60,7 @@ impl Agent {
         let connections = Arc::new(Semaphore::new(config.limits.connections));
         let watches = Arc::new(Semaphore::new(config.limits.watches));
         let searches = Arc::new(Semaphore::new(config.limits.searches));
+        let archives = Arc::new(Semaphore::new(config.limits.archives));
         Ok(Self(Arc::new(State {
             secret: config.secret,
             limits: config.limits,
@@ -68,6 +71,7 @@ impl Agent {
             searches,
             watches,
             polled: Polled::default(),
+            archives,
             started: Instant::now(),
             closing: CancellationToken::new(),
         })))

@@ -1,5 +1,6 @@
 //! Files, confined to the sandbox's roots by the kernel ([`root`]). System calls run on threads that may block.
 
+pub mod archive;
 mod beneath;
 mod cancel;
 mod conditions;

@@ -5,9 +5,11 @@
 //! | `GET /health` | whether it is up; open to all |
 //! | `POST /v1/<family>/<verb>` | any operation ([`call`]) |
 //! | `GET`, `HEAD`, `PUT`, `DELETE /v1/files` | content of files ([`files`]) |
+//! | `GET`, `PUT /v1/archive` | trees of files as tar archives ([`archive`]) |
 //! | `GET /v1/connect` | operations over a WebSocket ([`socket`]) |
 
 mod answer;
+mod archive;
 mod call;
 mod files;
 mod socket;
@@ -31,6 +33,7 @@ pub fn router(agent: Agent) -> Router {
     let methods = get(files::get).put(files::put).delete(files::delete).fallback(wrong_method);
     let operations = Router::new()
         .route("/v1/files", methods)
+        .route("/v1/archive", get(archive::get).put(archive::put).fallback(wrong_method))
         .route("/v1/connect", get(socket::connect).fallback(wrong_method))
         .route("/v1/{*operation}", post(call::call).fallback(wrong_method))
         .fallback(unknown)

@@ -14,7 +14,7 @@ pub struct Limits {
     pub connections: usize,
     /// Operations running at once on one WebSocket. `CABANA_MAX_OPERATIONS_PER_SOCKET`, default 256.
     pub operations_per_socket: usize,
-    /// Bytes of one JSON request or WebSocket message; the byte lane has no limit. `CABANA_MAX_REQUEST_BYTES`, default 16 MiB.
+    /// Bytes of one JSON request or WebSocket message; the byte lanes have no such limit. `CABANA_MAX_REQUEST_BYTES`, default 16 MiB.
     pub request_bytes: usize,
     /// Watches at once, of `file.watch` and `file.changes`. `CABANA_MAX_WATCHES`, default 64; the kernel has a limit of its own for each user, 128 by default.
     pub watches: usize,
@@ -34,8 +34,23 @@ pub struct Limits {
     /// Bytes of what git prints that one operation on a repository takes in; the answer says so where there is more.
     /// `CABANA_MAX_GIT_OUTPUT_BYTES`, default 4 MiB.
     pub git_output_bytes: usize,
+    /// Archives that are made or extracted at once. `CABANA_MAX_ARCHIVES`, default 16.
+    pub archives: usize,
+    /// What one archive that is extracted may come to.
+    pub archive: ArchiveLimits,
     /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
     pub kill_grace: Duration,
+}
+
+/// What an archive that is extracted may come to, before it is stopped with `payload_too_large`.
+#[derive(Debug, Clone, Copy)]
+pub struct ArchiveLimits {
+    /// Entries. `CABANA_MAX_ARCHIVE_ENTRIES`, default 1,000,000.
+    pub entries: u64,
+    /// Bytes, once decompressed. `CABANA_MAX_ARCHIVE_BYTES`, default 16 GiB.
+    pub bytes: u64,
+    /// How many times its compressed size, beyond the first 64 MiB. `CABANA_MAX_ARCHIVE_RATIO`, default 250.
+    pub ratio: u64,
 }
 
 impl Default for Limits {
@@ -52,6 +67,8 @@ impl Default for Limits {
             replay_disk_total_bytes: 512 << 20,
             searches: 8,
             git_output_bytes: 4 << 20,
+            archives: 16,
+            archive: ArchiveLimits { entries: 1_000_000, bytes: 16 << 30, ratio: 250 },
             kill_grace: Duration::from_secs(2),
         }
     }
@@ -69,6 +86,7 @@ impl Limits {
                 .with_context(|| format!("{name} must be a positive number")),
         };
         let defaults = Self::default();
+        let large = |name: &str, default: u64| anyhow::Ok(number(name, usize::try_from(default)?)? as u64);
         let grace_ms = usize::try_from(defaults.kill_grace.as_millis())?;
         Ok(Self {
             processes: number("CABANA_MAX_PROCESSES", defaults.processes)?,
@@ -82,6 +100,12 @@ impl Limits {
             replay_disk_total_bytes: number("CABANA_REPLAY_DISK_TOTAL_BYTES", defaults.replay_disk_total_bytes)?,
             searches: number("CABANA_MAX_SEARCHES", defaults.searches)?,
             git_output_bytes: number("CABANA_MAX_GIT_OUTPUT_BYTES", defaults.git_output_bytes)?,
+            archives: number("CABANA_MAX_ARCHIVES", defaults.archives)?,
+            archive: ArchiveLimits {
+                entries: large("CABANA_MAX_ARCHIVE_ENTRIES", defaults.archive.entries)?,
+                bytes: large("CABANA_MAX_ARCHIVE_BYTES", defaults.archive.bytes)?,
+                ratio: large("CABANA_MAX_ARCHIVE_RATIO", defaults.archive.ratio)?,
+            },
             kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
         })
     }
@@ -108,6 +132,10 @@ mod tests {
             "CABANA_REPLAY_DISK_TOTAL_BYTES",
             "CABANA_MAX_SEARCHES",
             "CABANA_MAX_GIT_OUTPUT_BYTES",
+            "CABANA_MAX_ARCHIVES",
+            "CABANA_MAX_ARCHIVE_ENTRIES",
+            "CABANA_MAX_ARCHIVE_BYTES",
+            "CABANA_MAX_ARCHIVE_RATIO",
             "CABANA_KILL_GRACE_MS",
         ] {
             for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {

@@ -8,7 +8,7 @@ use serde_json::json;
 pub(super) fn failure(path: &FilePath, errno: Errno) -> Error {
     let (code, why) = match errno {
         Errno::NOENT => (Code::NotFound, "no such file or directory"),
-        Errno::XDEV => (Code::Forbidden, "it leads outside the sandbox's roots"),
+        Errno::XDEV => (Code::Forbidden, "it leads outside"),
         Errno::LOOP => (Code::Forbidden, "a symlink on it may not be followed"),
         Errno::ACCESS | Errno::PERM => (Code::Forbidden, "permission denied"),
         Errno::ROFS => (Code::Forbidden, "the file system is read-only"),

@@ -4,12 +4,12 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, unlinkat},
-    io::Errno,
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat, renameat, symlinkat, unlinkat},
+    io::{Errno, fcntl_dupfd_cloexec},
 };
 
 use super::{target::Entry, tree};
@@ -56,25 +56,37 @@ impl Temporary {
 
     /// Puts it in place of whatever has this name, in one step.
     pub(super) fn place(self, entry: Entry) -> Result<(), Errno> {
-        let Entry { parent, name, .. } = entry;
-        let temporary = match self.name {
-            Some(name) => name,
-            None => match link(&self.file, &parent, &name) {
-                // A link replaces nothing, a rename does.
-                Err(Errno::EXIST) => {
-                    let temporary = Name::new(rustix::io::fcntl_dupfd_cloexec(&parent, 0)?)?;
-                    link(&self.file, &temporary.directory, &temporary.name)?;
-                    temporary
-                }
-                result => return result,
-            },
-        };
-        renameat(&temporary.directory, &temporary.name, &parent, &name)
+        match self.name {
+            Some(temporary) => temporary.replace(&entry),
+            None => link_in_place(&self.file, entry),
+        }
+    }
+}
+
+/// Gives an open file this name too, in place of whatever has it, in one step.
+pub(super) fn link_in_place(file: impl AsFd, entry: Entry) -> Result<(), Errno> {
+    in_place(entry, |directory, name| link(file.as_fd(), directory, name))
+}
+
+/// Makes a symlink in place of whatever has this name, in one step.
+pub(super) fn symlink_in_place(to: &[u8], entry: Entry) -> Result<(), Errno> {
+    in_place(entry, |directory, name| symlinkat(to, directory, name))
+}
+
+/// Makes something that replaces nothing under this name, or, where that is taken, under another that a rename then replaces it by.
+fn in_place(entry: Entry, make: impl Fn(&OwnedFd, &OsStr) -> Result<(), Errno>) -> Result<(), Errno> {
+    match make(&entry.parent, &entry.name) {
+        Err(Errno::EXIST) => {
+            let temporary = Name::new(fcntl_dupfd_cloexec(&entry.parent, 0)?)?;
+            make(&temporary.directory, &temporary.name)?;
+            temporary.replace(&entry)
+        }
+        result => result,
     }
 }
 
 /// Gives an open file without a name this one.
-fn link(file: &File, directory: &OwnedFd, name: &OsString) -> Result<(), Errno> {
+fn link(file: BorrowedFd<'_>, directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     let open = format!("/proc/self/fd/{}", file.as_raw_fd());
     match linkat(CWD, open, directory, name, AtFlags::SYMLINK_FOLLOW) {
         // Without /proc, only those whom the kernel trusts may name an open file.
@@ -88,6 +100,11 @@ impl Name {
     pub(super) fn new(directory: OwnedFd) -> Result<Self, Errno> {
         Ok(Self { directory, name: random_name()? })
     }
+
+    /// Puts what has this name in place of whatever has the other.
+    fn replace(&self, entry: &Entry) -> Result<(), Errno> {
+        renameat(&self.directory, &self.name, &entry.parent, &entry.name)
+    }
 }
 
 fn random_name() -> Result<OsString, Errno> {
@@ -98,7 +115,7 @@ fn random_name() -> Result<OsString, Errno> {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        // After a rename there is nothing to remove, and nothing can be done about a file that cannot be removed.
+        // After a rename there is mostly nothing to remove, and nothing can be done about a file that cannot be removed.
         let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
     }
 }
@@ -110,7 +127,7 @@ pub(super) struct TemporaryDirectory(Option<Entry>);
 impl TemporaryDirectory {
     /// Makes an empty one in this directory.
     pub(super) fn new(directory: &OwnedFd, mode: Mode) -> Result<Self, Errno> {
-        let entry = Entry::new(rustix::io::fcntl_dupfd_cloexec(directory, 0)?, random_name()?);
+        let entry = Entry::new(fcntl_dupfd_cloexec(directory, 0)?, random_name()?);
         mkdirat(&entry.parent, &entry.name, mode)?;
         Ok(Self(Some(entry)))
     }

@@ -44,7 +44,7 @@ impl Query {
 }
 
 /// The pairs of a query, decoded to bytes: a path need not be UTF-8.
-fn form(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+pub(super) fn form(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let decode = |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).collect::<Vec<u8>>();
     query.split('&').map(move |pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

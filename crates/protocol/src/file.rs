@@ -1,10 +1,12 @@
-//! Files: small content and metadata. Large content travels on the byte lane, `GET|HEAD|PUT|DELETE …/files?path=…`.
+//! Files: small content and metadata. Large content travels on the byte lane, `GET|HEAD|PUT|DELETE …/files?path=…`, and whole trees
+//! as tar archives, `GET|PUT …/archive?path=…`.
 //!
 //! Every path is confined to the sandbox's roots by the kernel: `forbidden` where it, a symlink on it or a race would lead
 //! outside. Relative paths start at the first root. Symlinks are followed within the root where they are relative; an absolute one
 //! leads outside, wherever it points. A slash at its end says that a path names a directory.
 
 mod change;
+mod extracted;
 mod find;
 mod metadata;
 mod path;
@@ -13,6 +15,7 @@ mod search;
 mod watch;
 
 pub use change::{Chmod, Copied, Copy, Symlink};
+pub use extracted::Extracted;
 pub use find::{Find, Found};
 pub use metadata::{Kind, Metadata, Mode};
 pub use path::FilePath;

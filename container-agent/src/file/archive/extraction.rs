@@ -1,0 +1,236 @@
+//! Extracting an archive.
+//!
+//! Each member is put in place by itself, whole and in one step, below the directory that the archive is extracted into: the kernel
+//! resolves its path beneath that directory, whatever the archive or somebody else puts there meanwhile. The first member that cannot
+//! be extracted ends it; those before it stay.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
+
+use cabana_protocol::{
+    Code, Error,
+    file::{Extracted, FilePath},
+};
+use rustix::{
+    fs::{AtFlags, FileType, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens, utimensat},
+    io::{Errno, fcntl_dupfd_cloexec},
+};
+use serde_json::json;
+
+use super::{
+    damage::unreadable,
+    directories::Directories,
+    format::decoder,
+    members::{Kind, Member, Members},
+    meter::{Metered, Received},
+    name::{self, Refusal},
+};
+use crate::{
+    file::{
+        failure::{failure, io_failure, rename_failure, wrong_kind},
+        metadata::{file_type, look},
+        permissions::permissions,
+        root::Roots,
+        target::Target,
+        temporary::{Temporary, link_in_place, symlink_in_place},
+        upload::check_space,
+    },
+    limits::ArchiveLimits,
+};
+
+/// Bytes of a file that are written at a time.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// How often a hard link is tried again to a file that somebody else replaces meanwhile.
+const LINK_ATTEMPTS: usize = 64;
+
+/// The permission bits that an archive may give: set-user-ID and the like are for those in the sandbox to give.
+const PERMISSIONS: u32 = 0o777;
+
+/// An archive that is being extracted.
+struct Extraction {
+    /// Where to.
+    top: OwnedFd,
+    limits: ArchiveLimits,
+    directories: Directories,
+    extracted: Extracted,
+    buffer: Vec<u8>,
+}
+
+/// Extracts the archive that `input` holds into this directory, which is made where it is missing.
+///
+/// Fails with `forbidden` (a member leads outside), `unprocessable` (damaged, or a member of a kind that is not extracted),
+/// `conflict` (something is in a member's way), `payload_too_large`, `storage_full`. The error's details say what was extracted.
+pub fn extract(roots: &Roots, into: &FilePath, input: impl Read, limits: ArchiveLimits) -> Result<Extracted, Error> {
+    let input = Received::new(input);
+    let received = input.count();
+    let decoded = decoder(input).map_err(unreadable)?;
+    let mut members = Members::new(Metered::new(decoded, limits, received));
+    let first = members.next()?;
+    let top = roots.target(into)?.make_directories()?;
+    let mut extraction = Extraction {
+        top,
+        limits,
+        directories: Directories::default(),
+        extracted: Extracted { entries: 0, size_bytes: 0 },
+        buffer: vec![0; WRITE_BYTES],
+    };
+    let done = extraction.all(first, members);
+    let settled = extraction.settle();
+    let facts = json!({ "entries": extraction.extracted.entries, "size_bytes": extraction.extracted.size_bytes });
+    done.and(settled).map(|()| extraction.extracted).map_err(|error| error.with_details(facts))
+}
+
+impl Extraction {
+    /// Extracts this member and those that follow, and reads on to the input's end, where compression has its checksum.
+    fn all<R: Read>(&mut self, first: Option<Member>, mut members: Members<R>) -> Result<(), Error> {
+        let mut next = first;
+        while let Some(member) = next {
+            if self.extracted.entries == self.limits.entries {
+                let message = format!("the archive has more than {} entries", self.limits.entries);
+                return Err(
+                    Error::new(Code::PayloadTooLarge, message).with_details(json!({ "limit_entries": self.limits.entries }))
+                );
+            }
+            let name = FilePath::from(member.name.clone());
+            self.one(&name, &member, &mut members).map_err(|error| error.with_details(json!({ "entry": name })))?;
+            self.extracted.entries += 1;
+            next = members.next()?;
+        }
+        io::copy(&mut members.into_input(), &mut io::sink()).map_err(unreadable)?;
+        Ok(())
+    }
+
+    fn one<R: Read>(&mut self, name: &FilePath, member: &Member, members: &mut Members<R>) -> Result<(), Error> {
+        let path = below(name, &member.name)?;
+        if path.as_os_str().is_empty() {
+            // What the directory itself is like is not the archive's to say.
+            return if member.kind == Kind::Directory { Ok(()) } else { Err(wrong_kind(name, "it is the directory itself")) };
+        }
+        let target = self.target(name, &path)?;
+        match &member.kind {
+            Kind::File(size) => self.file(name, &target, member, *size, members),
+            Kind::Directory => self.directory(&target, member, path),
+            Kind::Symlink(to) => symlink(name, &target, to, member.modified),
+            Kind::HardLink(to) => self.hard_link(name, &target, to),
+        }
+    }
+
+    fn target<'a>(&self, name: &'a FilePath, path: &Path) -> Result<Target<'a>, Error> {
+        let top = fcntl_dupfd_cloexec(&self.top, 0).map_err(|errno| failure(name, errno))?;
+        Ok(Target::new(name, top, path))
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        name: &FilePath,
+        target: &Target<'_>,
+        member: &Member,
+        size: u64,
+        members: &mut Members<R>,
+    ) -> Result<(), Error> {
+        let refused = |errno| failure(name, errno);
+        let entry = target.entry_with_parents()?;
+        check_space(name, &entry.parent, size)?;
+        let temporary = Temporary::new(fcntl_dupfd_cloexec(&entry.parent, 0).map_err(refused)?).map_err(refused)?;
+        self.copy(name, members, temporary.file())?;
+        fchmod(temporary.file(), permissions(member.mode & PERMISSIONS)).map_err(refused)?;
+        futimens(temporary.file(), &modified(member.modified)).map_err(refused)?;
+        temporary.place(entry).map_err(|errno| rename_failure(name, errno))?;
+        self.extracted.size_bytes += size;
+        Ok(())
+    }
+
+    fn copy<R: Read>(&mut self, name: &FilePath, members: &mut Members<R>, mut file: &File) -> Result<(), Error> {
+        loop {
+            let mut filled = 0;
+            while filled < self.buffer.len() {
+                match members.read(&mut self.buffer[filled..]).map_err(unreadable)? {
+                    0 => break,
+                    count => filled += count,
+                }
+            }
+            if filled == 0 {
+                return Ok(());
+            }
+            file.write_all(&self.buffer[..filled]).map_err(|error| io_failure(name, &error))?;
+        }
+    }
+
+    fn directory(&mut self, target: &Target<'_>, member: &Member, path: PathBuf) -> Result<(), Error> {
+        target.make_directories()?;
+        if self.directories.add(path, permissions(member.mode & PERMISSIONS), member.modified) { Ok(()) } else { self.settle() }
+    }
+
+    /// Gives the directories that were extracted their modes and times, which filling them changes.
+    fn settle(&mut self) -> Result<(), Error> {
+        for (path, mode, time) in self.directories.take() {
+            let name = FilePath::from(path.as_os_str().as_bytes().to_owned());
+            let directory = match self.target(&name, &path)?.open(OFlags::RDONLY | OFlags::DIRECTORY) {
+                // Somebody else has removed it.
+                Err(error) if matches!(error.code, Code::NotFound | Code::Conflict) => continue,
+                directory => directory?,
+            };
+            let settled = fchmod(&directory, mode).and_then(|()| futimens(&directory, &modified(time)));
+            settled.map_err(|errno| failure(&name, errno))?;
+        }
+        Ok(())
+    }
+
+    fn hard_link(&self, name: &FilePath, target: &Target<'_>, to: &[u8]) -> Result<(), Error> {
+        for _ in 0..LINK_ATTEMPTS {
+            let file = self.linked(name, to)?;
+            match link_in_place(&file, target.entry_with_parents()?) {
+                // The file has been replaced since it was opened, and has no name any more.
+                Err(Errno::NOENT) => {}
+                result => return result.map_err(|errno| rename_failure(name, errno)),
+            }
+        }
+        Err(failure(name, Errno::BUSY))
+    }
+
+    /// Opens the regular file that gets another name.
+    fn linked(&self, name: &FilePath, to: &[u8]) -> Result<OwnedFd, Error> {
+        let to_name = FilePath::from(to.to_owned());
+        let file = self.target(&to_name, &below(&to_name, to)?)?.open(OFlags::PATH | OFlags::NOFOLLOW);
+        let file = file.map_err(|error| match error.code {
+            Code::NotFound => {
+                Error::new(Code::Unprocessable, format!("{name}: there is no {to_name} that it could be a link to"))
+            }
+            _ => error,
+        })?;
+        let stat = look(&file, c"").map_err(|errno| failure(&to_name, errno))?;
+        let regular = file_type(&stat) == FileType::RegularFile;
+        if regular { Ok(file) } else { Err(wrong_kind(&to_name, "only a regular file gets another name")) }
+    }
+}
+
+/// Makes a symlink, wherever it leads: nothing is extracted through one that leads outside.
+fn symlink(name: &FilePath, target: &Target<'_>, to: &[u8], time: Timespec) -> Result<(), Error> {
+    let refused = |errno| rename_failure(name, errno);
+    let entry = target.entry_with_parents()?;
+    let parent = fcntl_dupfd_cloexec(&entry.parent, 0).map_err(refused)?;
+    let own_name = entry.name.clone();
+    symlink_in_place(to, entry).map_err(refused)?;
+    match utimensat(parent, own_name, &modified(time), AtFlags::SYMLINK_NOFOLLOW) {
+        // Somebody else has removed it.
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(refused(errno)),
+    }
+}
+
+fn below(name: &FilePath, bytes: &[u8]) -> Result<PathBuf, Error> {
+    name::below(bytes).map_err(|refusal| {
+        let code = if refusal == Refusal::Impossible { Code::Unprocessable } else { Code::Forbidden };
+        Error::new(code, format!("{name}: an archive's member may not be called so: {refusal}"))
+    })
+}
+
+/// Sets when the content changed, and leaves when it was last read.
+fn modified(time: Timespec) -> Timestamps {
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: time }
+}

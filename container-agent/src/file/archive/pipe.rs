@@ -1,0 +1,127 @@
+//! Between the tasks that speak HTTP and the threads that work on archives: bytes pass in pieces, a few at a time, and their end is
+//! said, so that a side that breaks off is never taken for one that has finished.
+
+use std::{
+    io::{self, Read, Write},
+    mem,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use cabana_protocol::{Code, Error};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use crate::buffers::Buffers;
+
+/// How many pieces wait between the two.
+const PIECES: usize = 4;
+
+/// Bytes of a piece that a thread makes.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What passes.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some bytes.
+    Bytes(Bytes),
+    /// There is no more.
+    End,
+    /// There would be more, but for this.
+    Broken(Error),
+}
+
+/// From a task to a thread.
+pub fn inlet() -> (Inlet, Source) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    (Inlet(sender), Source { pieces: receiver, piece: Bytes::new(), ended: false })
+}
+
+/// From a thread to a task.
+pub fn outlet() -> (Sink, Receiver<Piece>) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    (Sink { pieces: sender, buffers: Buffers::default(), piece: BytesMut::new() }, receiver)
+}
+
+/// The task's end. Dropping it breaks off.
+#[derive(Debug)]
+pub struct Inlet(Sender<Piece>);
+
+impl Inlet {
+    /// Hands it on, when there is room. False when nobody reads any more.
+    pub async fn send(&self, piece: Piece) -> bool {
+        self.0.send(piece).await.is_ok()
+    }
+}
+
+/// What a thread reads.
+#[derive(Debug)]
+pub struct Source {
+    pieces: Receiver<Piece>,
+    piece: Bytes,
+    ended: bool,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && !self.ended {
+            match self.pieces.blocking_recv() {
+                Some(Piece::Bytes(bytes)) => self.piece = bytes,
+                Some(Piece::End) => self.ended = true,
+                Some(Piece::Broken(error)) => return Err(io::Error::other(error)),
+                None => return Err(io::Error::other(broken_off())),
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// What a thread writes to. Dropping it breaks off.
+#[derive(Debug)]
+pub struct Sink {
+    pieces: Sender<Piece>,
+    buffers: Buffers,
+    piece: BytesMut,
+}
+
+impl Sink {
+    /// Passes on what has been gathered.
+    pub fn pass(&mut self) -> Result<(), Error> {
+        let mut piece = mem::take(&mut self.piece);
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let bytes = piece.split().freeze();
+        self.buffers.keep(piece);
+        self.pieces.blocking_send(Piece::Bytes(bytes)).map_err(|_| broken_off())
+    }
+
+    /// Says that this was all, or why it was not.
+    pub fn end(self, result: Result<(), Error>) {
+        // A client that has gone away needs to be told nothing.
+        let _ = self.pieces.blocking_send(result.map_or_else(Piece::Broken, |()| Piece::End));
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.capacity() == 0 {
+            self.piece = self.buffers.take(PIECE_BYTES);
+        }
+        let count = bytes.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..count]);
+        if self.piece.len() == PIECE_BYTES {
+            self.pass().map_err(io::Error::other)?;
+        }
+        Ok(count)
+    }
+
+    /// Nothing is passed on before it is worth it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn broken_off() -> Error {
+    Error::new(Code::Interrupted, "the connection broke off")
+}

@@ -1,0 +1,142 @@
+//! `GET` and `PUT /v1/archive?path=…`: trees of files as tar archives, which pass through in pieces.
+
+use axum::{
+    body::{Body, BodyDataStream, Bytes},
+    extract::{RawQuery, Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use cabana_protocol::{
+    Code, Error,
+    file::{Extracted, FilePath},
+};
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, mpsc::Receiver};
+
+use super::{
+    answer::{self, Failure},
+    files::form,
+};
+use crate::{
+    Agent, dispatch,
+    file::{
+        self,
+        archive::{self, Format, Inlet, Piece},
+    },
+};
+
+/// The query of an archive.
+struct Query {
+    path: FilePath,
+    format: Format,
+}
+
+impl Query {
+    fn of(query: Option<&str>) -> Result<Self, Error> {
+        let (mut path, mut format) = (None, Format::default());
+        for (name, value) in form(query.unwrap_or_default()) {
+            match name.as_slice() {
+                b"path" => path = Some(value.into()),
+                b"format" => format = String::from_utf8_lossy(&value).parse()?,
+                _ => {}
+            }
+        }
+        let path = path.ok_or_else(|| Error::invalid_request("the query names no path: /archive?path=…"))?;
+        Ok(Self { path, format })
+    }
+}
+
+/// A place among the archives that are worked on at once: each takes a thread and some memory.
+fn place(agent: &Agent) -> Result<OwnedSemaphorePermit, Error> {
+    agent.archives.clone().try_acquire_owned().map_err(|_| {
+        let limit = agent.limits.archives;
+        let error = Error::new(Code::TooManyRequests, format!("{limit} archives are being made or extracted"));
+        error.with_details(json!({ "limit": limit }))
+    })
+}
+
+pub(super) async fn get(State(agent): State<Agent>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Failure> {
+    download(agent, query).await.map_err(|error| Failure::new(&headers, error))
+}
+
+async fn download(agent: Agent, query: Option<String>) -> Result<Response, Error> {
+    let Query { path, format } = Query::of(query.as_deref())?;
+    let place = place(&agent)?;
+    let (mut output, mut pieces) = archive::outlet();
+    // It ends when nobody takes its pieces any more.
+    tokio::task::spawn_blocking(move || {
+        let created = archive::create(&agent.roots, &path, format, &mut output).and_then(|()| output.pass());
+        // Who has seen the end may ask for the next.
+        drop(place);
+        output.end(created);
+    });
+    // What fails before there is anything to send is told by the status.
+    let first = match pieces.recv().await {
+        Some(Piece::Bytes(bytes)) => bytes,
+        Some(Piece::Broken(error)) => return Err(error),
+        Some(Piece::End) | None => return Err(Error::internal("the archive has no end")),
+    };
+    let mut response = answer::typed(format.media_type(), Body::from_stream(body(first, pieces)));
+    // On its way it may not be compressed once more.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    Ok(response)
+}
+
+/// The pieces of an archive. One that is not made to its end breaks the connection off, so that the client sees that something is
+/// missing.
+fn body(first: Bytes, pieces: Receiver<Piece>) -> impl futures_util::Stream<Item = Result<Bytes, Error>> {
+    let rest = stream::unfold(Some(pieces), async |pieces| {
+        let mut pieces = pieces?;
+        match pieces.recv().await {
+            Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(pieces))),
+            Some(Piece::End) => None,
+            Some(Piece::Broken(error)) => {
+                tracing::warn!("an archive broke off: {error}");
+                Some((Err(error), None))
+            }
+            None => Some((Err(Error::internal("an archive broke off")), None)),
+        }
+    });
+    stream::iter([Ok(first)]).chain(rest)
+}
+
+pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    let mut pieces = body.into_data_stream();
+    match upload(agent, query, &mut pieces).await.and_then(|extracted| dispatch::encode(&extracted)) {
+        Ok(body) => Ok(answer::json(body)),
+        Err(error) => {
+            answer::linger(pieces).await;
+            Err(Failure::new(&parts.headers, error))
+        }
+    }
+}
+
+async fn upload(agent: Agent, query: Option<String>, pieces: &mut BodyDataStream) -> Result<Extracted, Error> {
+    let Query { path, .. } = Query::of(query.as_deref())?;
+    let place = place(&agent)?;
+    let (inlet, input) = archive::inlet();
+    let limits = agent.limits.archive;
+    // It ends when its input does, or breaks off.
+    let extraction = file::blocking(&agent, move |roots| {
+        let _place = place;
+        archive::extract(roots, &path, input, limits)
+    });
+    let (extracted, ()) = tokio::join!(extraction, feed(inlet, pieces));
+    extracted
+}
+
+/// Hands on what the client sends, as long as somebody takes it.
+async fn feed(inlet: Inlet, pieces: &mut BodyDataStream) {
+    while let Some(piece) = pieces.next().await {
+        let (piece, last) = match piece {
+            Ok(bytes) => (Piece::Bytes(bytes), false),
+            Err(error) => (Piece::Broken(Error::invalid_request(format!("the upload broke off: {error}"))), true),
+        };
+        if !inlet.send(piece).await || last {
+            return;
+        }
+    }
+    inlet.send(Piece::End).await;
+}

@@ -1,0 +1,160 @@
+//! Trees of files as tar archives, out and in, with GNU tar as the other side; and in the files below what no archive may do.
+
+mod changes;
+mod refusals;
+mod tape;
+
+use cabana_tests::{Answer, Sandbox, in_sandbox};
+use reqwest::{Body, Method};
+use serde_json::json;
+
+/// Sends an archive to be extracted into this directory.
+async fn import(sandbox: &Sandbox, into: &str, archive: impl Into<Body>) -> Answer {
+    sandbox.send(sandbox.request(Method::PUT, "/archive").query(&[("path", into)]).body(archive)).await
+}
+
+/// Fetches what is at this path as an archive.
+async fn export(sandbox: &Sandbox, path: &str, format: &str) -> Answer {
+    sandbox.send(sandbox.request(Method::GET, "/archive").query(&[("path", path), ("format", format)])).await
+}
+
+/// A tree with all that an archive can say, in the directory `tree`.
+const TREE: &str = r#"
+    mkdir -p tree/empty tree/a/b tree/locked && cd tree
+    printf 'one\n' > a/file; printf '' > a/empty; head -c 700000 /dev/urandom > a/b/large
+    printf '#!/bin/sh\n' > program; chmod 751 program; chmod 500 locked
+    ln -s ../a/file a/link; ln -s /nowhere dangling; ln a/file hard
+    long=$(printf 'x%.0s' $(seq 120)); mkdir -p "$long/$long"; echo deep > "$long/$long/file"; ln -s "$long/$long/file" far
+    printf x > "$(printf 'line\nbreak')"; printf x > "$(printf '\377\376')"; printf x > 'a\b *'
+    find . -mindepth 1 -exec touch -h -d '2001-02-03 04:05:06 UTC' {} +
+"#;
+
+/// Lists a tree: names, kinds, modes, times, what links lead to and what files hold.
+const LIST: &str = r#"find . -mindepth 1 -printf '%P %y %m %T@ %l\n' | sort; find . -type f -exec sha256sum {} + | sort"#;
+
+async fn list(sandbox: &Sandbox, directory: &str) -> String {
+    let listed = sandbox.exec(json!({ "command": LIST, "cwd": directory })).await;
+    assert!(listed.result.success(), "{listed:?}");
+    // Names of any bytes are among them.
+    String::from_utf8_lossy(&listed.stdout.0).into_owned()
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_what_gnu_tar_extracts() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell(TREE).await;
+        for (format, media_type, option) in
+            [("tar", "application/x-tar", ""), ("tar.gz", "application/gzip", "z"), ("tar.zst", "application/zstd", "")]
+        {
+            let answer = export(sandbox, "tree", format).await;
+            assert_eq!(answer.header("content-type"), Some(media_type));
+            let archive = answer.success();
+            sandbox.put("archive", archive.clone()).await.success();
+            if format != "tar.zst" {
+                sandbox.shell(&format!("rm -rf peer; mkdir peer; tar -C peer -x{option}pf archive")).await;
+                assert_eq!(list(sandbox, "peer").await, list(sandbox, "tree").await, "{format}");
+            }
+            let extracted = import(sandbox, format, archive).await.success();
+            let entries: u64 = sandbox.shell("cd tree && find . -mindepth 1 -printf x | wc -c").await.trim().parse().unwrap();
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(&extracted).unwrap()["entries"], entries);
+            assert_eq!(list(sandbox, format).await, list(sandbox, "tree").await, "{format}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_gnu_tar_makes_is_extracted() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell(TREE).await;
+        let backwards = "find . -mindepth 1 -depth -print0 | tar -c --null --no-recursion -T -";
+        for tar in ["tar -c --format=gnu .", "tar -c --format=posix .", "tar -cz .", "tar -c --format=gnu -b 1 .", backwards] {
+            sandbox.shell(&format!("cd tree && {tar} > ../archive")).await;
+            let archive = sandbox.get("archive").await.success();
+            import(sandbox, "new/into", archive).await.success();
+            assert_eq!(list(sandbox, "new/into").await, list(sandbox, "tree").await, "{tar}");
+            assert_eq!(sandbox.shell("cd new/into && stat -c %h hard a/file").await, "2\n2\n", "hard links stay links");
+            sandbox.shell("chmod 700 new/into/locked; rm -r new").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_is_as_long_as_gnu_tar_thinks() {
+    in_sandbox(async |sandbox| {
+        let inner = tape::Tape::default().file("inner", "x").cut_off();
+        let claims = |size| tape::Header::new(b'0', b"outer").size(size);
+        let tape = tape::Tape::default;
+        for (what, archive) in [
+            ("as the header says", tape().raw(claims(1024), &inner)),
+            ("as an extended header says, more", tape().extended(b'x', &[b"size=1024"]).raw(claims(0), &inner)),
+            ("as an extended header says, less", tape().extended(b'x', &[b"size=0"]).raw(claims(1024), &inner)),
+            ("as its last record says", tape().extended(b'x', &[b"size=5", b"size=1024"]).raw(claims(0), &inner)),
+            ("not as a comment says", tape().extended(b'x', &[b"comment=\n9 size=0\n"]).raw(claims(1024), &inner)),
+            ("in binary", tape().raw(claims(0).field(124, b"\x80\0\0\0\0\0\0\0\0\0\x04\0"), &inner)),
+        ] {
+            let archive = archive.file("last", "x").end();
+            sandbox.put("archive", archive.clone()).await.success();
+            sandbox.shell("rm -rf peer out; mkdir peer; tar -C peer -xf archive").await;
+            import(sandbox, "out", archive).await.success();
+            assert_eq!(list(sandbox, "out").await, list(sandbox, "peer").await, "{what}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_an_archive_of_one() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir d; echo content > d/file; ln -s d/file link; mkfifo fifo").await;
+        for (path, name) in [("d/file", "file"), ("link", "link")] {
+            let archive = export(sandbox, path, "tar").await.success();
+            import(sandbox, "out", archive).await.success();
+            assert_eq!(sandbox.shell(&format!("cat out/{name}; ls out; rm -r out")).await, format!("content\n{name}\n"));
+        }
+        for (path, code) in [("none", "not_found"), ("fifo", "conflict"), ("..", "forbidden"), ("/etc", "forbidden")] {
+            assert_eq!(export(sandbox, path, "tar").await.code(), code, "{path}");
+        }
+        for query in ["", "path=d&format=zip", "path="] {
+            let answer = sandbox.send(sandbox.request(Method::GET, &format!("/archive?{query}"))).await;
+            assert_eq!(answer.code(), "invalid_request", "{query}");
+        }
+        assert_eq!(sandbox.send(sandbox.request(Method::DELETE, "/archive?path=d")).await.code(), "invalid_request");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_there_is_replaced_or_kept() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir -p d/kept; echo old | tee d/file d/other d/linked; ln -s linked d/link; chmod 700 d").await;
+        let archive = tape::Tape::default()
+            .member(b'5', b"./", b"")
+            .file("./file", "new")
+            .file("kept/new", "new")
+            .file("link", "new")
+            .symlink("other", "file")
+            .hard_link("hard", "file")
+            .hard_link("file", "hard")
+            .end();
+        for _ in 0..2 {
+            assert_eq!(import(sandbox, "d", archive.clone()).await.json(), json!({ "entries": 7, "size_bytes": 9 }));
+        }
+        let after = "cd d; ls -A . kept; cat file kept/new link hard; cat linked; readlink other; stat -c %a .; stat -c %h file";
+        let expected = ".:\nfile\nhard\nkept\nlink\nlinked\nother\n\nkept:\nnew\nnewnewnewnewold\nfile\n700\n2\n";
+        assert_eq!(sandbox.shell(after).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn privileges_are_not_extracted() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir tree; touch tree/program; mkdir tree/shared; chmod 6755 tree/program; chmod 3777 tree/shared").await;
+        let archive = export(sandbox, "tree", "tar").await.success();
+        import(sandbox, "out", archive).await.success();
+        assert_eq!(sandbox.shell("cd out && stat -c '%n %a' *").await, "program 755\nshared 777\n");
+    })
+    .await;
+}
