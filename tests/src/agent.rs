@@ -1,6 +1,7 @@
 //! The agent as a program of its own, for the cases that need nothing else.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -22,10 +23,13 @@ impl Agent {
     /// The secret of every agent here.
     pub(crate) const SECRET: &'static str = "a-secret-of-the-tests";
 
-    /// One with these variables on top.
-    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+    /// One with these variables on top, started by a program that becomes it.
+    pub(crate) fn start(starter: &[&str], variables: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let mut child = Command::new(program())
+        let program = program();
+        let mut words = starter.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut child = Command::new(words.next().expect("the agent at least"))
+            .args(words)
             .env("CABANA_AGENT_SECRET", Self::SECRET)
             .env("CABANA_AGENT_LISTEN", "127.0.0.1:0")
             .env("CABANA_ROOTS", root.path())

@@ -46,8 +46,13 @@ pub async fn in_sandbox(case: impl AsyncFnOnce(&Sandbox)) {
 
 /// Runs a case on an agent that is configured by these variables. Through the whole stack nobody can set them, and nothing is run.
 pub async fn in_agent(variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
+    in_agent_by(&[], variables, case).await;
+}
+
+/// The same for an agent that is started by another program, which becomes it: these words come before its own.
+pub async fn in_agent_by(starter: &[&str], variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
     if Target::get() == Target::Agent {
-        run(Sandbox::of_agent(agent::Agent::start(variables)), case).await;
+        run(Sandbox::of_agent(agent::Agent::start(starter, variables)), case).await;
     }
 }
 

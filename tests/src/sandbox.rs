@@ -71,7 +71,7 @@ impl Answer {
 impl Sandbox {
     pub(crate) async fn create() -> Self {
         match Target::get() {
-            Target::Agent => Self::of_agent(Agent::start(&[])),
+            Target::Agent => Self::of_agent(Agent::start(&[], &[])),
             Target::Stack => {
                 let (url, key) = Self::service();
                 let created = client().post(format!("{url}/v1/sandboxes")).bearer_auth(&key).json(&json!({})).send();

@@ -306,10 +306,42 @@ async fn many_commands_run_side_by_side() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_run_is_told_by_its_kind() {
+    in_sandbox(async |sandbox| {
+        let files = "printf '\\177ELF and nothing more' > broken; printf '#!/no/such/interpreter\\n' > orphan; echo true > script; \
+                     chmod 755 broken orphan; mkdir -m 755 directory; mkdir -m 700 closed";
+        sandbox.shell(files).await;
+        for (request, code) in [
+            (json!({ "command": ["./broken"] }), "unprocessable"),
+            (json!({ "command": ["./script"] }), "unprocessable"),
+            (json!({ "command": ["./directory"] }), "unprocessable"),
+            (json!({ "command": ["./orphan"] }), "not_found"),
+            (json!({ "command": ["true"], "env": { "LARGE": "x".repeat(1 << 20) } }), "payload_too_large"),
+            (json!({ "command": ["true"], "env": { "": "x" } }), "invalid_request"),
+            (json!({ "command": ["true"], "env": { "A\0": "x" } }), "invalid_request"),
+            (json!({ "command": ["true"], "env": { "A\0": null } }), "invalid_request"),
+        ] {
+            let shown: String = request.to_string().chars().take(100).collect();
+            assert_eq!(sandbox.post("exec", request).await.code(), code, "{shown}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nothing_of_the_agent_leaks_into_a_command() {
     in_sandbox(async |sandbox| {
-        let descriptors = sandbox.exec(json!({ "command": ["ls", "/proc/self/fd"] })).await;
-        assert_eq!(descriptors.stdout.0, "0\n1\n2\n3\n", "3 is the directory that ls reads");
+        for way in [json!({}), json!({ "user": "nobody" }), json!({ "stdin": "x" }), json!({ "tty": {} })] {
+            let mut request = json!({ "command": ["ls", "-x", "/proc/self/fd"] });
+            request.as_object_mut().unwrap().extend(way.as_object().unwrap().clone());
+            let descriptors = sandbox.exec(request).await;
+            let descriptors = String::from_utf8_lossy(&descriptors.stdout.0).into_owned();
+            assert_eq!(
+                descriptors.split_ascii_whitespace().collect::<Vec<_>>(),
+                ["0", "1", "2", "3"],
+                "3 is what ls reads: {way}"
+            );
+        }
         assert_eq!(sandbox.shell("env | grep -c SECRET || true").await, "0\n");
         let secret = "grep -azc '^CABANA_AGENT_SECRET=[^[:cntrl:]]' /proc/$PPID/environ 2>/dev/null || true";
         assert!(matches!(sandbox.shell(secret).await.trim(), "" | "0"), "the value is wiped where the kernel keeps it");

@@ -11,6 +11,7 @@ mod files;
 mod git;
 mod limits;
 mod load;
+mod machine;
 mod process;
 mod project;
 mod socket;
