@@ -48,7 +48,7 @@ const SETTINGS: &[(&str, &str)] = &[
     // Nothing stays behind to tidy up.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
-    // Files that came over the file operations belong to the agent's user.
+    // What the image or root brought belongs to somebody else than git runs as.
     ("safe.directory", "*"),
     // A name made up from the machine's is nobody's.
     ("user.useConfigOnly", "true"),
