@@ -11,6 +11,10 @@ use crate::buffers::Buffers;
 /// Most bytes in one chunk: what a pipe of Linux holds.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// Room for a first chunk, and the least that is read into: most commands print little, and a buffer that is larger than what the
+/// allocator keeps at hand is mapped and unmapped for each of them.
+const FIRST_CHUNK_BYTES: usize = 4 << 10;
+
 /// How long after a child's exit its pipes are read on, where something that it started holds them open.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -138,13 +142,21 @@ struct Pipe {
     pipe: pipe::Receiver,
     buffer: BytesMut,
     buffers: Buffers,
+    /// Room of the next buffer.
+    room: usize,
     /// Bytes that the child had written when it exited and that have not been read.
     owed: usize,
 }
 
 impl Pipe {
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pipe: pipe::Receiver::from_owned_fd(fd)?, buffer: BytesMut::new(), buffers: Buffers::default(), owed: 0 })
+        Ok(Self {
+            pipe: pipe::Receiver::from_owned_fd(fd)?,
+            buffer: BytesMut::new(),
+            buffers: Buffers::default(),
+            room: FIRST_CHUNK_BYTES,
+            owed: 0,
+        })
     }
 
     /// How much is in the pipe now.
@@ -154,8 +166,9 @@ impl Pipe {
 
     async fn read(&mut self) -> Option<Bytes> {
         // A small piece leaves the rest of the buffer to the next one.
-        if self.buffer.capacity() < 4 << 10 {
-            let buffer = self.buffers.take(CHUNK_BYTES);
+        if self.buffer.capacity() < FIRST_CHUNK_BYTES {
+            let buffer = self.buffers.take(self.room);
+            self.room = CHUNK_BYTES;
             self.buffers.keep(std::mem::replace(&mut self.buffer, buffer));
         }
         match self.pipe.read_buf(&mut self.buffer).await {
