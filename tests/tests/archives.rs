@@ -149,6 +149,47 @@ async fn what_is_there_is_replaced_or_kept() {
 }
 
 #[tokio::test]
+async fn globs_choose_what_is_fetched() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir -p tree/src/deep tree/modules/src tree/empty; cd tree; touch a.rs a.txt src/b.rs src/deep/c.rs modules/src/d.rs").await;
+        for (query, members) in [
+            ("", "a.rs a.txt empty/ modules/ modules/src/ modules/src/d.rs src/ src/b.rs src/deep/ src/deep/c.rs"),
+            ("&exclude=modules&exclude=*.txt", "a.rs empty/ src/ src/b.rs src/deep/ src/deep/c.rs"),
+            ("&include=*.rs", "a.rs modules/src/d.rs src/b.rs src/deep/c.rs"),
+            ("&include=src/**&include=*.txt", "a.txt src/b.rs src/deep/ src/deep/c.rs"),
+            ("&include=*.rs&exclude=src/deep", "a.rs modules/src/d.rs src/b.rs"),
+            ("&include=none", ""),
+        ] {
+            let request = sandbox.request(Method::GET, &format!("/archive?path=tree{query}"));
+            sandbox.put("archive", sandbox.send(request).await.success()).await.success();
+            assert_eq!(sandbox.shell("tar -tf archive | sort | xargs").await.trim(), members, "{query}");
+        }
+        for query in ["include=[", "exclude=", "include=%ff"] {
+            let request = sandbox.request(Method::GET, &format!("/archive?path=tree&{query}"));
+            assert_eq!(sandbox.send(request).await.code(), "invalid_request", "{query}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tree_of_any_depth_goes_out_and_in() {
+    in_sandbox(async |sandbox| {
+        // The agent may then open less than a descriptor for each level.
+        let limit = "import os, resource\n\
+                     hard = resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[1]\n\
+                     resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (128, hard))\n";
+        let deep = "os.mkdir('tree')\nos.chdir('tree')\nfor _ in range(600):\n    open('f', 'w'); os.mkdir('d'); os.mkdir('e'); os.chdir('d')\n";
+        let made = sandbox.exec(json!({ "command": ["python3", "-c", format!("{limit}{deep}")] })).await;
+        assert!(made.result.success(), "{made:?}");
+        let archive = export(sandbox, "tree", "tar").await.success();
+        assert_eq!(import(sandbox, "out", archive).await.json()["entries"], 1_800);
+        assert_eq!(sandbox.shell("find out -mindepth 1 | wc -l").await, "1800\n");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn privileges_are_not_extracted() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir tree; touch tree/program; mkdir tree/shared; chmod 6755 tree/program; chmod 3777 tree/shared").await;

@@ -3,6 +3,7 @@
 //! It prints and never judges: a missed target is a line of the table, not a failure.
 
 mod agent;
+mod archive;
 mod connection;
 mod exec;
 mod file;
@@ -60,6 +61,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "stalled", measure: stalled::measure },
     Measurement { name: "file", measure: file::measure },
     Measurement { name: "small", measure: small::measure },
+    Measurement { name: "archive", measure: archive::measure },
 ];
 
 /// Needs the tools of `cargo xtask setup`, and starts wrangler.

@@ -5,6 +5,7 @@ mod damage;
 mod directories;
 mod extended;
 mod extraction;
+mod filter;
 mod format;
 mod members;
 mod meter;
@@ -14,5 +15,6 @@ mod writer;
 
 pub use creation::create;
 pub use extraction::extract;
+pub use filter::Filter;
 pub use format::Format;
 pub use pipe::{Inlet, Piece, inlet, outlet};

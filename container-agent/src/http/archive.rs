@@ -22,7 +22,7 @@ use crate::{
     Agent, dispatch,
     file::{
         self,
-        archive::{self, Format, Inlet, Piece},
+        archive::{self, Filter, Format, Inlet, Piece},
     },
 };
 
@@ -30,21 +30,28 @@ use crate::{
 struct Query {
     path: FilePath,
     format: Format,
+    filter: Filter,
 }
 
 impl Query {
     fn of(query: Option<&str>) -> Result<Self, Error> {
-        let (mut path, mut format) = (None, Format::default());
+        let (mut path, mut format, mut include, mut exclude) = (None, Format::default(), Vec::new(), Vec::new());
         for (name, value) in form(query.unwrap_or_default()) {
             match name.as_slice() {
                 b"path" => path = Some(value.into()),
-                b"format" => format = String::from_utf8_lossy(&value).parse()?,
+                b"format" => format = text(value)?.parse()?,
+                b"include" => include.push(text(value)?),
+                b"exclude" => exclude.push(text(value)?),
                 _ => {}
             }
         }
         let path = path.ok_or_else(|| Error::invalid_request("the query names no path: /archive?path=…"))?;
-        Ok(Self { path, format })
+        Ok(Self { path, format, filter: Filter::new(&include, &exclude)? })
     }
+}
+
+fn text(value: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(value).map_err(|_| Error::invalid_request("a glob, or a format, is UTF-8"))
 }
 
 /// A place among the archives that are worked on at once: each takes a thread and some memory.
@@ -61,12 +68,12 @@ pub(super) async fn get(State(agent): State<Agent>, RawQuery(query): RawQuery, h
 }
 
 async fn download(agent: Agent, query: Option<String>) -> Result<Response, Error> {
-    let Query { path, format } = Query::of(query.as_deref())?;
+    let Query { path, format, filter } = Query::of(query.as_deref())?;
     let place = place(&agent)?;
     let (mut output, mut pieces) = archive::outlet();
     // It ends when nobody takes its pieces any more.
     tokio::task::spawn_blocking(move || {
-        let created = archive::create(&agent.roots, &path, format, &mut output).and_then(|()| output.pass());
+        let created = archive::create(&agent.roots, &path, format, &filter, &mut output).and_then(|()| output.pass());
         // Who has seen the end may ask for the next.
         drop(place);
         output.end(created);

@@ -6,8 +6,10 @@ pub(super) use socket::Socket;
 
 use super::agent::SECRET;
 use anyhow::{Context, Result, bail, ensure};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 20;
@@ -103,6 +105,17 @@ impl Connection {
             let count = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             self.stream.write_all(&piece[..count]).context("send the body")?;
             left -= count as u64;
+        }
+        self.answer()
+    }
+
+    /// Sends what a file holds.
+    pub(super) fn put_file(&mut self, target: &str, file: &Path) -> Result<Answer> {
+        let mut file = File::open(file).with_context(|| format!("open {}", file.display()))?;
+        let length = file.metadata()?.len();
+        self.send("PUT", target, &format!("content-length: {length}\r\n"), "")?;
+        while let count @ 1.. = file.read(&mut self.buffer)? {
+            self.stream.write_all(&self.buffer[..count]).context("send the body")?;
         }
         self.answer()
     }

@@ -12,6 +12,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
+    path::Path,
 };
 
 use cabana_protocol::{Code, Error, file::FilePath};
@@ -21,6 +22,7 @@ use rustix::{
 };
 
 use super::{
+    filter::Filter,
     format::Format,
     writer::{Failed, Writer},
 };
@@ -39,20 +41,23 @@ struct Open {
 }
 
 /// An archive that is being made.
-struct Creation<W> {
+struct Creation<'a, W> {
+    filter: &'a Filter,
     writer: Writer<W>,
     /// The name of what is being added, as the archive has it.
     name: Vec<u8>,
 }
 
-/// Writes an archive of what is at this path: a directory's members are named from there, a file by its own name.
+/// Writes an archive of what is at this path: a directory's members are named from there, a file by its own name. The filter is for
+/// members of a directory.
 ///
 /// Fails with `not_found`, `forbidden`, `conflict` (neither a directory nor a regular file), and when the output breaks off.
-pub fn create(roots: &Roots, path: &FilePath, format: Format, output: impl Write) -> Result<(), Error> {
+pub fn create(roots: &Roots, path: &FilePath, format: Format, filter: &Filter, output: impl Write) -> Result<(), Error> {
     let target = roots.target(path)?;
     let top = target.open(OFlags::PATH)?;
     let stat = look(&top, c"").map_err(|errno| failure(path, errno))?;
-    let mut creation = Creation { writer: Writer::new(format.encoder(output).map_err(unwritable)?), name: Vec::new() };
+    let writer = Writer::new(format.encoder(output).map_err(unwritable)?);
+    let mut creation = Creation { filter, writer, name: Vec::new() };
     match file_type(&stat) {
         FileType::Directory => creation.tree(&top)?,
         FileType::RegularFile => {
@@ -66,7 +71,7 @@ pub fn create(roots: &Roots, path: &FilePath, format: Format, output: impl Write
     creation.writer.finish().and_then(|encoder| encoder.finish()).map(drop).map_err(unwritable)
 }
 
-impl<W: Write> Creation<W> {
+impl<W: Write> Creation<'_, W> {
     /// Adds what is in this directory.
     fn tree(&mut self, top: &OwnedFd) -> Result<(), Error> {
         let opened = Level::open(top.as_fd(), OsStr::new(".")).map_err(|errno| self.failure(errno))?;
@@ -90,9 +95,13 @@ impl<W: Write> Creation<W> {
     /// Adds what has this name in the directory. A directory is opened, for its members to be added next.
     fn member(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Open>, Error> {
         self.name.extend_from_slice(name.to_bytes());
+        if self.filter.excludes(self.path()) {
+            return Ok(None);
+        }
         let Some(stat) = self.unless_gone(look(directory, name))? else { return Ok(None) };
         match file_type(&stat) {
             FileType::Directory => return self.directory(directory, name),
+            _ if !self.filter.includes(self.path()) => {}
             FileType::Symlink => {
                 if let Some(to) = self.unless_gone(readlinkat(directory, name, Vec::new()))? {
                     self.writer.symlink(&self.name, &stat, to.as_bytes()).map_err(unwritable)?;
@@ -113,7 +122,9 @@ impl<W: Write> Creation<W> {
         let opened = Level::open(parent, OsStr::from_bytes(name.to_bytes())).map_err(|errno| self.failure(errno))?;
         let Some(level) = opened else { return Ok(None) };
         let stat = level.fd().and_then(|fd| look(fd, c"")).map_err(|errno| self.failure(errno))?;
-        self.writer.directory(&self.name, &stat).map_err(unwritable)?;
+        if self.filter.includes(self.path()) {
+            self.writer.directory(&self.name, &stat).map_err(unwritable)?;
+        }
         self.name.push(b'/');
         Ok(Some(Open { level, prefix: self.name.len() }))
     }
@@ -137,6 +148,10 @@ impl<W: Write> Creation<W> {
             Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO) => Ok(None),
             Err(errno) => Err(self.failure(errno)),
         }
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.name))
     }
 
     fn failure(&self, errno: Errno) -> Error {

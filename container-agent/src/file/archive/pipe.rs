@@ -125,3 +125,70 @@ impl Write for Sink {
 fn broken_off() -> Error {
     Error::new(Code::Interrupted, "the connection broke off")
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    fn error() -> Error {
+        Error::invalid_request("broken")
+    }
+
+    #[tokio::test]
+    async fn a_thread_reads_to_the_end_or_knows_that_there_is_none() {
+        let piece = |bytes: &'static str| Piece::Bytes(bytes.into());
+        for (pieces, read) in [
+            (vec![piece("one"), piece(""), piece(" two"), Piece::End], Ok("one two")),
+            (vec![Piece::End], Ok("")),
+            (vec![piece("one")], Err(Code::Interrupted)),
+            (vec![], Err(Code::Interrupted)),
+            (vec![piece("one"), Piece::Broken(error())], Err(Code::InvalidRequest)),
+        ] {
+            let (inlet, mut source) = inlet();
+            let reader = tokio::task::spawn_blocking(move || {
+                let mut whole = String::new();
+                source.read_to_string(&mut whole).map(|_| whole).map_err(|error| error.downcast::<Error>().unwrap().code)
+            });
+            let all_taken = stream::iter(pieces).all(|piece| inlet.send(piece)).await;
+            drop(inlet);
+            assert_eq!((all_taken, reader.await.unwrap()), (true, read.map(str::to_owned)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_reads_to_the_end_or_knows_that_there_is_none() {
+        let content = vec![b'x'; 3 * PIECE_BYTES + 1];
+        for (result, ended) in [(Some(Ok(())), true), (Some(Err(error())), false), (None, false)] {
+            let (mut sink, mut pieces) = outlet();
+            let sent = content.clone();
+            let writer = tokio::task::spawn_blocking(move || {
+                sink.write_all(&sent).unwrap();
+                if let Some(result) = result {
+                    sink.pass().unwrap();
+                    sink.end(result);
+                }
+            });
+            let (mut received, mut end) = (0, false);
+            while let Some(piece) = pieces.recv().await {
+                match piece {
+                    Piece::Bytes(bytes) => received += bytes.len(),
+                    Piece::End => end = true,
+                    Piece::Broken(broken) => assert_eq!(broken, error()),
+                }
+            }
+            writer.await.unwrap();
+            assert_eq!(end, ended);
+            assert!(!ended || received == content.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_writes_to_nobody_is_told() {
+        let (mut sink, pieces) = outlet();
+        drop(pieces);
+        let written = tokio::task::spawn_blocking(move || sink.write_all(&vec![b'x'; 2 * PIECE_BYTES]));
+        assert!(written.await.unwrap().is_err());
+    }
+}
