@@ -52,7 +52,8 @@ const LINK_ATTEMPTS: usize = 64;
 const PERMISSIONS: u32 = 0o777;
 
 /// An archive that is being extracted.
-struct Extraction {
+struct Extraction<'a> {
+    roots: &'a Roots,
     /// Where to.
     top: OwnedFd,
     limits: ArchiveLimits,
@@ -73,6 +74,7 @@ pub fn extract(roots: &Roots, into: &FilePath, input: impl Read, limits: Archive
     let first = members.next()?;
     let top = roots.target(into)?.make_directories()?;
     let mut extraction = Extraction {
+        roots,
         top,
         limits,
         directories: Directories::default(),
@@ -85,7 +87,7 @@ pub fn extract(roots: &Roots, into: &FilePath, input: impl Read, limits: Archive
     done.and(settled).map(|()| extraction.extracted).map_err(|error| error.with_details(facts))
 }
 
-impl Extraction {
+impl Extraction<'_> {
     /// Extracts this member and those that follow, and reads on to the input's end, where compression has its checksum.
     fn all<R: Read>(&mut self, first: Option<Member>, mut members: Members<R>) -> Result<(), Error> {
         let mut next = first;
@@ -115,7 +117,7 @@ impl Extraction {
         match &member.kind {
             Kind::File(size) => self.file(name, &target, member, *size, members),
             Kind::Directory => self.directory(&target, member, path),
-            Kind::Symlink(to) => symlink(name, &target, to, member.modified),
+            Kind::Symlink(to) => self.symlink(name, &target, to, member.modified),
             Kind::HardLink(to) => self.hard_link(name, &target, to),
         }
     }
@@ -140,6 +142,7 @@ impl Extraction {
         self.copy(name, members, temporary.file())?;
         fchmod(temporary.file(), permissions(member.mode & PERMISSIONS)).map_err(refused)?;
         futimens(temporary.file(), &modified(member.modified)).map_err(refused)?;
+        let _change = self.roots.change();
         temporary.place(entry).map_err(|errno| rename_failure(name, errno))?;
         self.extracted.size_bytes += size;
         Ok(())
@@ -166,6 +169,21 @@ impl Extraction {
         if self.directories.add(path, permissions(member.mode & PERMISSIONS), member.modified) { Ok(()) } else { self.settle() }
     }
 
+    /// Makes a symlink, wherever it leads: nothing is extracted through one that leads outside.
+    fn symlink(&self, name: &FilePath, target: &Target<'_>, to: &[u8], time: Timespec) -> Result<(), Error> {
+        let refused = |errno| rename_failure(name, errno);
+        let entry = target.entry_with_parents()?;
+        let parent = fcntl_dupfd_cloexec(&entry.parent, 0).map_err(refused)?;
+        let own_name = entry.name.clone();
+        let _change = self.roots.change();
+        symlink_in_place(to, entry).map_err(refused)?;
+        match utimensat(parent, own_name, &modified(time), AtFlags::SYMLINK_NOFOLLOW) {
+            // Somebody else has removed it.
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(refused(errno)),
+        }
+    }
+
     /// Gives the directories that were extracted their modes and times, which filling them changes.
     fn settle(&mut self) -> Result<(), Error> {
         for (path, mode, time) in self.directories.take() {
@@ -184,7 +202,9 @@ impl Extraction {
     fn hard_link(&self, name: &FilePath, target: &Target<'_>, to: &[u8]) -> Result<(), Error> {
         for _ in 0..LINK_ATTEMPTS {
             let file = self.linked(name, to)?;
-            match link_in_place(&file, target.entry_with_parents()?) {
+            let entry = target.entry_with_parents()?;
+            let _change = self.roots.change();
+            match link_in_place(&file, entry) {
                 // The file has been replaced since it was opened, and has no name any more.
                 Err(Errno::NOENT) => {}
                 result => return result.map_err(|errno| rename_failure(name, errno)),
@@ -206,20 +226,6 @@ impl Extraction {
         let stat = look(&file, c"").map_err(|errno| failure(&to_name, errno))?;
         let regular = file_type(&stat) == FileType::RegularFile;
         if regular { Ok(file) } else { Err(wrong_kind(&to_name, "only a regular file gets another name")) }
-    }
-}
-
-/// Makes a symlink, wherever it leads: nothing is extracted through one that leads outside.
-fn symlink(name: &FilePath, target: &Target<'_>, to: &[u8], time: Timespec) -> Result<(), Error> {
-    let refused = |errno| rename_failure(name, errno);
-    let entry = target.entry_with_parents()?;
-    let parent = fcntl_dupfd_cloexec(&entry.parent, 0).map_err(refused)?;
-    let own_name = entry.name.clone();
-    symlink_in_place(to, entry).map_err(refused)?;
-    match utimensat(parent, own_name, &modified(time), AtFlags::SYMLINK_NOFOLLOW) {
-        // Somebody else has removed it.
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(refused(errno)),
     }
 }
 
