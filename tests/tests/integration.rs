@@ -5,6 +5,7 @@
 
 mod archives;
 mod control;
+mod differential;
 mod errors;
 mod exec;
 mod files;

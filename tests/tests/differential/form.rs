@@ -1,0 +1,132 @@
+//! The ways to run a script.
+
+use cabana_protocol::{
+    Data,
+    exec::{ExecEvent, ExecOutput, ExecResult},
+    process::{Logs, Remove, Until, Wait},
+};
+use cabana_tests::{Sandbox, gather};
+use serde_json::{Value, json};
+
+use super::{Case, Outcome};
+
+const NDJSON: &str = "application/x-ndjson";
+const SSE: &str = "text/event-stream";
+
+/// Bytes that can certainly be replayed once a process has ended, as `process.attach` promises.
+const REPLAYED: usize = 256 << 10;
+
+/// Bytes of live input that no process has to read at once.
+const TOLD: usize = 64 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The JSON form, which gathers all output.
+    Fold,
+    /// The JSON form of the same shell as an exact argv.
+    Argv,
+    Ndjson,
+    Sse,
+    WebSocket,
+    /// On a WebSocket, with its input sent while it runs.
+    Live,
+    /// Detached, and heard by `process.attach`.
+    Attach,
+    /// Detached, and looked up by `process.logs` once it has ended.
+    Logs,
+}
+
+impl Form {
+    pub(super) const ALL: [Self; 8] =
+        [Self::Fold, Self::Argv, Self::Ndjson, Self::Sse, Self::WebSocket, Self::Live, Self::Attach, Self::Logs];
+
+    /// Whether this form can be expected to carry this case.
+    pub(super) fn fits(self, case: &Case, expected: &Outcome) -> bool {
+        match self {
+            Self::Live => case.stdin.is_some_and(|stdin| stdin.len() <= TOLD),
+            Self::Attach | Self::Logs => expected.stdout.len() + expected.stderr.len() <= REPLAYED,
+            _ => true,
+        }
+    }
+
+    pub(super) async fn run(self, sandbox: &Sandbox, shell: &str, case: &Case, cwd: &str) -> Outcome {
+        let stdin = case.stdin.map(|stdin| Data::from(stdin.to_vec()));
+        let mut request = json!({ "command": case.script, "cwd": cwd, "stdin": stdin, "max_output_bytes": 16 << 20 });
+        match self {
+            Self::Fold => folded(sandbox.exec(request).await),
+            Self::Argv => {
+                request["command"] = json!([shell, "-c", case.script]);
+                folded(sandbox.exec(request).await)
+            }
+            Self::Ndjson => outcome(gather(sandbox.stream(NDJSON, request).await).await),
+            Self::Sse => outcome(gather(sandbox.stream(SSE, request).await).await),
+            Self::WebSocket => converse(sandbox, request, None).await,
+            Self::Live => {
+                request["stdin"] = json!({ "stream": true });
+                converse(sandbox, request, case.stdin).await
+            }
+            Self::Attach => {
+                let process = detach(sandbox, request).await;
+                let outcome =
+                    outcome(gather(sandbox.stream_of("process.attach", NDJSON, json!({ "process": process })).await).await);
+                sandbox.call(Remove { process }).await;
+                outcome
+            }
+            Self::Logs => {
+                let process = detach(sandbox, request).await;
+                sandbox.call(Wait { process: process.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+                let log = sandbox.call(Logs { process: process.clone(), from: Some(0) }).await;
+                assert_eq!((log.from, log.to), (0, (log.stdout.0.len() + log.stderr.0.len()) as u64));
+                sandbox.call(Remove { process }).await;
+                Outcome { stdout: log.stdout.0.into(), stderr: log.stderr.0.into(), exit: log.exit.unwrap() }
+            }
+        }
+    }
+}
+
+fn folded(output: ExecOutput) -> Outcome {
+    assert!(!output.truncated);
+    assert_eq!((output.stdout_bytes, output.stderr_bytes), (output.stdout.0.len() as u64, output.stderr.0.len() as u64));
+    Outcome { stdout: output.stdout.0.into(), stderr: output.stderr.0.into(), exit: output.result.exit.unwrap() }
+}
+
+fn outcome((stdout, stderr, result): (Vec<u8>, Vec<u8>, ExecResult)) -> Outcome {
+    Outcome { stdout, stderr, exit: result.exit.unwrap() }
+}
+
+async fn detach(sandbox: &Sandbox, mut request: Value) -> String {
+    request["detach"] = true.into();
+    sandbox.exec(request).await.result.process.to_string()
+}
+
+/// Runs it on a WebSocket, and tells it these bytes as soon as it runs.
+async fn converse(sandbox: &Sandbox, request: Value, told: Option<&[u8]>) -> Outcome {
+    let mut socket = sandbox.connect().await;
+    socket.send("exec", "script", request).await;
+    let (mut stdout, mut stderr, mut next) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let frame = socket.next().await;
+        assert_eq!(frame["id"], "script", "{frame}");
+        if frame["type"] == "result" {
+            let result: ExecResult = serde_json::from_value(frame["payload"].clone()).unwrap();
+            return outcome((stdout, stderr, result));
+        }
+        assert_eq!(frame["type"], "event", "{frame}");
+        let (stream, offset, bytes) = match serde_json::from_value(frame["payload"].clone()).unwrap() {
+            ExecEvent::Started { .. } => {
+                if let Some(told) = told {
+                    let bytes = serde_json::to_value(Data::from(told.to_vec())).unwrap();
+                    socket.send("input", "script", json!({ "type": "stdin", "bytes": bytes })).await;
+                    socket.send("input", "script", json!({ "type": "eof" })).await;
+                }
+                continue;
+            }
+            ExecEvent::Stdout { offset, bytes } => (&mut stdout, offset, bytes),
+            ExecEvent::Stderr { offset, bytes } => (&mut stderr, offset, bytes),
+            gap @ ExecEvent::Gap { .. } => panic!("{gap:?}"),
+        };
+        assert_eq!(offset, next);
+        next += bytes.0.len() as u64;
+        stream.extend(bytes.0);
+    }
+}
