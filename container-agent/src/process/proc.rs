@@ -13,14 +13,38 @@ pub(super) struct Entry {
     pub(super) variable: Option<Vec<u8>>,
 }
 
-/// All processes that are not zombies, each with the variable of this name that it was started with.
+/// How often those are looked at that were started during the last look, at most: on a busy machine there are always some.
+const LOOKS: usize = 100;
+
+/// How many of them are looked at each time, at most: the newest.
+const NEWEST: i32 = 4_096;
+
+/// All processes that are not zombies, each with the variable of this name that it was started with. One may be there twice.
 ///
 /// Fails where there is no `/proc`.
 pub(super) fn read_all(variable: &str) -> io::Result<Vec<Entry>> {
+    let mut newest = newest();
     let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let entries: Vec<_> = pids.filter_map(|pid| read(pid, variable)).collect();
+    let mut entries: Vec<_> = pids.filter_map(|pid| read(pid, variable)).collect();
     // The reader is itself a process: where nobody is seen, /proc is not what it should be.
-    if entries.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(entries) }
+    if entries.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // A chain of processes, each of which starts the next one and ends, would otherwise be past the reader wherever he looks.
+    for _ in 0..LOOKS {
+        let known = std::mem::replace(&mut newest, self::newest());
+        if newest <= known {
+            break;
+        }
+        entries.extend((known.max(newest.saturating_sub(NEWEST)) + 1..=newest).filter_map(|pid| read(pid, variable)));
+    }
+    Ok(entries)
+}
+
+/// The number of the process, or thread, that was started last; the highest there is where nobody tells.
+fn newest() -> i32 {
+    let last = |text: String| text.split_ascii_whitespace().last()?.parse().ok();
+    fs::read_to_string("/proc/loadavg").ok().and_then(last).unwrap_or(i32::MAX)
 }
 
 fn read(pid: i32, variable: &str) -> Option<Entry> {

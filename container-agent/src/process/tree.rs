@@ -88,18 +88,23 @@ impl Members {
         found.map_or_else(|_| self.signal_unseen(signal), |found| !found.is_empty())
     }
 
-    /// Stops members until no new ones appear, then kills them: what is stopped cannot fork faster than it is counted.
+    /// Stops members until no new ones appear, then kills them: what is stopped cannot fork faster than it is counted. Their groups
+    /// are signalled as well, which reaches those at one stroke who were started since they were looked for.
     pub(super) fn kill(&self) -> io::Result<HashSet<Pid>> {
         const ROUNDS: usize = 100;
+        let both = |pid: Pid, signal| [Whom::Group(pid), Whom::Process(pid)].into_iter().for_each(|whom| send(whom, signal));
+        if let Self::Process { pid, .. } = self {
+            both(*pid, Signal::STOP);
+        }
         let mut stopped = HashSet::new();
         for _ in 0..ROUNDS {
             let fresh: Vec<_> = self.find()?.into_iter().filter(|pid| stopped.insert(*pid)).collect();
             if fresh.is_empty() {
                 break;
             }
-            fresh.into_iter().for_each(|pid| send(Whom::Process(pid), Signal::STOP));
+            fresh.into_iter().for_each(|pid| both(pid, Signal::STOP));
         }
-        stopped.iter().for_each(|pid| send(Whom::Process(*pid), Signal::KILL));
+        stopped.iter().for_each(|pid| both(*pid, Signal::KILL));
         Ok(stopped)
     }
 
