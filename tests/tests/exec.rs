@@ -1,5 +1,10 @@
 //! Running commands, in every form.
 
+mod ending;
+mod isolation;
+mod output;
+mod vanishing;
+
 use cabana_protocol::{
     exec::{Exec, ExecEvent, Exit},
     line::LineOf,

@@ -1,5 +1,8 @@
 //! Processes that outlive the request that started them.
 
+mod input;
+mod signal;
+
 use cabana_protocol::{
     exec::{ExecEvent, ExecResult, Exit},
     line::Line,

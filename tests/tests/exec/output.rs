@@ -1,0 +1,126 @@
+//! What a command prints, whatever else happens.
+
+use cabana_protocol::{
+    exec::{Exec, ExecEvent},
+    line::LineOf,
+    process::{Get, Remove, Until, Wait},
+};
+use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use futures_util::{StreamExt, future::join_all};
+use serde_json::json;
+
+use super::{NDJSON, SSE, exited, mark};
+
+/// The most memory that the agent, whose child every command is, has had in use, in KiB.
+async fn peak_memory(sandbox: &Sandbox) -> u64 {
+    sandbox.shell("grep ^VmHWM: /proc/$PPID/status | tr -dc 0-9").await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_gigabyte_is_counted_and_not_kept() {
+    in_sandbox(async |sandbox| {
+        let before = peak_memory(sandbox).await;
+        let command = "printf first; head -c 1000000000 /dev/zero | tr '\\0' x; printf last; echo error >&2; exit 7";
+        let output = sandbox.exec(json!({ "command": command, "max_output_bytes": 1000 })).await;
+        assert!(output.truncated);
+        assert_eq!((output.stdout_bytes, output.stderr_bytes, output.result.exit), (1_000_000_009, 6, Some(exited(7))));
+        assert_eq!(output.stdout.0.len(), 1000);
+        assert!(output.stdout.0.starts_with(b"firstxxx") && output.stdout.0.ends_with(b"xxxlast"));
+        assert_eq!(output.stderr.0, "error\n");
+        let grown = peak_memory(sandbox).await - before;
+        assert!(grown < 32 << 10, "{grown} KiB for what is not kept");
+    })
+    .await;
+}
+
+/// What is written at once before the end, where the machine has more to do than it can.
+#[tokio::test]
+async fn the_last_bytes_are_there_however_busy_it_is() {
+    in_sandbox(async |sandbox| {
+        let mark = mark();
+        let busy = json!({ "command": format!("for i in 1 2 3; do while :; do : {mark}; done & done; wait"), "detach": true });
+        sandbox.exec(busy).await;
+        let rounds = (0..16).map(async |number: i32| {
+            for round in 0..25 {
+                let code = (number * 25 + round) % 256;
+                let request = json!({ "command": ["sh", "-c", format!("printf x{round}; printf y >&2; exit {code}")] });
+                let expected = (format!("x{round}").into_bytes(), b"y".to_vec(), Some(exited(code)));
+                let (stdout, stderr, result) = match number % 4 {
+                    0 => {
+                        let output = sandbox.exec(request).await;
+                        (output.stdout.0.to_vec(), output.stderr.0.to_vec(), output.result)
+                    }
+                    1 => gather(sandbox.stream(NDJSON, request).await).await,
+                    2 => gather(sandbox.stream(SSE, request).await).await,
+                    _ => {
+                        let mut request = request;
+                        request["detach"] = true.into();
+                        let process = sandbox.exec(request).await.result.process;
+                        let heard =
+                            gather(sandbox.stream_of("process.attach", NDJSON, json!({ "process": process })).await).await;
+                        sandbox.call(Remove { process: process.to_string() }).await;
+                        heard
+                    }
+                };
+                assert_eq!((stdout, stderr, result.exit), expected, "{number} {round}");
+            }
+        });
+        join_all(rounds).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn half_a_line_is_heard_as_soon_as_it_is_printed() {
+    in_sandbox(async |sandbox| {
+        for accept in [NDJSON, SSE] {
+            let command = "for i in 1 2 3; do printf $i; until [ -e go$i ]; do sleep 0.02; done; rm go$i; done";
+            let mut lines = sandbox.stream(accept, json!({ "command": command })).await;
+            assert!(matches!(lines.next().await, Some(LineOf::<Exec>::Event(ExecEvent::Started { .. }))));
+            for (offset, piece) in ["1", "2", "3"].into_iter().enumerate() {
+                let event = ExecEvent::Stdout { offset: offset as u64, bytes: piece.into() };
+                assert_eq!(lines.next().await, Some(LineOf::<Exec>::Event(event)));
+                sandbox.put(&format!("go{piece}"), "").await.success();
+            }
+            assert!(matches!(lines.next().await, Some(LineOf::<Exec>::Result(result)) if result.success()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_outlives_its_command_may_go_on_printing() {
+    in_sandbox(async |sandbox| {
+        // More than any pipe holds, and it must neither wait for a reader nor die for want of one.
+        let command = "(until [ -e go ]; do sleep 0.02; done; head -c 10000000 /dev/zero; echo $? >printed) & echo started";
+        let output = sandbox.exec(json!({ "command": command })).await;
+        assert_eq!((output.stdout, output.result.exit), ("started\n".into(), Some(exited(0))));
+        sandbox.put("go", "").await.success();
+        until("all is printed", async || sandbox.get("printed").await.bytes == b"0\n").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_ends_at_once_is_known_whole() {
+    in_sandbox(async |sandbox| {
+        let runs = (0..8).map(async |number: i32| {
+            for round in 0..25 {
+                let code = (number * 25 + round) % 256;
+                let command = json!(["sh", "-c", format!("echo {number} {round}; exit {code}")]);
+                let output = sandbox.exec(json!({ "command": command, "detach": true })).await;
+                let process = output.result.process.to_string();
+                sandbox.call(Wait { process: process.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+                let known = sandbox.call(Get { process: process.clone() }).await;
+                assert!(known.pid > 1 && known.duration_ms.is_some() && known.usage.is_some(), "{known:?}");
+                let printed = format!("{number} {round}\n");
+                assert_eq!((known.exit, known.output_bytes), (Some(exited(code)), printed.len() as u64));
+                let log = sandbox.post("process.logs", json!({ "process": process })).await.json();
+                assert_eq!((&log["stdout"], &log["exit"]["code"]), (&json!(printed), &json!(code)));
+                sandbox.call(Remove { process }).await;
+            }
+        });
+        join_all(runs).await;
+    })
+    .await;
+}
