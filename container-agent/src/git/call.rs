@@ -59,6 +59,8 @@ pub(super) struct Output {
     pub(super) failed: Option<i32>,
     /// The last that it said on stderr, without secrets.
     pub(super) complaint: String,
+    /// What must not be repeated.
+    pub(super) secrets: Vec<String>,
 }
 
 impl Output {
@@ -155,7 +157,7 @@ impl Call {
             }
         };
         let complaint = failure::scrub(&String::from_utf8_lossy(&heard.stderr), &secrets);
-        Ok(Output { stdout: heard.stdout, truncated: heard.truncated, failed, complaint })
+        Ok(Output { stdout: heard.stdout, truncated: heard.truncated, failed, complaint, secrets })
     }
 
     fn command(self, agent: &Agent, directory: &OwnedFd) -> Result<process::Command, Error> {

@@ -76,7 +76,7 @@ const SAYINGS: &[(&str, Code, Reason)] = &[
 
 /// Why git failed.
 pub(super) fn failure(output: &Output) -> Error {
-    let printed = String::from_utf8_lossy(&output.stdout);
+    let printed = scrub(&String::from_utf8_lossy(&output.stdout), &output.secrets);
     let (code, reason) =
         [&*output.complaint, &*printed].into_iter().find_map(recognise).unwrap_or((Code::Unprocessable, Reason::Other));
     let said = if output.complaint.trim().is_empty() { &*printed } else { &*output.complaint };
@@ -153,6 +153,9 @@ mod tests {
             ("fatal: repository 'http://h/x/' not found", Some(Reason::RemoteRepository)),
             ("fatal: not a git repository (or any of the parent directories): .git", Some(Reason::Repository)),
             ("fatal: unable to access 'http://h/': Could not resolve host: h", Some(Reason::Network)),
+            ("fatal: write error: No space left on device", Some(Reason::Other)),
+            ("fatal: Unable to create '/w/.git/index.lock': File exists.", Some(Reason::Locked)),
+            ("error: cannot open '.git/FETCH_HEAD': Permission denied", Some(Reason::Permission)),
             ("remote: fatal: repository 'x' not found", None),
             ("fatal: something new", None),
         ] {

@@ -26,7 +26,7 @@ pub(super) async fn pull(repository: &Repository, request: Pull, caller: &Caller
         Some(remote) => remote.to_owned(),
         None => repository.followed(before.branch.as_deref()).await?,
     };
-    let credentials = repository.credentials(request.credentials.as_ref(), &repository.url(&followed).await?)?;
+    let credentials = repository.credentials(request.credentials.as_ref(), &repository.url(&followed, None).await?)?;
     let strategy = match request.strategy.unwrap_or_default() {
         Strategy::FastForward => "--ff-only",
         Strategy::Merge => "--ff",

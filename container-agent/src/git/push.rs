@@ -22,7 +22,7 @@ pub(super) async fn push(repository: &Repository, request: Push, caller: &Caller
             repository.head().await?.branch.ok_or_else(none)?
         }
     };
-    let credentials = repository.credentials(request.credentials.as_ref(), &repository.url(remote).await?)?;
+    let credentials = repository.credentials(request.credentials.as_ref(), &repository.url(remote, Some("--push")).await?)?;
     let call = Call::new(["push", "--porcelain", "--progress", "--no-verify", "--no-signed", "--recurse-submodules=no"]);
     let call = call.arguments(request.force.then_some("--force-with-lease"));
     let call = call.arguments(request.set_upstream.then_some("--set-upstream"));

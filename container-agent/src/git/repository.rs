@@ -62,11 +62,13 @@ impl Repository {
         if output.truncated {
             return Err(refused("its configuration is too large to be looked through"));
         }
-        let mut fields = output.stdout.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let mut fields = output.stdout.split(|byte| *byte == 0);
         while let (Some(scope), Some(setting)) = (fields.next(), fields.next()) {
             // What the system and the user have set is theirs.
-            if scope == "local" || scope == "worktree" {
-                let key = setting.split('\n').next().unwrap_or_default();
+            if scope == b"local" || scope == b"worktree" {
+                let key = setting.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                // Shown in other characters, it could not be put out of effect.
+                let key = std::str::from_utf8(key).map_err(|_| refused("a key of its configuration is not UTF-8"))?;
                 self.tame.extend(tamed(key).map(|value| (key.to_owned(), value.to_owned())));
                 self.unsafe_key = self.unsafe_key.take().or_else(|| steers(key).then(|| key.to_owned()));
             }
@@ -103,7 +105,8 @@ impl Repository {
             Some(key) => self.ask(Call::new(["config", "--get"]).arguments([key])).await?,
             None => None,
         };
-        Ok(remote.unwrap_or_else(|| "origin".to_owned()))
+        // A branch may follow another one of the repository itself.
+        Ok(remote.filter(|remote| remote != ".").unwrap_or_else(|| "origin".to_owned()))
     }
 
     /// The one line that git prints, unless it has nothing to say and says so with exit code 1.
@@ -115,14 +118,15 @@ impl Repository {
         }
     }
 
-    /// The URL of a remote, which may itself be one.
+    /// The URL that a remote is fetched from, or with `--push` pushed to; a remote may itself be a URL.
     ///
     /// Fails with `not_found`. Git would take an unknown name for a path.
-    pub(super) async fn url(&self, remote: &str) -> Result<String, Error> {
+    pub(super) async fn url(&self, remote: &str, option: Option<&str>) -> Result<String, Error> {
         if remote.contains("://") {
             return Ok(remote.to_owned());
         }
-        let output = self.git(Call::new(["remote", "get-url"]).arguments([names::remote(remote)?])).await?;
+        let call = Call::new(["remote", "get-url"]).arguments(option).arguments([names::remote(remote)?]);
+        let output = self.git(call).await?;
         Ok(String::from_utf8_lossy(output.stdout.trim_ascii_end()).into_owned())
     }
 

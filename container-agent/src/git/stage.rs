@@ -6,7 +6,7 @@ use super::{call::Call, repository::Repository};
 
 pub(super) async fn add(repository: &Repository, request: &Add) -> Result<(), Error> {
     let call = match (request.all, request.paths.as_slice()) {
-        (true, []) => Call::new(["add", "--all", ":/"]).variable("GIT_LITERAL_PATHSPECS", "0"),
+        (true, []) => Call::new(["add", "--all"]),
         (false, [_, ..]) => Call::new(["add", "--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(separated(&request.paths)?),
         _ => return Err(Error::invalid_request("either paths or all")),
     };

@@ -133,4 +133,16 @@ mod tests {
             assert_eq!((state.branch.as_deref(), state.commit.as_deref()), (branch, commit));
         }
     }
+
+    #[test]
+    fn what_is_cut_off_is_left_out() {
+        let text = b"# branch.head main\0? a\0? b c\0".to_vec();
+        let text = [text, b"2 R. N... 1 1 1 a a R100 new\0old\0u UU N... 1 1 1 1 a a a both\0".to_vec()].concat();
+        let whole = parse(&text).entries;
+        assert_eq!(whole.len(), 4);
+        for end in 0..text.len() {
+            let entries = parse(&text[..end]).entries;
+            assert!(whole.starts_with(&entries), "{end}: {entries:?}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
-//! Git repositories in the sandbox, through the `git` program of its image.
+//! Git repositories in the sandbox, through the `git` program of its image, 2.38 or later.
 //!
 //! `path` is the repository's work tree or a directory in it, resolved beneath the sandbox's roots by the kernel; relative paths
 //! start at the first root, which is the default. Git itself runs as commands do, as the same user and not confined: a repository
 //! whose `.git` leads elsewhere is worked on there.
 //!
 //! What a repository brings along is not run: no hooks, no filters, diff or merge drivers, credential helpers or monitors from its own
-//! configuration. The configuration of the user and of the system holds: name and address, proxies, certificates. Remotes are reached over
-//! HTTP and HTTPS and no other way. Submodules are left alone.
+//! configuration. The configuration of the user and of the system holds: name and address, proxies, certificates, filters. Remotes are
+//! reached over HTTP and HTTPS and no other way. Submodules are left alone. What takes more, as Git LFS, which uploads in a hook, takes
+//! `exec`.
 //!
 //! All fail with `unprocessable` where there is no git, with `timeout`, and with `too_many_requests`. What git itself refuses has a
 //! [`Reason`] in `details.reason`, and the last of what it said in `details.output`. Names of branches that are not UTF-8 are shown

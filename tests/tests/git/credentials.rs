@@ -1,7 +1,7 @@
 //! Who may read a repository, and where the secret is not.
 
 use cabana_protocol::git::{Clone, Pull, Push};
-use cabana_tests::{Sandbox, in_sandbox, until};
+use cabana_tests::{Sandbox, in_agent, in_sandbox, until};
 use serde_json::{Value, json};
 
 use super::remote::Remote;
@@ -62,6 +62,20 @@ async fn a_private_repository_wants_credentials() {
 }
 
 #[tokio::test]
+async fn git_runs_as_the_user_whom_commands_run_as() {
+    in_agent(&[("CABANA_USER", "nobody")], async |sandbox| {
+        sandbox.exec(json!({ "command": "chown nobody .", "user": "root" })).await;
+        let remote = Remote::start_as(sandbox, Some("root")).await;
+        let request = json!({ "url": remote.url("private/project.git"), "path": "a/work", "credentials": ada() });
+        remote.fold::<Clone>(request).await;
+        remote.commit("a/work", "file", "changed\n").await;
+        remote.fold::<Push>(json!({ "path": "a/work", "credentials": ada() })).await;
+        assert_eq!(sandbox.shell("find a -not -user nobody").await, "");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn nobody_sees_the_secret_while_git_runs() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
@@ -97,8 +111,10 @@ async fn credentials_are_for_the_host_of_the_url_alone() {
         sandbox.shell(&format!("git -C work config url.{other}.insteadOf {url}")).await;
         let pull = |remote: &str| json!({ "path": "work", "remote": remote, "branch": "main", "credentials": ada() });
         refused("git.pull", pull(&url), "authentication").await;
-        sandbox.shell("git -C work config --remove-section url.$(git -C work config --get-regexp '^url' | sed 's/^url\\.//; s/\\.insteadof.*//')").await;
-        for (key, value) in [("http.sslVerify", "false"), ("http.proxy", "http://127.0.0.1:1"), ("remote.origin.proxy", "http://127.0.0.1:1")] {
+        sandbox.shell(&format!("git -C work config --remove-section url.{other}")).await;
+        for (key, value) in
+            [("http.sslVerify", "false"), ("http.proxy", "http://127.0.0.1:1"), ("remote.origin.proxy", "http://127.0.0.1:1")]
+        {
             sandbox.shell(&format!("git -C work config {key} {value}")).await;
             refused("git.pull", pull("origin"), "unsafe_configuration").await;
             sandbox.shell(&format!("git -C work config --unset {key}")).await;

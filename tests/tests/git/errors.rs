@@ -3,7 +3,7 @@
 use cabana_tests::{Answer, in_sandbox};
 use serde_json::{Value, json};
 
-use super::remote::{IDENTITY, Remote};
+use super::remote::Remote;
 
 /// Checks what a request was refused for.
 fn refused(answer: &Answer, code: &str, reason: Option<&str>, what: &Value) {
@@ -17,13 +17,20 @@ fn refused(answer: &Answer, code: &str, reason: Option<&str>, what: &Value) {
 async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
-        remote.clone("work").await;
-        sandbox.shell(&format!("{IDENTITY} mkdir plain full; touch full/x; git init -q -b main empty; git init -q bare; echo x > work/.gitignore; touch work/x")).await;
+        for clone in ["work", "loose", "locked"] {
+            remote.clone(clone).await;
+        }
+        sandbox.shell("mkdir plain full; touch full/x; git init -q -b main empty; echo x > work/.gitignore; touch work/x").await;
+        sandbox
+            .shell("git -C loose switch -q --detach; touch locked/.git/index.lock; ln -s /etc link; ln -s nowhere dangling")
+            .await;
         let url = remote.url("project.git");
+        let author = json!({ "name": "Ada", "email": "ada@example.com" });
         for (operation, request, code, reason) in [
             ("git.clone", json!({ "url": remote.url("none.git") }), "not_found", "remote_repository"),
             ("git.clone", json!({ "url": url, "path": "a", "branch": "none" }), "not_found", "revision"),
             ("git.clone", json!({ "url": url, "path": "full" }), "conflict", "exists"),
+            ("git.clone", json!({ "url": url, "path": "dangling" }), "conflict", "exists"),
             ("git.clone", json!({ "url": "http://127.0.0.1:1/x" }), "unprocessable", "network"),
             ("git.clone", json!({ "url": "http://no-such-host.invalid/x" }), "unprocessable", "network"),
             ("git.status", json!({ "path": "plain" }), "not_found", "repository"),
@@ -35,17 +42,25 @@ async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
             ("git.checkout", json!({ "path": "work", "commit": "none" }), "not_found", "revision"),
             ("git.checkout", json!({ "path": "work", "branch": "main", "create": true }), "conflict", "exists"),
             ("git.branch", json!({ "path": "work", "action": { "create": { "name": "main" } } }), "conflict", "exists"),
-            ("git.branch", json!({ "path": "work", "action": { "create": { "name": "a", "start": "none" } } }), "not_found", "revision"),
+            (
+                "git.branch",
+                json!({ "path": "work", "action": { "create": { "name": "a", "start": "none" } } }),
+                "not_found",
+                "revision",
+            ),
             ("git.branch", json!({ "path": "work", "action": { "delete": { "name": "main" } } }), "conflict", "in_use"),
             ("git.branch", json!({ "path": "work", "action": { "delete": { "name": "none" } } }), "not_found", "revision"),
             ("git.add", json!({ "path": "work", "paths": ["none"] }), "not_found", "path"),
             ("git.add", json!({ "path": "work", "paths": ["../plain"] }), "not_found", "path"),
             ("git.add", json!({ "path": "work", "paths": ["x"] }), "conflict", "ignored"),
-            ("git.commit", json!({ "path": "work", "message": "m", "author": { "name": "A", "email": "a" } }), "conflict", "nothing_to_commit"),
+            ("git.commit", json!({ "path": "work", "message": "m", "author": author }), "conflict", "nothing_to_commit"),
             ("git.pull", json!({ "path": "work", "remote": "none" }), "not_found", "remote"),
             ("git.pull", json!({ "path": "work", "branch": "none" }), "not_found", "revision"),
             ("git.pull", json!({ "path": "work", "branch": "+main" }), "not_found", "revision"),
             ("git.pull", json!({ "path": "empty" }), "not_found", "remote"),
+            ("git.pull", json!({ "path": "loose" }), "unprocessable", "upstream"),
+            ("git.push", json!({ "path": "loose" }), "unprocessable", "upstream"),
+            ("git.add", json!({ "path": "locked", "all": true }), "conflict", "locked"),
             ("git.push", json!({ "path": "work", "branch": "none" }), "not_found", "revision"),
             ("git.push", json!({ "path": "work", "remote": "none" }), "not_found", "remote"),
         ] {
@@ -57,6 +72,7 @@ async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
             ("git.status", json!({ "path": "full/x" }), "conflict"),
             ("git.status", json!({ "path": "/etc" }), "forbidden"),
             ("git.clone", json!({ "url": url, "path": "../outside" }), "forbidden"),
+            ("git.clone", json!({ "url": url, "path": "link/project" }), "forbidden"),
             ("git.clone", json!({ "url": url, "path": "/etc/project" }), "forbidden"),
         ] {
             refused(&sandbox.post(operation, request.clone()).await, code, None, &json!([operation, request]));

@@ -163,10 +163,7 @@ async fn two_lines_of_commits_come_together_only_when_asked_to() {
             assert_eq!((answer.code(), reason(&answer)), ("conflict".into(), json!("diverged")), "{}", answer.json());
         }
         let merge = json!({ "path": "work", "strategy": "merge" });
-        let env = format!(
-            "{IDENTITY} env > /dev/null; git -C work config user.name Ada; git -C work config user.email ada@example.com"
-        );
-        sandbox.shell(&env).await;
+        sandbox.shell("git -C work config user.name Ada; git -C work config user.email ada@example.com").await;
         let answer = sandbox.post("git.pull", merge.clone()).await;
         assert_eq!((answer.code(), reason(&answer)), ("conflict".into(), json!("merge_conflict")), "{}", answer.json());
         let state = sandbox.call(status("work")).await;
@@ -200,7 +197,9 @@ async fn a_push_by_force_replaces_only_what_was_seen() {
         let pushed = remote.fold::<Push>(push).await;
         assert_eq!((pushed.branch.as_str(), pushed.outcome), ("fresh", PushOutcome::Created));
         assert_eq!(sandbox.call(status("work")).await.upstream.as_deref(), Some("origin/fresh"));
-        sandbox.shell("printf '#!/bin/sh\\nexit 1\\n' > served/project.git/hooks/pre-receive; chmod +x served/project.git/hooks/pre-receive").await;
+        let refuse =
+            "cd served/project.git; mkdir -p hooks; printf '#!/bin/sh\\nexit 1\\n' > hooks/pre-receive; chmod +x hooks/*";
+        sandbox.shell(refuse).await;
         remote.commit("work", "file", "more\n").await;
         let answer = sandbox.post("git.push", json!({ "path": "work" })).await;
         assert_eq!((answer.code(), reason(&answer)), ("forbidden".into(), json!("remote_rejected")), "{}", answer.json());
@@ -257,7 +256,9 @@ async fn a_clone_tells_how_far_it_is() {
 #[tokio::test]
 async fn long_output_is_cut_and_says_so() {
     in_agent(&[("CABANA_MAX_GIT_OUTPUT_BYTES", "1000")], async |sandbox| {
-        sandbox.shell(&format!("{IDENTITY} git init -q work; cd work; for n in $(seq 100); do echo $n > file-$n; done; seq 1000 > tracked; git add tracked; git commit -qm 1; seq 2000 3000 > tracked")).await;
+        let script = "git init -q work; cd work; seq 1000 > tracked; git add tracked; git commit -qm 1; seq 2000 3000 > tracked; \
+                      for number in $(seq 100); do echo $number > file-$number; done";
+        sandbox.shell(&format!("{IDENTITY} {script}")).await;
         let state = sandbox.call(status("work")).await;
         assert!(state.truncated && (10..101).contains(&state.entries.len()), "{state:?}");
         assert!(state.entries.iter().skip(1).all(|entry| entry.path.to_string().starts_with("file-")), "whole names only");

@@ -43,6 +43,10 @@ const WILLING: &[(&str, &str)] = &[
     ("protocol.ext.allow", "always"),
 ];
 
+/// What a hook is called.
+const HOOKS: &str = "commit-msg post-checkout post-commit post-index-change post-merge pre-commit pre-merge-commit pre-push \
+                     prepare-commit-msg reference-transaction";
+
 /// A program that leaves a file `ran-…` in the root.
 fn program(root: &str, number: usize) -> String {
     let path = format!("{root}/program-{number}");
@@ -60,8 +64,8 @@ async fn arm(sandbox: &Sandbox, repository: &str) {
         traps.map(|(number, (key, _))| format!("{} git config {key} {root}/program-{number};", program(root, number))).collect();
     let willing: String = WILLING.iter().map(|(key, value)| format!("git config {key} {value};")).collect();
     let hooks = format!(
-        "mkdir evil-hooks; for hook in $(ls .git/hooks | sed 's/.sample//') post-checkout post-merge reference-transaction post-index-change; do \
-         printf '#!/bin/sh\\ntouch {root}/ran-hook\\nexit 1\\n' > evil-hooks/$hook; chmod +x evil-hooks/$hook; cp evil-hooks/$hook .git/hooks/$hook; done;"
+        "mkdir -p evil-hooks .git/hooks; for hook in {HOOKS}; do printf '#!/bin/sh\\ntouch {root}/ran-hook\\nexit 1\\n' > evil-hooks/$hook; \
+         chmod +x evil-hooks/$hook; cp evil-hooks/$hook .git/hooks/$hook; done;"
     );
     sandbox.shell(&format!("set -e; cd {repository}; {traps} {willing} {hooks} {ATTRIBUTES}")).await;
 }
@@ -72,8 +76,9 @@ async fn the_traps_snap_when_nobody_prevents_it() {
         let remote = Remote::start(sandbox).await;
         let root = &sandbox.root;
         let prepare = format!(
-            "{IDENTITY} cp -r work control; cd control; {ATTRIBUTES} sed -i s/1/ours/ file; git commit -qam ours; git branch theirs; git reset -q --hard HEAD~1; \
-             sed -i s/1/more/ file; git commit -qam more; echo more >> file; export GIT_TERMINAL_PROMPT=0; unset SSH_ASKPASS GIT_ASKPASS;"
+            "{IDENTITY} cp -r work control; cd control; {ATTRIBUTES} sed -i s/1/ours/ file; git commit -qam ours; git branch theirs; \
+             git reset -q --hard HEAD~1; sed -i s/1/more/ file; git commit -qam more; echo more >> file; \
+             export GIT_TERMINAL_PROMPT=0; unset SSH_ASKPASS GIT_ASKPASS;"
         );
         remote.clone("work").await;
         for (number, (key, command)) in TRAPS.iter().enumerate().filter(|(_, (_, command))| !command.is_empty()) {
@@ -132,6 +137,13 @@ async fn nothing_of_a_repository_is_run() {
             assert_eq!(sandbox.post(operation, json!({ "path": "work" })).await.code(), "forbidden");
         }
         assert_eq!(sandbox.shell("ls -d ran-* 2>/dev/null; true").await, "");
+        sandbox.shell("printf '[filter \"\\377\"]\\n\\tclean = touch ran-clean\\n' >> work/.git/config").await;
+        let answer = sandbox.post("git.status", json!({ "path": "work" })).await;
+        assert_eq!(answer.json()["error"]["details"]["reason"], "unsafe_configuration", "{}", answer.json());
+        sandbox.shell("git -C work config --remove-section \"filter.$(printf '\\377')\"").await;
+        // The hook of a command that comes past no other trap.
+        let by_hand = json!({ "command": "git -C work update-ref refs/heads/x HEAD; ls ran-hook" });
+        assert_eq!(sandbox.exec(by_hand).await.stdout, "ran-hook\n".into(), "the hooks are there");
     })
     .await;
 }

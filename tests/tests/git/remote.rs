@@ -25,6 +25,11 @@ pub(super) struct Remote<'a> {
 
 impl<'a> Remote<'a> {
     pub(super) async fn start(sandbox: &'a Sandbox) -> Self {
+        Self::start_as(sandbox, None).await
+    }
+
+    /// Served by this user, who may have programs that others have not.
+    pub(super) async fn start_as(sandbox: &'a Sandbox, user: Option<&str>) -> Self {
         sandbox.put("server.py", include_str!("server.py")).await.success();
         let seed = format!(
             "{IDENTITY} set -e; mkdir served; git init -q -b main seed; cd seed; \
@@ -32,8 +37,10 @@ impl<'a> Remote<'a> {
              git switch -qc feature; echo more > other; git add other; git commit -qm other; git switch -q main; \
              cd ..; git clone -q --bare seed served/project.git; git -C served/project.git config http.receivepack true; rm -r seed"
         );
-        sandbox.shell(&seed).await;
-        let server = json!({ "command": ["python3", "server.py", "served"], "detach": true, "name": "git-server" });
+        let seeded = sandbox.exec(json!({ "command": seed, "user": user })).await;
+        assert!(seeded.result.success(), "{seeded:?}");
+        let server = ["python3", "server.py", "served"];
+        let server = json!({ "command": server, "user": user, "detach": true, "name": "git-server" });
         sandbox.exec(server).await;
         let until = Until::Log(Pattern::Regex("^port [0-9]+$".into()));
         let waited = sandbox.call(Wait { process: "git-server".into(), until, timeout_ms: Some(30_000) }).await;

@@ -9,8 +9,8 @@ use crate::{
 
 /// Stages files as they are now: new, changed and deleted ones.
 ///
-/// Fails with `not_found` (repository; no such file, neither there nor known to git), `conflict` (`ignored`: a path is one that `.gitignore` names),
-/// `invalid_request` (neither `paths` nor `all`, or both).
+/// Fails with `not_found` (repository; no such file, neither there nor known to git), `conflict` (`ignored`: a path is one that
+/// `.gitignore` names), `invalid_request` (neither `paths` nor `all`, or both).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Add {

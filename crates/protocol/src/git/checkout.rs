@@ -6,7 +6,8 @@ use crate::{Operation, file::FilePath};
 
 /// Checks out a branch, a new branch, or a commit without a branch.
 ///
-/// A branch that only one remote has is made, and follows that one. Changes that are not committed come along where they are not in the way.
+/// A branch that only one remote has is made, and follows that one. Changes that are not committed come along where they are not in
+/// the way.
 ///
 /// Fails with `not_found` (repository, branch, commit), `conflict` (`local_changes`, `exists`, `merge_conflict`), `invalid_request`
 /// (neither a branch nor a commit, a name that no branch can have).

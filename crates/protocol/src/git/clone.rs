@@ -7,12 +7,12 @@ use crate::{Never, Operation, ResponseOnly, Streaming, file::FilePath};
 
 /// Clones a repository over HTTP or HTTPS.
 ///
-/// Dropping the connection or sending `cancel` ends it. A clone that fails, or is ended, leaves nothing behind, unless it has to be killed.
-/// Submodules are not cloned.
+/// Dropping the connection or sending `cancel` ends it. A clone that fails, or is ended, leaves nothing behind but parents that it made,
+/// unless it has to be killed. Submodules are not cloned.
 ///
-/// Fails with `invalid_request` (a URL that is not HTTP or holds credentials, a name that no branch can have), `conflict` (the directory is not empty),
-/// `not_found` (repository, branch), `forbidden` (`reason`: `authentication`; or outside the roots), `unprocessable` (`network`),
-/// `timeout`, `storage_full`.
+/// Fails with `invalid_request` (a URL that is not HTTP or holds credentials, a name that no branch can have), `conflict` (the
+/// directory is not empty), `not_found` (repository, branch), `forbidden` (`authentication`; or outside the roots), `unprocessable`
+/// (`network`), `timeout`, `storage_full`.
 #[derive(Debug, std::clone::Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Clone {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const TOKEN_USERNAME: &str = "x-access-token";
 
 /// What a remote asks for, for this one operation. It is given to the host that the URL names, and to no other. It is never in a
-/// command line, a URL, a log or the repository's configuration, and nothing remembers it. Values have at most 4,096 bytes and no line breaks.
+/// command line, a variable, a URL, a log or the repository's configuration, and nothing remembers it. Values have at most 4,096
+/// bytes and no line breaks.
 ///
 /// What runs in the sandbox as the same user can look into git while it runs, as into any other process of its own.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,8 @@ use crate::{Never, Operation, ResponseOnly, Streaming, file::FilePath};
 
 /// Pushes a branch to the branch of the same name.
 ///
-/// Dropping the connection or sending `cancel` ends it; the remote may have taken the branch by then. Where credentials go is as for `git.pull`.
+/// Dropping the connection or sending `cancel` ends it; the remote may have taken the branch by then. Where credentials go is as for
+/// `git.pull`.
 ///
 /// Fails with `not_found` (repository, remote, branch), `conflict` (`diverged`; `stale`, with `force`), `forbidden` (`authentication`,
 /// `remote_rejected`), `unprocessable` (`upstream`: no branch is checked out and none is named; `network`), `timeout`.
