@@ -7,6 +7,7 @@ mod conditions;
 mod content;
 mod copy;
 mod directory;
+mod edit;
 mod failure;
 mod find;
 mod globs;
@@ -15,7 +16,9 @@ mod lines;
 mod list;
 mod media_type;
 mod metadata;
+mod nearest;
 mod owner;
+mod patch;
 mod permissions;
 mod place;
 mod read;
@@ -41,8 +44,8 @@ use std::time::Instant;
 use cabana_protocol::{
     Error,
     file::{
-        Chmod, Content, Copied, Copy, Done, FilePath, Find, Found, List, Listing, MAX_CONTENT_BYTES, Metadata, Mkdir, Move, Read,
-        Remove, Search, Searched, Stat, Symlink, Write, Written,
+        Chmod, Content, Copied, Copy, Done, Edit, Edited, FilePath, Find, Found, List, Listing, MAX_CONTENT_BYTES, Metadata,
+        Mkdir, Move, Patch, Patched, Read, Remove, Search, Searched, Stat, Symlink, Write, Written,
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -159,6 +162,18 @@ impl Handle<Search> for Agent {
             search::search(roots, &request, started, cancel)
         })
         .await
+    }
+}
+
+impl Handle<Edit> for Agent {
+    async fn handle(&self, request: Edit) -> Result<Edited, Error> {
+        blocking(self, move |roots| edit::edit(roots, &request)).await
+    }
+}
+
+impl Handle<Patch> for Agent {
+    async fn handle(&self, request: Patch) -> Result<Patched, Error> {
+        blocking(self, move |roots| patch::patch(roots, &request)).await
     }
 }
 

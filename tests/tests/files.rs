@@ -2,6 +2,7 @@
 
 mod confinement;
 mod copying;
+mod editing;
 mod lane;
 mod ownership;
 mod reading;

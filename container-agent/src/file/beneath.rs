@@ -7,11 +7,12 @@ use std::{
     ffi::{CStr, OsStr},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
 };
 
+use cabana_protocol::file::FilePath;
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, openat2},
     io::Errno,
@@ -60,6 +61,13 @@ pub(super) fn open_file(directory: impl AsFd, path: &Path) -> Result<OwnedFd, Er
 /// The path of a name in the directory of this path.
 pub(super) fn join(directory: &Path, name: &CStr) -> PathBuf {
     directory.join(OsStr::from_bytes(name.to_bytes()))
+}
+
+/// A path below one that was asked for, as the caller can use it: it continues the one that was asked for.
+pub(super) fn below(asked: &FilePath, path: &Path) -> FilePath {
+    let top = Path::new(OsStr::from_bytes(asked.as_bytes()));
+    let whole = if path.as_os_str().is_empty() { top.to_owned() } else { top.strip_prefix(".").unwrap_or(top).join(path) };
+    whole.into_os_string().into_vec().into()
 }
 
 /// Whether a name stands for the directory itself or for the one above.

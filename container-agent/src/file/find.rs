@@ -15,12 +15,12 @@ use rustix::fs::OFlags;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    beneath::Base,
+    beneath::{Base, below},
     cancel::Halt,
     globs::Globs,
     metadata::{describe, kind},
     root::Roots,
-    walk::{Rules, Visited, below, deadline, walk},
+    walk::{Rules, Visited, deadline, walk},
 };
 
 /// What the paths that are found may take.

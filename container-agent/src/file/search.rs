@@ -26,7 +26,7 @@ use rustix::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    beneath::{Base, open_file},
+    beneath::{Base, below, open_file},
     cancel::{Halt, Interruptible},
     content,
     failure::wrong_kind,
@@ -34,7 +34,7 @@ use super::{
     globs::Globs,
     metadata::{file_type, look},
     root::Roots,
-    walk::{Rules, Visited, below, deadline, walk},
+    walk::{Rules, Visited, deadline, walk},
 };
 use results::Results;
 use sink::Lines;

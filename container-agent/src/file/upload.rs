@@ -68,8 +68,13 @@ impl Upload {
 
     /// Puts it in place, in directories that are made where they are missing.
     pub fn finish(self, roots: &Roots) -> Result<Written, Error> {
-        let Self { path, mode, conditions, temporary } = self;
         let _change = roots.change();
+        self.place(roots)
+    }
+
+    /// The same, while changes are held already.
+    pub(super) fn place(self, roots: &Roots) -> Result<Written, Error> {
+        let Self { path, mode, conditions, temporary } = self;
         let (target, before) = roots.target(&path)?.follow()?;
         check(&path, before.as_ref(), &conditions)?;
         inherit(temporary.file(), before.as_ref(), mode).map_err(|errno| failure(&path, errno))?;

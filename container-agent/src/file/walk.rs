@@ -7,12 +7,9 @@ mod ignores;
 mod queue;
 
 use std::{
-    ffi::{CStr, CString, OsStr},
+    ffi::{CStr, CString},
     num::NonZero,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::{OsStrExt, OsStringExt},
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -22,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cabana_protocol::{Error, file::FilePath};
+use cabana_protocol::Error;
 use rustix::{
     fs::{Dir, FileType},
     io::Errno,
@@ -210,13 +207,6 @@ pub(super) fn deadline(started: Instant, timeout_ms: Option<u64>) -> Result<Inst
         return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}")));
     }
     Ok(started + Duration::from_millis(timeout_ms))
-}
-
-/// A path that was found, as the caller can use it: it continues the one that was asked for.
-pub(super) fn below(asked: &FilePath, path: &Path) -> FilePath {
-    let top = Path::new(OsStr::from_bytes(asked.as_bytes()));
-    let whole = if path.as_os_str().is_empty() { top.to_owned() } else { top.strip_prefix(".").unwrap_or(top).join(path) };
-    whole.into_os_string().into_vec().into()
 }
 
 fn is_hidden(path: &Path) -> bool {

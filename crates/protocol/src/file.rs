@@ -6,6 +6,7 @@
 //! leads outside, wherever it points. A slash at its end says that a path names a directory.
 
 mod change;
+mod edit;
 mod extracted;
 mod find;
 mod metadata;
@@ -15,6 +16,7 @@ mod search;
 mod watch;
 
 pub use change::{Chmod, Copied, Copy, Symlink};
+pub use edit::{Edit, Edited, Patch, PatchAction, Patched, PatchedFile, Replacement};
 pub use extracted::Extracted;
 pub use find::{Find, Found};
 pub use metadata::{Kind, Metadata, Mode};

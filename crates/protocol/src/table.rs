@@ -32,6 +32,8 @@ macro_rules! operations {
                 $crate::file::GetChanges,
                 $crate::file::Find,
                 $crate::file::Search,
+                $crate::file::Edit,
+                $crate::file::Patch,
                 $crate::git::Status,
                 $crate::git::Diff,
                 $crate::git::Log,

@@ -187,6 +187,35 @@ impl Example for Search {
     }
 }
 
+impl Example for Edit {
+    fn request() -> Self {
+        let replacement = Replacement { old: "one".into(), new: vec![0xff].into(), all: true };
+        Self { path: "a".into(), edits: vec![replacement], if_match: Some("\"1-3-5\"".into()) }
+    }
+    fn response() -> Edited {
+        Edited { replacements: 2, size_bytes: 9, etag: "\"2-9-5\"".into() }
+    }
+}
+
+impl Example for Patch {
+    fn request() -> Self {
+        let patch = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-old\n+new\n".into();
+        Self { path: "project".into(), patch, strip: Some(1), dry_run: true }
+    }
+    fn response() -> Patched {
+        let modified = PatchedFile {
+            path: "project/f".into(),
+            action: PatchAction::Modified,
+            from: None,
+            hunks: 1,
+            offset_lines: 2,
+            etag: Some("\"2-4-5\"".into()),
+        };
+        let (action, from) = (PatchAction::Renamed, Some("project/g".into()));
+        Patched { files: vec![modified.clone(), PatchedFile { action, from, etag: None, ..modified }] }
+    }
+}
+
 impl Example for Exec {
     fn request() -> Self {
         Self {

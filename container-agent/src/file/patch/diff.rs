@@ -1,0 +1,375 @@
+//! Reading unified diffs, as GNU diff and git write them.
+//!
+//! The parser is our own because a line that belongs nowhere must be an error: parsers that pass over what follows a hunk, as patch(1)
+//! does, apply half of a diff whose counts are wrong.
+
+mod lines;
+mod names;
+
+use std::fmt;
+
+use lines::{Cursor, trimmed};
+use names::Names;
+
+/// What a diff does to one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileDiff<'a> {
+    pub(super) change: Change,
+    /// Whether the file may be executed from now on, where that changes.
+    pub(super) executable: Option<bool>,
+    pub(super) hunks: Vec<Hunk<'a>>,
+}
+
+/// Which file, or files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    Create { path: Vec<u8> },
+    Modify { path: Vec<u8> },
+    Delete { path: Vec<u8> },
+    Rename { from: Vec<u8>, to: Vec<u8> },
+    Copy { from: Vec<u8>, to: Vec<u8> },
+}
+
+/// A run of lines that are to become others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hunk<'a> {
+    /// How many lines of the file come before it, as far as the diff knows.
+    pub(super) before: usize,
+    pub(super) lines: Vec<Line<'a>>,
+}
+
+/// A line of a hunk, with its line break if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    Context(&'a [u8]),
+    Removed(&'a [u8]),
+    Added(&'a [u8]),
+}
+
+/// Why something is not a diff that can be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Malformed {
+    /// Where: the diff's first line is 1.
+    line: usize,
+    why: &'static str,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {} of the diff: {}", self.line, self.why)
+    }
+}
+
+/// What git says of a file before its hunks.
+#[derive(Debug, Default)]
+struct Header {
+    names: Option<Names>,
+    renamed: bool,
+    copied: bool,
+    created: bool,
+    deleted: bool,
+    from: Option<Vec<u8>>,
+    to: Option<Vec<u8>>,
+    executable: Option<bool>,
+}
+
+/// Reads a whole diff, of at least one file. What stands before and between the files is no part of it: mails, commit messages.
+pub(super) fn read(diff: &[u8], strip: Option<usize>) -> Result<Vec<FileDiff<'_>>, Malformed> {
+    let mut cursor = Cursor::new(diff);
+    let mut files = Vec::new();
+    while let Some(line) = cursor.peek() {
+        if let Some(names) = line.strip_prefix(b"diff --git ") {
+            files.extend(git(&mut cursor, trimmed(names), strip)?);
+        } else if is_header(&cursor) {
+            files.push(file(&mut cursor, Header::default(), strip)?);
+        } else if line.starts_with(b"@@ ") {
+            return Err(cursor.malformed("a hunk of no file"));
+        } else if !files.is_empty() && cursor.follows_hunk() && belongs_nowhere(line) {
+            return Err(cursor.malformed("it belongs to no hunk; the hunk before it has more lines than it says"));
+        } else {
+            cursor.pass();
+        }
+    }
+    if files.is_empty() {
+        return Err(Malformed { line: 1, why: "there is no file in it: --- and +++ with its names, and hunks" });
+    }
+    Ok(files)
+}
+
+/// Whether the names of a file come next.
+fn is_header(cursor: &Cursor<'_>) -> bool {
+    cursor.peek().is_some_and(|line| line.starts_with(b"--- "))
+        && cursor.peek_second().is_some_and(|line| line.starts_with(b"+++ "))
+}
+
+/// Whether this line looks like one of a hunk. The two dashes are how a mail's signature begins.
+fn belongs_nowhere(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b' ' | b'+' | b'-' | b'\\')) && trimmed(line) != b"-- " && trimmed(line) != b"--"
+}
+
+/// A file as git shows it, from `diff --git` on; none where git has nothing to say of it.
+fn git<'a>(cursor: &mut Cursor<'a>, names: &[u8], strip: Option<usize>) -> Result<Option<FileDiff<'a>>, Malformed> {
+    let mut header = Header { names: Names::of_git(names, strip), ..Header::default() };
+    cursor.pass();
+    while let Some(line) = cursor.peek().filter(|line| !line.starts_with(b"diff --git ") && !line.starts_with(b"@@ ")) {
+        if is_header(cursor) {
+            return file(cursor, header, strip).map(Some);
+        }
+        if !header.take(trimmed(line), strip).map_err(|why| cursor.malformed(why))? {
+            break;
+        }
+        cursor.pass();
+    }
+    let executable = header.executable;
+    let change = header.change().map_err(|why| cursor.malformed(why))?;
+    let says = !matches!(change, Change::Modify { .. }) || executable.is_some();
+    Ok(says.then_some(FileDiff { change, executable, hunks: Vec::new() }))
+}
+
+impl Header {
+    /// Takes a line of git's; false where it is none.
+    fn take(&mut self, line: &[u8], strip: Option<usize>) -> Result<bool, &'static str> {
+        let (word, rest) = WORDS.iter().find_map(|word| Some((*word, line.strip_prefix(word.as_bytes())?))).unwrap_or(("", line));
+        match word {
+            "rename from " | "copy from " => self.from = Some(names::bare(rest, strip)?),
+            "rename to " => (self.renamed, self.to) = (true, Some(names::bare(rest, strip)?)),
+            "copy to " => (self.copied, self.to) = (true, Some(names::bare(rest, strip)?)),
+            "new file mode " => (self.created, self.executable) = (true, Some(executable(rest)?)),
+            "deleted file mode " => self.deleted = true,
+            "new mode " => self.executable = Some(executable(rest)?),
+            "GIT binary patch" | "Binary files " => return Err("a binary file, which a unified diff cannot show"),
+            "" => return Ok(false),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// What is done to which file.
+    fn change(self) -> Result<Change, &'static str> {
+        let Names { old, new } = match self.names {
+            Some(names) => names,
+            None if self.renamed || self.copied => Names { old: None, new: None },
+            None => return Err("which file is meant cannot be told"),
+        };
+        match (old, new) {
+            _ if self.renamed || self.copied => {
+                let (from, to) = self.from.zip(self.to).ok_or("a file is renamed or copied, but not from where to where")?;
+                Ok(if self.renamed { Change::Rename { from, to } } else { Change::Copy { from, to } })
+            }
+            (None, None) => Err("neither the old file nor the new one is there"),
+            (Some(path), None) => Ok(Change::Delete { path }),
+            (None, Some(path)) => Ok(Change::Create { path }),
+            (Some(path), Some(_)) if self.deleted => Ok(Change::Delete { path }),
+            (Some(_), Some(path)) if self.created => Ok(Change::Create { path }),
+            // Where the names differ without git saying why, it is one file and a copy from before: a.orig and a.
+            (Some(_), Some(path)) => Ok(Change::Modify { path }),
+        }
+    }
+}
+
+/// The words that git's lines begin with.
+const WORDS: [&str; 14] = [
+    "rename from ",
+    "rename to ",
+    "copy from ",
+    "copy to ",
+    "new file mode ",
+    "deleted file mode ",
+    "old mode ",
+    "new mode ",
+    "similarity index ",
+    "dissimilarity index ",
+    "index ",
+    "GIT binary patch",
+    "Binary files ",
+    "Index: ",
+];
+
+fn executable(mode: &[u8]) -> Result<bool, &'static str> {
+    match mode {
+        b"100644" => Ok(false),
+        b"100755" => Ok(true),
+        _ => Err("neither a plain file nor an executable one"),
+    }
+}
+
+/// A file from its names on.
+fn file<'a>(cursor: &mut Cursor<'a>, mut header: Header, strip: Option<usize>) -> Result<FileDiff<'a>, Malformed> {
+    let (old, new) = (cursor.pass(), cursor.pass());
+    header.names = Some(Names::of_header(&old[4..], &new[4..], strip).map_err(|why| cursor.malformed(why))?);
+    let executable = header.executable;
+    let change = header.change().map_err(|why| cursor.malformed(why))?;
+    let mut hunks = Vec::new();
+    while cursor.peek().is_some_and(|line| line.starts_with(b"@@ ")) {
+        hunks.push(hunk(cursor)?);
+    }
+    if hunks.is_empty() {
+        return Err(cursor.malformed("a file without hunks"));
+    }
+    Ok(FileDiff { change, executable, hunks })
+}
+
+fn hunk<'a>(cursor: &mut Cursor<'a>) -> Result<Hunk<'a>, Malformed> {
+    let ranges =
+        cursor.peek().and_then(ranges).ok_or_else(|| cursor.malformed("a hunk begins with @@ -line,count +line,count @@"))?;
+    let ((start, mut removed), (_, mut added)) = ranges;
+    cursor.pass();
+    // Of nothing, the line before is told.
+    let before = if removed == 0 { start } else { start.saturating_sub(1) };
+    let mut lines = Vec::new();
+    while removed > 0 || added > 0 {
+        let line = cursor.peek().ok_or_else(|| cursor.malformed("the diff ends within a hunk"))?;
+        if !cursor.drop_break(&mut lines) {
+            let line = Line::of(line).ok_or_else(|| cursor.malformed("it is no line of a hunk, and the hunk is not complete"))?;
+            let short = || cursor.malformed("the hunk has more lines than it says");
+            if !matches!(line, Line::Added(_)) {
+                removed = removed.checked_sub(1).ok_or_else(short)?;
+            }
+            if !matches!(line, Line::Removed(_)) {
+                added = added.checked_sub(1).ok_or_else(short)?;
+            }
+            lines.push(line);
+            cursor.pass();
+        }
+    }
+    cursor.drop_break(&mut lines);
+    cursor.end_hunk();
+    Ok(Hunk { before, lines })
+}
+
+type Range = (usize, usize);
+
+/// The two ranges of a hunk's first line.
+fn ranges(line: &[u8]) -> Option<(Range, Range)> {
+    let line = std::str::from_utf8(line).ok().or_else(|| std::str::from_utf8(&line[..line.len().min(64)]).ok())?;
+    let (old, rest) = line.strip_prefix("@@ -")?.split_once(" +")?;
+    let (new, _) = rest.split_once(" @@")?;
+    let range = |text: &str| match text.split_once(',') {
+        Some((start, count)) => Some((start.parse().ok()?, count.parse().ok()?)),
+        None => Some((text.parse().ok()?, 1)),
+    };
+    Some((range(old)?, range(new)?))
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a [u8]) -> Option<Self> {
+        match line.split_first()? {
+            (b' ', rest) => Some(Self::Context(rest)),
+            (b'-', rest) => Some(Self::Removed(rest)),
+            (b'+', rest) => Some(Self::Added(rest)),
+            // Editors and mailers take away a space at the end of a line.
+            (b'\n', _) => Some(Self::Context(line)),
+            (b'\r', b"\n") => Some(Self::Context(line)),
+            _ => None,
+        }
+    }
+
+    /// The same without its line break.
+    fn unbroken(self) -> Self {
+        let cut = |line: &'a [u8]| line.strip_suffix(b"\n").unwrap_or(line);
+        match self {
+            Self::Context(line) => Self::Context(cut(line)),
+            Self::Removed(line) => Self::Removed(cut(line)),
+            Self::Added(line) => Self::Added(cut(line)),
+        }
+    }
+
+    /// What the file says there before, if the line is in it.
+    pub(super) fn before(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Context(line) | Self::Removed(line) => Some(line),
+            Self::Added(_) => None,
+        }
+    }
+
+    /// What it says afterwards.
+    pub(super) fn after(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Context(line) | Self::Added(line) => Some(line),
+            Self::Removed(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(diff: &str) -> Result<Vec<(Change, usize)>, (usize, &'static str)> {
+        let files = read(diff.as_bytes(), None).map_err(|error| (error.line, error.why))?;
+        Ok(files.into_iter().map(|file| (file.change, file.hunks.len())).collect())
+    }
+
+    #[test]
+    fn files_are_told_from_what_is_around_them() {
+        let hunk = "@@ -1 +1 @@ fn main\n-a\n+b\n";
+        let path = |path: &str| path.as_bytes().to_vec();
+        let modify = |name| Change::Modify { path: path(name) };
+        for (diff, expected) in [
+            (format!("--- a/f\n+++ b/f\n{hunk}"), vec![(modify("f"), 1)]),
+            (format!("--- f.orig\t2026-01-01\n+++ f\t2026-01-02\n{hunk}{hunk}"), vec![(modify("f"), 2)]),
+            (
+                format!(
+                    "From 1\nSubject: x\n---\n f | 2 +-\n\ndiff --git a/f b/f\nindex 1..2 100644\n--- a/f\n+++ b/f\n{hunk}-- \n2.40\n"
+                ),
+                vec![(modify("f"), 1)],
+            ),
+            (
+                format!("Only in x: y\n--- a/f\r\n+++ b/f\r\n{hunk}diff -u a/g b/g\n--- a/g\n+++ b/g\n{hunk}"),
+                vec![(modify("f"), 1), (modify("g"), 1)],
+            ),
+            (
+                "--- /dev/null\n+++ b/d/f\n@@ -0,0 +1 @@\n+b\n--- a/e\n+++ /dev/null\n@@ -1 +0,0 @@\n-b\n".to_owned(),
+                vec![(Change::Create { path: path("d/f") }, 1), (Change::Delete { path: path("e") }, 1)],
+            ),
+            (
+                "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y\n".to_owned(),
+                vec![(Change::Rename { from: path("x"), to: path("y") }, 0)],
+            ),
+            (
+                format!("diff --git a/x b/y\nsimilarity index 90%\ncopy from x\ncopy to y\n--- a/x\n+++ b/y\n{hunk}"),
+                vec![(Change::Copy { from: path("x"), to: path("y") }, 1)],
+            ),
+            (
+                "diff --git a/e f b/e f\nnew file mode 100644\nindex 0..1\ndiff --git a/g b/g\ndeleted file mode 100755\n"
+                    .to_owned(),
+                vec![(Change::Create { path: path("e f") }, 0), (Change::Delete { path: path("g") }, 0)],
+            ),
+            ("diff --git a/run b/run\nold mode 100644\nnew mode 100755\n".to_owned(), vec![(modify("run"), 0)]),
+            (format!("--- \"a/\\303\\251\\n\"\n+++ \"b/\\303\\251\\n\"\n{hunk}"), vec![(modify("é\n"), 1)]),
+        ] {
+            assert_eq!(changes(&diff), Ok(expected), "{diff}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_diff_is_refused_where_it_is_not() {
+        for (diff, line, why) in [
+            ("", 1, "no file"),
+            ("hello\n", 1, "no file"),
+            ("@@ -1 +1 @@\n-a\n+b\n", 1, "of no file"),
+            ("--- a/f\n+++ b/f\n", 3, "without hunks"),
+            ("--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n+b\n", 6, "ends within"),
+            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", 6, "more lines than it says"),
+            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n-b\n+c\n", 5, "more lines than it says"),
+            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\nx\n+c\n", 5, "no line of a hunk"),
+            ("--- a/f\n+++ b/f\n@@ 1 @@\n", 3, "begins with @@"),
+            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n\n@@ -9 +9 @@\n", 7, "of no file"),
+            ("--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n", 3, "neither"),
+            ("diff --git a/x b/x\nGIT binary patch\nliteral 1\n", 2, "binary"),
+            ("diff --git a/x b/x\nnew file mode 120000\n", 2, "plain"),
+            ("--- \"a\\q\"\n+++ b\n@@ -1 +1 @@\n", 3, "quotes"),
+        ] {
+            let (at, said) = changes(diff).unwrap_err();
+            assert!(at == line && said.contains(why), "{diff}: line {at}: {said}");
+        }
+    }
+
+    #[test]
+    fn hunks_keep_every_byte() {
+        let diff =
+            b"--- a/f\n+++ b/f\n@@ -3,3 +3,3 @@\n \xff\n\n-a\r\n\\ No newline at end of file\n+b\n\\ No newline at end of file\n";
+        let lines = vec![Line::Context(b"\xff\n"), Line::Context(b"\n"), Line::Removed(b"a\r"), Line::Added(b"b")];
+        assert_eq!(read(diff, None).unwrap()[0].hunks, [Hunk { before: 2, lines }]);
+    }
+}
