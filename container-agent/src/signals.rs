@@ -23,6 +23,8 @@ impl Signals {
     /// Listens to those that end the agent and, where there is a command to pass them on to, to the others. To be called in the
     /// runtime.
     pub fn listen(command: bool) -> io::Result<Self> {
+        // A file that would grow beyond RLIMIT_FSIZE is then an error of the write. Commands start without the handler.
+        drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         let passed_on = PASSED_ON.into_iter().filter(|_| command);
         let listen = |kind| Ok((kind, signal(kind)?));
         ENDING.into_iter().chain(passed_on).map(listen).collect::<io::Result<_>>().map(Self)

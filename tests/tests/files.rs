@@ -2,6 +2,7 @@
 
 mod confinement;
 mod copying;
+mod disk;
 mod editing;
 mod lane;
 mod ownership;

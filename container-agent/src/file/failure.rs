@@ -20,7 +20,7 @@ pub(super) fn failure(path: &FilePath, errno: Errno) -> Error {
         Errno::AGAIN => (Code::Conflict, "directories on it were being renamed"),
         Errno::NXIO => (Code::Conflict, "not a regular file"),
         Errno::NOSPC | Errno::DQUOT => (Code::StorageFull, "the disk is full"),
-        Errno::FBIG => (Code::PayloadTooLarge, "larger than the file system allows"),
+        Errno::FBIG => (Code::PayloadTooLarge, "larger than the file system, or the limit on the size of files, allows"),
         Errno::NAMETOOLONG => (Code::InvalidRequest, "a name in it is longer than 255 bytes"),
         Errno::INVAL => (Code::InvalidRequest, "the file system does not take such a name"),
         Errno::MFILE | Errno::NFILE | Errno::NOMEM => (Code::TooManyRequests, "the sandbox is out of descriptors or memory"),

@@ -12,8 +12,9 @@ use cabana_protocol::{
     file::{FilePath, Mode, Write, Written},
 };
 use rustix::{
-    fs::{AtFlags, FileType, Gid, OFlags, Statx, Uid, fchmod, fchown, fstatvfs, unlinkat},
+    fs::{AtFlags, FallocateFlags, FileType, Gid, OFlags, Statx, Uid, fallocate, fchmod, fchown, fstatvfs, unlinkat},
     io::Errno,
+    process::{Resource, getrlimit},
 };
 use serde_json::json;
 
@@ -136,8 +137,25 @@ fn append(roots: &Roots, request: &Write, conditions: &Conditions) -> Result<Wri
     if let Some(mode) = mode {
         fchmod(&file, permissions(mode)).map_err(refused)?;
     }
+    reserve(&file, before.as_ref(), request.content.0.len()).map_err(refused)?;
     file.write_all(&request.content.0).map_err(|error| io_failure(path, &error))?;
     written(path, &file, before.is_none())
+}
+
+/// Takes room for what is to be appended, so that a full disk, or a limit on the size of files, is met before anything is written.
+fn reserve(file: &File, before: Option<&Statx>, length: usize) -> Result<(), Errno> {
+    let (size, length) = (before.map_or(0, |stat| stat.stx_size), length as u64);
+    if length == 0 {
+        return Ok(());
+    }
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size.saturating_add(length) > limit) {
+        return Err(Errno::FBIG);
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, size, length) {
+        // Not every file system can.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        result => result,
+    }
 }
 
 /// Removes the file, or the symlink, of this name. The conditions speak of what a download gives, the other end of a symlink.

@@ -1,7 +1,9 @@
 //! Whatever a path, a symlink or a race tries, it stays in the roots.
 
+use std::collections::BTreeSet;
+
 use cabana_tests::in_sandbox;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn nothing_outside_the_roots_is_reached() {
@@ -62,9 +64,6 @@ async fn a_race_with_a_symlink_leads_nowhere() {
         sandbox
             .shell(&format!("mkdir -p {twin} real && echo outside > {twin}/f && echo inside > real/f && ln -s {twin} evil"))
             .await;
-        // Swaps directory and symlink as quickly as it can.
-        let swap = "import ctypes, os\nlibc = ctypes.CDLL(None)\nwhile not os.path.exists('stop'):\n  \
-                    assert libc.renameat2(-100, b'real', -100, b'evil', 2) == 0";
         let race = async {
             for round in 0..300 {
                 let read = sandbox.get("real/f").await;
@@ -77,9 +76,91 @@ async fn a_race_with_a_symlink_leads_nowhere() {
             }
             sandbox.put("stop", "").await.success();
         };
-        let (output, ()) = tokio::join!(sandbox.exec(json!({ "command": ["python3", "-c", swap] })), race);
+        let (output, ()) = tokio::join!(sandbox.exec(json!({ "command": ["python3", "-c", SWAP] })), race);
         assert!(output.result.success(), "{output:?}");
         assert_eq!(sandbox.shell(&format!("ls -A {twin}; rm -r {twin}")).await, "f\n");
+    })
+    .await;
+}
+
+/// Swaps directory and symlink as quickly as it can, until there is a file called stop.
+const SWAP: &str = "import ctypes, os\nlibc = ctypes.CDLL(None)\nwhile not os.path.exists('stop'):\n  \
+                    assert libc.renameat2(-100, b'real', -100, b'evil', 2) == 0";
+
+/// What each operation does in a directory that is swapped for a symlink meanwhile.
+fn attempts(round: usize) -> Vec<(&'static str, Value)> {
+    let patch =
+        format!("--- /dev/null\n+++ b/real/patched{round}\n@@ -0,0 +1 @@\n+x\n--- a/real/p\n+++ b/real/p\n@@ -1 +1 @@\n-x\n+y\n");
+    vec![
+        ("file.read", json!({ "path": "real/f" })),
+        ("file.stat", json!({ "path": "real/f" })),
+        ("file.list", json!({ "path": "real" })),
+        ("file.list", json!({ "path": ".", "depth": 3 })),
+        ("file.find", json!({ "path": ".", "pattern": "*", "hidden": true, "ignored": true })),
+        ("file.find", json!({ "path": "real", "pattern": "*", "hidden": true, "ignored": true })),
+        ("file.search", json!({ "path": ".", "pattern": "outside", "hidden": true, "ignored": true })),
+        ("file.search", json!({ "path": "real/f", "pattern": "outside" })),
+        ("file.write", json!({ "path": format!("real/new/{round}"), "content": "x" })),
+        ("file.write", json!({ "path": "real/a", "content": "x", "append": true })),
+        ("file.write", json!({ "path": "real/e", "content": "x\n" })),
+        ("file.edit", json!({ "path": "real/e", "edits": [{ "old": "x", "new": "y" }] })),
+        ("file.write", json!({ "path": "real/p", "content": "x\n" })),
+        ("file.patch", json!({ "path": ".", "patch": patch })),
+        ("file.mkdir", json!({ "path": format!("real/d{round}/e"), "parents": true })),
+        ("file.symlink", json!({ "path": format!("real/l{round}"), "target": "f" })),
+        ("file.chmod", json!({ "path": "real/f", "mode": "0640" })),
+        ("file.copy", json!({ "from": "real/f", "to": format!("copies/{round}") })),
+        ("file.copy", json!({ "from": "real/f", "to": format!("real/f{round}") })),
+        ("file.copy", json!({ "from": "real", "to": format!("copies/tree{round}"), "recursive": true })),
+        ("file.copy", json!({ "from": "tree", "to": format!("real/tree{round}"), "recursive": true })),
+        ("file.move", json!({ "from": format!("real/f{round}"), "to": format!("copies/moved{round}") })),
+        ("file.remove", json!({ "path": format!("real/tree{round}"), "recursive": true })),
+        ("file.remove", json!({ "path": "real/secret", "recursive": true })),
+    ]
+}
+
+#[tokio::test]
+async fn no_operation_is_led_astray_by_a_race() {
+    in_sandbox(async |sandbox| {
+        let twin = format!("{}-astray", sandbox.root);
+        let name = twin.rsplit_once('/').unwrap().1;
+        let setup = format!(
+            "mkdir -p {twin}/secret real copies tree/sub && ln -s ../{name} evil && echo inside > real/f && echo x > tree/sub/f && \
+             for f in f a e p secret/f; do echo outside > {twin}/$f; done && echo x > {twin}/e && echo x > {twin}/p"
+        );
+        sandbox.shell(&setup).await;
+        let show = format!("cd {twin} && find . -printf '%p %m %s %T@\\n' | sort && cat f a e p secret/f");
+        let before = sandbox.shell(&show).await;
+        let race = async {
+            // Each operation is to have got through, and each that names the directory to have been refused.
+            let (mut succeeded, mut refused) = (BTreeSet::new(), BTreeSet::new());
+            let names: BTreeSet<_> = attempts(0).into_iter().map(|(name, _)| name).collect();
+            let mut round = 0;
+            while round < 20 || succeeded.len() < names.len() || refused.len() < 10 {
+                for (name, request) in attempts(round) {
+                    let answer = sandbox.post(name, request.clone()).await;
+                    if answer.status.is_success() {
+                        succeeded.insert(name);
+                        let text = String::from_utf8_lossy(&answer.bytes);
+                        assert!(!text.contains("outside") && !text.contains("secret"), "{name} {request}: {text}");
+                        continue;
+                    }
+                    let code = answer.code();
+                    if code == "forbidden" {
+                        refused.insert(name);
+                    }
+                    let known = ["forbidden", "not_found", "conflict", "unprocessable"].contains(&code.as_str());
+                    assert!(known, "{name} {request}: {}", answer.json());
+                }
+                round += 1;
+            }
+            sandbox.put("stop", "").await.success();
+        };
+        let (output, ()) = tokio::join!(sandbox.exec(json!({ "command": ["python3", "-c", SWAP] })), race);
+        assert!(output.result.success(), "{output:?}");
+        assert_eq!(sandbox.shell(&show).await, before);
+        let copied = format!("! grep -r outside copies tree && ! find copies -name 'secret*' | grep . && find . -name '.cabana*'; rm -r {twin}");
+        assert_eq!(sandbox.shell(&copied).await, "");
     })
     .await;
 }
