@@ -11,6 +11,7 @@ use crate::{
     file::{Owner, Polled, Roots},
     process::{Identity, Processes},
     secret::Secret,
+    session::Sessions,
 };
 
 /// A handle on the agent; clones are cheap and mean the same agent. Operations are implemented on it
@@ -31,6 +32,8 @@ pub struct State {
     pub owner: Option<Owner>,
     /// The processes that callers started.
     pub processes: Processes,
+    /// The shells that live between commands.
+    pub sessions: Sessions,
     /// One permit for each connection.
     pub connections: Arc<Semaphore>,
     /// One permit for each watch.
@@ -57,15 +60,17 @@ impl Agent {
         let roots = Roots::new(&config.roots)?;
         drop(making);
         let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
-        let connections = Arc::new(Semaphore::new(config.limits.connections));
-        let watches = Arc::new(Semaphore::new(config.limits.watches));
-        let searches = Arc::new(Semaphore::new(config.limits.searches));
-        let archives = Arc::new(Semaphore::new(config.limits.archives));
+        let limits = config.limits;
+        let connections = Arc::new(Semaphore::new(limits.connections));
+        let watches = Arc::new(Semaphore::new(limits.watches));
+        let searches = Arc::new(Semaphore::new(limits.searches));
+        let archives = Arc::new(Semaphore::new(limits.archives));
         Ok(Self(Arc::new(State {
             secret: config.secret,
-            limits: config.limits,
             roots,
             owner,
+            sessions: Sessions::new(processes.incarnation(), &limits),
+            limits,
             processes,
             connections,
             searches,

@@ -24,8 +24,9 @@ pub trait Handle<O: Operation> {
 
 /// Carries out an operation that talks while it runs. Dropping the future ends whatever it started.
 pub trait Run<O: Streaming> {
-    /// Does what the request asks, over this channel.
-    fn run(&self, request: O, channel: Channel<O>) -> impl Future<Output = Result<O::Response, Error>> + Send;
+    /// Does what the request asks, over this channel. What is done before the future is polled is done in the order in which the
+    /// requests of one connection came.
+    fn run(self, request: O, channel: Channel<O>) -> impl Future<Output = Result<O::Response, Error>> + Send;
 }
 
 /// The ends of a conversation that its handler holds.

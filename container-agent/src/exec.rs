@@ -1,40 +1,58 @@
 //! `exec`: checks the request, starts a process, and relays what it says.
 
-mod command;
+pub(crate) mod command;
 
 pub(crate) use command::{base, environment, find};
 
 use std::convert::Infallible;
 
 use cabana_protocol::{
-    Code, Data, Error,
-    exec::{Exec, ExecEvent, ExecInput, ExecResult, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS, Tty},
+    Data, Error, ProcessId,
+    exec::{Exec, ExecEvent, ExecInput, ExecResult, Exit, MAX_OUTPUT_BYTES, MAX_TIMEOUT_MS, Tty},
 };
 use tokio::sync::mpsc;
 
 use crate::{
     Agent,
     dispatch::{Channel, Run, Told},
-    process::{Chunk, Entry, Input, Reader, Record, Stream},
+    process::{Attended, Chunk, Entry, Input, Reader, Record, Stream},
 };
 
 impl Run<Exec> for Agent {
-    async fn run(&self, request: Exec, channel: Channel<Exec>) -> Result<ExecResult, Error> {
-        check(&request)?;
-        let command = command::resolve(&request, &self.processes)?;
-        if request.detach {
-            let record = self.processes.detach(command, request)?;
-            say(&channel.events, started(&record)).await?;
-            return Ok(so_far(&record));
+    fn run(self, request: Exec, channel: Channel<Exec>) -> impl Future<Output = Result<ExecResult, Error>> + Send {
+        let turn = request.session.as_deref().map(|session| self.sessions.line_up(session));
+        async move {
+            check(&request)?;
+            if request.detach {
+                return detach(&self, request, &channel.events).await;
+            }
+            // A client who can say nothing more has closed a stdin, but not a keyboard, on which others may type.
+            let (cancel, closes) = (channel.cancel.clone(), request.tty.is_none());
+            let attended = match turn {
+                None => Some(self.processes.attend(command::resolve(&request, &self.processes)?, request, cancel)?),
+                Some(turn) => self.sessions.attend(&self.processes, turn?, request, cancel).await?,
+            };
+            match attended {
+                Some((record, attended)) => listen(&record, attended, channel, closes).await,
+                None => Ok(never_begun(self.processes.unused_id())),
+            }
         }
-        // A client who can say nothing more has closed a stdin, but not a keyboard, on which others may type.
-        let closes = request.tty.is_none();
-        let (record, mut attended) = self.processes.attend(command, request, channel.cancel)?;
-        say(&channel.events, started(&record)).await?;
-        tokio::select! {
-            ended = relay(&mut attended.output, &channel.events) => ended,
-            never = feed(attended.inputs.clone(), channel.inputs, closes) => match never {},
-        }
+    }
+}
+
+/// Starts a process that runs for itself.
+async fn detach(agent: &Agent, request: Exec, events: &mpsc::Sender<ExecEvent>) -> Result<ExecResult, Error> {
+    let record = agent.processes.detach(command::resolve(&request, &agent.processes)?, request)?;
+    say(events, started(&record)).await?;
+    Ok(so_far(&record))
+}
+
+/// Sees to a process that runs for this channel's client.
+async fn listen(record: &Record, mut attended: Attended, channel: Channel<Exec>, closes: bool) -> Result<ExecResult, Error> {
+    say(&channel.events, started(record)).await?;
+    tokio::select! {
+        ended = relay(&mut attended.output, &channel.events) => ended,
+        never = feed(attended.inputs.clone(), channel.inputs, closes) => match never {},
     }
 }
 
@@ -45,13 +63,18 @@ fn started(record: &Record) -> ExecEvent {
 /// How it ended, or that it runs.
 fn so_far(record: &Record) -> ExecResult {
     let duration_ms = record.started_at.elapsed().map_or(0, |run| u64::try_from(run.as_millis()).unwrap_or(u64::MAX));
-    let running = || ExecResult { process: record.id.clone(), exit: None, duration_ms, usage: None };
+    let running = || ExecResult { process: record.id.clone(), exit: None, duration_ms, session_ended: false, usage: None };
     record.journal.result().unwrap_or_else(running)
 }
 
+/// The result of a command that was cancelled before its turn in a session had come.
+fn never_begun(process: ProcessId) -> ExecResult {
+    ExecResult { process, exit: Some(Exit::Cancelled), duration_ms: 0, session_ended: false, usage: None }
+}
+
 fn check(request: &Exec) -> Result<(), Error> {
-    if request.session.is_some() {
-        return Err(Error::new(Code::NotImplemented, "there are no sessions yet"));
+    if request.session.is_some() && (request.user.is_some() || request.tty.is_some() || request.detach) {
+        return Err(Error::invalid_request("what runs in a session has no user, terminal or life of its own"));
     }
     if request.timeout_ms.is_some_and(|timeout| !(1..=MAX_TIMEOUT_MS).contains(&timeout)) {
         return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}")));

@@ -46,21 +46,21 @@ use crate::{
 use repository::Repository;
 
 impl Run<Clone> for Agent {
-    async fn run(&self, request: Clone, channel: Channel<Clone>) -> Result<Cloned, Error> {
-        clone::clone(self, request, &channel.into()).await
+    async fn run(self, request: Clone, channel: Channel<Clone>) -> Result<Cloned, Error> {
+        clone::clone(&self, request, &channel.into()).await
     }
 }
 
 impl Run<Pull> for Agent {
-    async fn run(&self, request: Pull, channel: Channel<Pull>) -> Result<Pulled, Error> {
-        let repository = Repository::open(self, request.path.clone()).await?;
+    async fn run(self, request: Pull, channel: Channel<Pull>) -> Result<Pulled, Error> {
+        let repository = Repository::open(&self, request.path.clone()).await?;
         pull::pull(&repository, request, &channel.into()).await
     }
 }
 
 impl Run<Push> for Agent {
-    async fn run(&self, request: Push, channel: Channel<Push>) -> Result<Pushed, Error> {
-        let repository = Repository::open(self, request.path.clone()).await?;
+    async fn run(self, request: Push, channel: Channel<Push>) -> Result<Pushed, Error> {
+        let repository = Repository::open(&self, request.path.clone()).await?;
         push::push(&repository, request, &channel.into()).await
     }
 }

@@ -1,7 +1,8 @@
 //! The process inside the sandbox's container: runs commands and handles files over HTTP and WebSocket.
 //!
 //! [`run`] serves one listener until it is told to stop. A request becomes an operation in [`http`], finds its handler in
-//! [`dispatch`], and is carried out by [`exec`] or [`file`]; a command's process is owned by one task in [`process`].
+//! [`dispatch`], and is carried out by [`exec`] or [`file`]; a command's process is owned by one task in [`process`], and so is
+//! a shell that lives between commands in [`session`].
 //! [`git`] has processes too. [`port`] and [`system`] look around in the sandbox.
 //!
 //! The agent trusts whoever knows its secret and nobody else: what runs in the sandbox reaches its port, but never learns
@@ -21,6 +22,7 @@ pub mod port;
 pub mod process;
 pub mod secret;
 mod server;
+pub mod session;
 mod signals;
 pub mod system;
 

@@ -10,6 +10,8 @@ use anyhow::Context;
 pub struct Limits {
     /// Processes started by callers that run at once. `CABANA_MAX_PROCESSES`, default 1,024.
     pub processes: usize,
+    /// Sessions that live at once. `CABANA_MAX_SESSIONS`, default 256.
+    pub sessions: usize,
     /// Connections open at once; more wait to be accepted. `CABANA_MAX_CONNECTIONS`, default 1,024.
     pub connections: usize,
     /// Operations running at once on one WebSocket. `CABANA_MAX_OPERATIONS_PER_SOCKET`, default 256.
@@ -57,6 +59,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             processes: 1_024,
+            sessions: 256,
             connections: 1_024,
             operations_per_socket: 256,
             request_bytes: 16 << 20,
@@ -90,6 +93,7 @@ impl Limits {
         let grace_ms = usize::try_from(defaults.kill_grace.as_millis())?;
         Ok(Self {
             processes: number("CABANA_MAX_PROCESSES", defaults.processes)?,
+            sessions: number("CABANA_MAX_SESSIONS", defaults.sessions)?,
             connections: number("CABANA_MAX_CONNECTIONS", defaults.connections)?,
             operations_per_socket: number("CABANA_MAX_OPERATIONS_PER_SOCKET", defaults.operations_per_socket)?,
             request_bytes: number("CABANA_MAX_REQUEST_BYTES", defaults.request_bytes)?,
@@ -122,6 +126,7 @@ mod tests {
         assert_eq!(with("7").unwrap().connections, Limits::default().connections);
         for name in [
             "CABANA_MAX_PROCESSES",
+            "CABANA_MAX_SESSIONS",
             "CABANA_MAX_CONNECTIONS",
             "CABANA_MAX_OPERATIONS_PER_SOCKET",
             "CABANA_MAX_REQUEST_BYTES",

@@ -20,6 +20,7 @@
 //! | [`mod@proc`] | what `/proc` says of processes |
 //! | [`kill`] | sending signals |
 //! | [`precedence`] | the agent before what it starts |
+//! | [`shell`] | a session's shell, as a process |
 //! | [`oom`] | whether the kernel has killed for want of memory |
 //! | [`image_command`] | the image's own command, beside the agent |
 //! | [`origins`] | who descends from which of them |
@@ -41,21 +42,27 @@ mod pipes;
 mod precedence;
 mod proc;
 mod processes;
+mod shell;
 mod spawn;
 mod table;
 mod terminal;
-mod tree;
+pub(crate) mod tree;
 mod users;
 
+pub(crate) use feed::Feed;
 pub use image_command::ImageCommand;
 pub use journal::{Entry, Journal, Reader};
 pub use origins::Origins;
 pub use orphans::adopt_orphans;
+pub(crate) use pipes::Pipes;
 pub use pipes::{Chunk, Stream};
 pub use precedence::go_first;
 pub use processes::Processes;
+pub(crate) use processes::{Place, limit_details};
+pub(crate) use shell::Shell;
 pub use spawn::keep_descriptors;
 pub use table::Record;
+pub(crate) use tree::Members;
 pub use users::Identity;
 
 use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, time::Duration};
@@ -63,7 +70,7 @@ use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, 
 use bytes::Bytes;
 use cabana_protocol::{Signal, exec::Tty};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bytes that may wait to be written to a process's stdin.
 const STDIN_BYTES: usize = 1 << 20;
@@ -125,4 +132,11 @@ pub struct Attended {
     /// Tells it something.
     pub inputs: mpsc::Sender<Input>,
     _cancel: DropGuard,
+}
+
+impl Attended {
+    /// Whoever holds this reads `output`; `cancel` is set when this is dropped.
+    pub(crate) fn new(record: &Record, output: Reader, cancel: CancellationToken) -> Self {
+        Self { output, inputs: record.inputs.clone(), _cancel: cancel.drop_guard() }
+    }
 }

@@ -27,7 +27,7 @@ async fn bad_requests_are_answered_by_their_code() {
             ("exec", json!({ "command": "true", "env": { "A=B": "x" } }), "invalid_request"),
             ("exec", json!({ "command": "true", "env": { "A": "x\0" } }), "invalid_request"),
             ("exec", json!({ "command": "true", "stdin": 5 }), "invalid_request"),
-            ("exec", json!({ "command": "true", "session": "s" }), "not_implemented"),
+            ("exec", json!({ "command": "true", "session": "s" }), "not_found"),
             ("exec", json!({ "command": "true", "cwd": "no/such/directory" }), "not_found"),
             ("exec", json!({ "command": "true", "cwd": "/etc/passwd" }), "conflict"),
             ("exec", json!({ "command": ["no-such-program"] }), "not_found"),

@@ -15,6 +15,8 @@ mod load;
 mod machine;
 mod process;
 mod project;
+
+mod session;
 mod socket;
 mod system;
 mod terminal;

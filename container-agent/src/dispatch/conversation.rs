@@ -110,7 +110,7 @@ impl<O: Streaming> Talk<O> {
         let (told, inputs) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
         let channel = Channel { events, inputs, cancel: cancel.clone() };
-        let handler = Box::pin(async move { agent.run(request, channel).await });
+        let handler = Box::pin(agent.run(request, channel));
         (Self { handler, events: heard, answer: None }, told, cancel)
     }
 

@@ -20,8 +20,8 @@ use crate::process::{self, Identity, Processes};
 /// The process that this request asks for.
 ///
 /// Fails with `invalid_request`, `not_found` (program, working directory) or `unprocessable` (not executable).
-pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::Command, Error> {
-    let user = request.user.as_deref().or(processes.user()).map(Identity::look_up).transpose()?;
+pub(crate) fn resolve(request: &Exec, processes: &Processes) -> Result<process::Command, Error> {
+    let user = user(processes, request.user.as_deref())?;
     let env = environment(base(processes.env(), user.as_ref(), request.tty.is_some()), &request.env)?;
     let argv = match &request.command {
         Command::Shell(script) => vec![processes.shell().to_owned(), "-c".into(), script.clone()],
@@ -33,15 +33,27 @@ pub(super) fn resolve(request: &Exec, processes: &Processes) -> Result<process::
     let cwd = directory(processes.home(), request.cwd.as_deref())?;
     let name = argv.first().filter(|name| !name.is_empty()).ok_or_else(|| Error::invalid_request("the command is empty"))?;
     let program = find(name, env.get(OsStr::new("PATH")), &cwd)?;
-    let stdin = match &request.stdin {
-        None | Some(Stdin::Live { stream: false }) => process::Stdin::Empty,
-        Some(Stdin::Bytes(bytes)) => process::Stdin::Bytes(bytes.0.clone()),
-        Some(Stdin::Live { stream: true }) => process::Stdin::Live,
-    };
+    let stdin = stdin(request);
     let timeout_ms = request.timeout_ms.or((!request.detach).then_some(DEFAULT_TIMEOUT_MS));
     let timeout = timeout_ms.map(Duration::from_millis);
     let user = user.filter(|user| !user.is_own());
     Ok(process::Command { program, argv, cwd, env, user, stdin, inherited: None, terminal: request.tty, timeout })
+}
+
+/// Whom a command runs as that asks for this user, or for nobody, if not the agent's own user.
+///
+/// Fails with `not_found`.
+pub(crate) fn user(processes: &Processes, asked: Option<&str>) -> Result<Option<Identity>, Error> {
+    asked.or(processes.user()).map(Identity::look_up).transpose()
+}
+
+/// What a command reads.
+pub(crate) fn stdin(request: &Exec) -> process::Stdin {
+    match &request.stdin {
+        None | Some(Stdin::Live { stream: false }) => process::Stdin::Empty,
+        Some(Stdin::Bytes(bytes)) => process::Stdin::Bytes(bytes.0.clone()),
+        Some(Stdin::Live { stream: true }) => process::Stdin::Live,
+    }
 }
 
 /// The sandbox's variables, with those of its user and of its terminal in the place of the agent's.
@@ -83,7 +95,10 @@ pub(crate) fn environment(
     Ok(env)
 }
 
-fn directory(home: &Path, asked: Option<&str>) -> Result<PathBuf, Error> {
+/// The directory that is asked for, or `home`.
+///
+/// Fails with `invalid_request`, `not_found`, `conflict`, `forbidden`.
+pub(crate) fn directory(home: &Path, asked: Option<&str>) -> Result<PathBuf, Error> {
     let cwd = asked.map_or_else(|| home.to_owned(), |asked| home.join(asked));
     if asked.is_some_and(|asked| asked.contains('\0')) {
         return Err(Error::invalid_request("cwd holds a NUL byte"));

@@ -40,15 +40,15 @@ use watcher::Watcher;
 const GATHER: Duration = Duration::from_millis(50);
 
 impl Run<Watch> for Agent {
-    async fn run(&self, request: Watch, channel: Channel<Watch>) -> Result<Watched, Error> {
+    async fn run(self, request: Watch, channel: Channel<Watch>) -> Result<Watched, Error> {
         let timeout = match request.timeout_ms {
             None => None,
             Some(timeout @ 1..=MAX_TIMEOUT_MS) => Some(Duration::from_millis(timeout)),
             Some(_) => return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}"))),
         };
-        let _place = place(self)?;
+        let _place = place(&self)?;
         let (limit, agent) = (request.limit, self.clone());
-        let watcher = blocking(self, move |_| Watcher::open(agent, &request)).await?;
+        let watcher = blocking(&self, move |_| Watcher::open(agent, &request)).await?;
         tokio::select! {
             watched = tell(watcher, limit, &channel.events) => watched,
             () = pass(timeout) => Ok(Watched { reason: WatchEnd::TimedOut }),

@@ -12,7 +12,7 @@ use super::{
 
 /// The writing end of a child's stdin and what is still to be written, which is bounded by the room that callers bring.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     sink: Sink,
     queue: VecDeque<(Bytes, Option<OwnedSemaphorePermit>)>,
     /// Nothing will be added.
@@ -28,7 +28,7 @@ enum Sink {
 
 impl Feed {
     /// Feeds `pipe` with these bytes, or with what will be pushed.
-    pub(super) fn of_pipe(pipe: pipe::Sender, stdin: Stdin) -> Self {
+    pub(crate) fn of_pipe(pipe: pipe::Sender, stdin: Stdin) -> Self {
         let (queue, complete) = match stdin {
             Stdin::Bytes(bytes) => (VecDeque::from([(bytes, None)]), true),
             Stdin::Live => (VecDeque::new(), false),
@@ -47,14 +47,14 @@ impl Feed {
     }
 
     /// Adds bytes, whose room is given back when they are written; without effect after the end.
-    pub(super) fn push(&mut self, bytes: Bytes, room: OwnedSemaphorePermit) {
+    pub(crate) fn push(&mut self, bytes: Bytes, room: OwnedSemaphorePermit) {
         if !self.complete {
             self.queue.push_back((bytes, Some(room)));
         }
     }
 
     /// Nothing more will come; on a terminal, ctrl-D.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         match &self.sink {
             Sink::Pipe(_) => self.complete = true,
             // One that has not been taken yet is enough, and all that may wait.
@@ -64,13 +64,13 @@ impl Feed {
     }
 
     /// Whether there is something to do: to write, or to close.
-    pub(super) fn busy(&self) -> bool {
+    pub(crate) fn busy(&self) -> bool {
         self.complete || !self.queue.is_empty()
     }
 
     /// Writes some. True when all is written and nothing will come, or the child reads no more: drop it then. Nothing is lost
     /// when the future is dropped.
-    pub(super) async fn write(&mut self) -> bool {
+    pub(crate) async fn write(&mut self) -> bool {
         while self.queue.front().is_some_and(|(bytes, _)| bytes.is_empty()) {
             self.queue.pop_front();
         }

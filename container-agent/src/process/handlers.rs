@@ -112,7 +112,7 @@ impl Handle<Remove> for Agent {
 }
 
 impl Run<Attach> for Agent {
-    async fn run(&self, request: Attach, channel: Channel<Attach>) -> Result<ExecResult, Error> {
+    async fn run(self, request: Attach, channel: Channel<Attach>) -> Result<ExecResult, Error> {
         let record = self.processes.find(&request.process)?;
         let from = request.from.unwrap_or(0);
         check_offset(&record.journal, from)?;

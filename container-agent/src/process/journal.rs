@@ -110,7 +110,7 @@ enum Found {
 
 impl Journal {
     /// An empty journal of a process that somebody waits for, and his place in it.
-    pub(super) fn attended() -> (Self, Reader) {
+    pub(crate) fn attended() -> (Self, Reader) {
         let journal = Self::new(Kept::Window(Window::default()), None);
         journal.hold_at(Some(0));
         let holder = Reader::new(journal.clone(), 0, true);
@@ -146,7 +146,7 @@ impl Journal {
     }
 
     /// Adds a chunk; its offset is the journal's end.
-    pub(super) fn push(&self, chunk: Chunk) {
+    pub(crate) fn push(&self, chunk: Chunk) {
         self.with(|state| {
             debug_assert_eq!(chunk.offset, state.bounds().1, "chunks come in order");
             match &mut state.kept {
@@ -158,7 +158,7 @@ impl Journal {
     }
 
     /// Closes it with how the process ended. What is kept stays for as long as somebody has a handle.
-    pub(super) fn end(&self, result: ExecResult) {
+    pub(crate) fn end(&self, result: ExecResult) {
         self.with(|state| {
             state.result = Some(result);
             if let Kept::Pages(pages) = &mut state.kept {
@@ -169,7 +169,7 @@ impl Journal {
     }
 
     /// Waits until the process may print more: its holder is not far behind, and not too much waits to be moved to disk.
-    pub(super) async fn room(&self) {
+    pub(crate) async fn room(&self) {
         loop {
             let mut room = pin!(self.0.room.notified());
             room.as_mut().enable();

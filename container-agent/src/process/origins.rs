@@ -64,7 +64,10 @@ mod tests {
             (31, 30, None),
         ];
         let entry = |(pid, parent, mark): (i32, i32, Option<&str>)| {
-            (pid, Entry { pid, parent, group: pid, session: pid, variable: mark.map(|mark| mark.as_bytes().to_vec()) })
+            (
+                pid,
+                Entry { pid, parent, group: pid, session: pid, started: 0, variable: mark.map(|mark| mark.as_bytes().to_vec()) },
+            )
         };
         let origins = Origins {
             incarnation: "abc".to_owned(),

@@ -121,7 +121,7 @@ impl Owner {
         if self.pipes.held() {
             self.ties.tasks.spawn(self.ties.agent_ends.run_until_cancelled_owned(self.pipes.discard()));
         }
-        let result = ExecResult { process: self.ties.id, exit: Some(exit), duration_ms, usage };
+        let result = ExecResult { process: self.ties.id, exit: Some(exit), duration_ms, session_ended: false, usage };
         self.ties.journal.end(result);
     }
 

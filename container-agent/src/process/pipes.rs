@@ -47,7 +47,7 @@ impl Chunk {
 
 /// The reading ends, until both are at their end.
 #[derive(Debug)]
-pub(super) struct Pipes {
+pub(crate) struct Pipes {
     stdout: Option<Source>,
     stderr: Option<Source>,
     offset: u64,
@@ -56,7 +56,7 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    pub(super) fn new(stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> io::Result<Self> {
+    pub(crate) fn new(stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> io::Result<Self> {
         let source = |fd: Option<OwnedFd>| fd.map(|fd| Pipe::new(fd).map(Source::Pipe)).transpose();
         Ok(Self { stdout: source(stdout)?, stderr: source(stderr)?, offset: 0, drain: None })
     }
@@ -67,7 +67,7 @@ impl Pipes {
     }
 
     /// The child has exited: what it wrote is still read, but what others write only for a moment more.
-    pub(super) fn exited(&mut self) {
+    pub(crate) fn exited(&mut self) {
         self.drain = Some(Instant::now() + DRAIN);
         for source in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
             match source {
@@ -78,7 +78,7 @@ impl Pipes {
     }
 
     /// The next chunk; `None` when there will be none. Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self) -> Option<Chunk> {
+    pub(crate) async fn next(&mut self) -> Option<Chunk> {
         loop {
             if self.stdout.is_none() && self.stderr.is_none() {
                 return None;
@@ -117,12 +117,12 @@ impl Pipes {
     }
 
     /// Whether something else still holds the other ends open. A terminal is hung up instead.
-    pub(super) fn held(&self) -> bool {
+    pub(crate) fn held(&self) -> bool {
         [&self.stdout, &self.stderr].into_iter().flatten().any(|source| matches!(source, Source::Pipe(_)))
     }
 
     /// Reads on and forgets, so that whatever outlives the child is not ended by a broken pipe.
-    pub(super) async fn discard(self) {
+    pub(crate) async fn discard(self) {
         let drain = async |source: Option<Source>| {
             let mut source = source;
             while read(&mut source).await.is_some() {}

@@ -2,6 +2,11 @@
 
 use std::{fs, io};
 
+use rustix::{
+    param::clock_ticks_per_second,
+    time::{ClockId, clock_gettime},
+};
+
 /// A process, unless it is a zombie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -9,6 +14,8 @@ pub(super) struct Entry {
     pub(super) parent: i32,
     pub(super) group: i32,
     pub(super) session: i32,
+    /// When it was started, in clock ticks since the machine's start.
+    pub(super) started: u64,
     /// The value of the variable that was asked for.
     pub(super) variable: Option<Vec<u8>>,
 }
@@ -47,6 +54,20 @@ fn newest() -> i32 {
     fs::read_to_string("/proc/loadavg").ok().and_then(last).unwrap_or(i32::MAX)
 }
 
+/// The children of a process, as far as the kernel tells them. Unlike [`read_all`] this costs little.
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// This moment, as [`Entry::started`] counts.
+pub(super) fn now() -> u64 {
+    let since_start = clock_gettime(ClockId::Boottime);
+    let (seconds, nanoseconds) = (since_start.tv_sec.unsigned_abs(), since_start.tv_nsec.unsigned_abs());
+    let ticks = clock_ticks_per_second();
+    seconds * ticks + nanoseconds * ticks / 1_000_000_000
+}
+
 fn read(pid: i32, variable: &str) -> Option<Entry> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -61,9 +82,10 @@ fn parse(pid: i32, stat: &[u8], environ: &[u8], variable: &str) -> Option<Entry>
     let state = fields.next()?;
     let mut number = || fields.next()?.parse().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
+    let started = fields.nth(15).and_then(|ticks| ticks.parse().ok()).unwrap_or(0);
     let mut variables = environ.split(|byte| *byte == 0);
     let variable = variables.find_map(|text| text.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")).map(<[u8]>::to_vec);
-    (!matches!(state, "Z" | "X")).then_some(Entry { pid, parent, group, session, variable })
+    (!matches!(state, "Z" | "X")).then_some(Entry { pid, parent, group, session, started, variable })
 }
 
 #[cfg(test)]
@@ -72,11 +94,15 @@ mod tests {
 
     #[test]
     fn proc_is_read_as_the_manual_says() {
-        let entry =
-            |variable: Option<&[u8]>| Entry { pid: 7, parent: 1, group: 7, session: 6, variable: variable.map(<[u8]>::to_vec) };
+        let started_at = |started, variable: Option<&[u8]>| {
+            let variable = variable.map(<[u8]>::to_vec);
+            Entry { pid: 7, parent: 1, group: 7, session: 6, started, variable }
+        };
+        let entry = |variable| started_at(0, variable);
         for (stat, environ, expected) in [
             (b"7 (a) b (c) S 1 7 6 0 -1".as_slice(), b"A=1\0MARK=x-1\0B=2\0".as_slice(), Some(entry(Some(b"x-1")))),
             (b"7 (half a \xc3) R 1 7 6 0 -1", b"XMARK=x-1\0MARK", Some(entry(None))),
+            (b"7 (x) S 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 1 0 4711 5 6", b"", Some(started_at(4711, None))),
             (b"7 (x) Z 1 7 6 0 -1", b"", None),
             (b"", b"", None),
             (b"7 (x", b"", None),

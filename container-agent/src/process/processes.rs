@@ -15,13 +15,13 @@ use std::{
 use cabana_protocol::{Code, Error, ProcessId, exec::Exec};
 use rustix::process::Pid;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Attended, Command, Journal, Record, STDIN_BYTES,
+    Attended, Command, Input, Journal, Record, STDIN_BYTES,
     journal::{Budget, Keep},
     oom, orphans, owner, spawn,
     table::Table,
@@ -116,6 +116,24 @@ impl Processes {
         self.shell
     }
 
+    /// The tasks that the agent's end waits for.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Set when the agent ends.
+    pub(crate) fn ending(&self) -> &CancellationToken {
+        &self.ending
+    }
+
+    pub(super) fn own(&self) -> &orphans::Own {
+        &self.own
+    }
+
+    pub(super) fn oom(&self) -> &Arc<oom::Oom> {
+        &self.oom
+    }
+
     /// All that are known, by their start.
     pub fn list(&self) -> Vec<Arc<Record>> {
         self.table.list()
@@ -140,7 +158,7 @@ impl Processes {
     pub fn attend(&self, command: Command, request: Exec, cancel: CancellationToken) -> Result<(Arc<Record>, Attended), Error> {
         let (journal, output) = Journal::attended();
         let record = self.start(command, request, journal, cancel.clone())?;
-        let attended = Attended { output, inputs: record.inputs.clone(), _cancel: cancel.drop_guard() };
+        let attended = Attended::new(&record, output, cancel);
         Ok((record, attended))
     }
 
@@ -167,30 +185,13 @@ impl Processes {
     }
 
     fn start(&self, command: Command, request: Exec, journal: Journal, cancel: CancellationToken) -> Result<Arc<Record>, Error> {
-        if self.ending.is_cancelled() {
-            return Err(Error::new(Code::ContainerNotReady, "the agent is ending"));
-        }
-        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
-            let limit = self.limits.processes;
-            Error::new(Code::TooManyRequests, format!("{limit} processes run already")).with_details(limit_details(limit))
-        })?;
-        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = ProcessId::new(&self.incarnation, number);
+        let admission = self.admit()?;
+        let id = admission.id.clone();
         // Not to be guessed, so that nothing joins another process's tree by its id.
         let mark = format!("{id}.{}", draw()?);
         let timeout = command.timeout;
         let child = self.own.claim(|| spawn::spawn(command, &mark), |child| child.exited.pid())?;
-        let (told, inputs) = mpsc::channel(INPUTS);
-        let record = Arc::new(Record {
-            number,
-            id: id.clone(),
-            pid: child.pid(),
-            request,
-            started_at: SystemTime::now(),
-            journal: journal.clone(),
-            inputs: told,
-            room: Arc::new(Semaphore::new(STDIN_BYTES)),
-        });
+        let (place, inputs) = self.place(admission, child.pid(), request, journal.clone());
         let ties = owner::Ties {
             id,
             mark,
@@ -205,14 +206,55 @@ impl Processes {
             tasks: self.tasks.clone(),
         };
         let owner = owner::Owner::new(child, ties);
-        self.table.insert(Arc::clone(&record));
-        let (table, known) = (Arc::clone(&self.table), Arc::clone(&record));
+        let record = Arc::clone(&place.record);
         self.tasks.spawn(async move {
             owner.run().await;
-            table.ended(&known);
-            drop(permit);
+            drop(place);
         });
         Ok(record)
+    }
+
+    /// Makes a command of a session whose shell has this number a process, and gives what it will be told.
+    ///
+    /// Fails with `too_many_requests` or `container_not_ready` (the agent ends).
+    pub(crate) fn enlist(&self, shell: u32, request: Exec, journal: Journal) -> Result<(Place, mpsc::Receiver<Input>), Error> {
+        Ok(self.place(self.admit()?, shell, request, journal))
+    }
+
+    /// The id of a process that nobody will see run.
+    pub(crate) fn unused_id(&self) -> ProcessId {
+        self.next_id().1
+    }
+
+    fn next_id(&self) -> (u64, ProcessId) {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        (number, ProcessId::new(&self.incarnation, number))
+    }
+
+    /// Lets one more process run.
+    ///
+    /// Fails with `too_many_requests` or `container_not_ready` (the agent ends).
+    fn admit(&self) -> Result<Admission, Error> {
+        if self.ending.is_cancelled() {
+            return Err(Error::new(Code::ContainerNotReady, "the agent is ending"));
+        }
+        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
+            let limit = self.limits.processes;
+            Error::new(Code::TooManyRequests, format!("{limit} processes run already")).with_details(limit_details(limit))
+        })?;
+        let (number, id) = self.next_id();
+        Ok(Admission { number, id, permit })
+    }
+
+    /// Makes a process that has been admitted known, and gives what it will be told.
+    fn place(&self, admission: Admission, pid: u32, request: Exec, journal: Journal) -> (Place, mpsc::Receiver<Input>) {
+        let Admission { number, id, permit } = admission;
+        let (told, inputs) = mpsc::channel(INPUTS);
+        let started_at = SystemTime::now();
+        let room = Arc::new(Semaphore::new(STDIN_BYTES));
+        let record = Arc::new(Record { number, id, pid, request, started_at, journal, inputs: told, room });
+        self.table.insert(Arc::clone(&record));
+        (Place { record, table: Arc::clone(&self.table), _permit: permit }, inputs)
     }
 
     /// Ends all processes and whatever they left behind, but for the image's own command of this number, and waits until they are
@@ -246,12 +288,35 @@ fn spool_directories(home: &Path) -> Vec<PathBuf> {
     vec!["/var/tmp".into(), "/tmp".into(), home.to_owned()]
 }
 
-fn limit_details(limit: usize) -> serde_json::Value {
+/// Leave to run.
+#[derive(Debug)]
+struct Admission {
+    number: u64,
+    id: ProcessId,
+    permit: OwnedSemaphorePermit,
+}
+
+/// A process's place among those that run. Dropping it says that the process has ended.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// What is known of it.
+    pub(crate) record: Arc<Record>,
+    table: Arc<Table>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.table.ended(&self.record);
+    }
+}
+
+pub(crate) fn limit_details(limit: usize) -> serde_json::Value {
     serde_json::json!({ "limit": limit })
 }
 
 /// Twelve random letters and digits, 60 bits.
-fn draw() -> Result<String, Error> {
+pub(super) fn draw() -> Result<String, Error> {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = [0; 12];
     getrandom::fill(&mut bytes).map_err(|error| Error::internal(format!("no randomness: {error}")))?;

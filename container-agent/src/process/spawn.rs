@@ -58,28 +58,32 @@ impl Child {
 /// Fails with `not_found`, `unprocessable`, `forbidden` (the agent may not become the user), `payload_too_large` (arguments and
 /// environment) or `too_many_requests` (the machine is out of processes, memory, terminals or descriptors).
 pub(super) fn spawn(command: Command, mark: &str) -> Result<Child, Error> {
+    attempt(command, mark, |std_command, command, started| match command.terminal {
+        None => on_pipes(std_command, command.stdin, command.user, command.inherited, started),
+        Some(size) => on_terminal(std_command, size, command.stdin, command.user, started),
+    })
+}
+
+/// Makes what the command has in every form, has `start` start it, and says what went wrong.
+fn attempt<T>(
+    command: Command,
+    mark: &str,
+    start: impl FnOnce(process::Command, Command, Instant) -> io::Result<T>,
+) -> Result<T, Error> {
     let name: String = command.argv.first().iter().flat_map(|name| name.chars()).take(64).collect();
     let becomes = command.user.is_some();
-    start(command, mark).map_err(|error| match Errno::from_io_error(&error) {
+    let mut std_command = process::Command::new(&command.program);
+    if let Some((name, arguments)) = command.argv.split_first() {
+        std_command.arg0(name).args(arguments);
+    }
+    std_command.env_clear().envs(&command.env).env(tree::MARK, mark).current_dir(&command.cwd);
+    start(std_command, command, Instant::now()).map_err(|error| match Errno::from_io_error(&error) {
         // The latter in a user namespace that does not have the user.
         Some(Errno::PERM | Errno::INVAL) if becomes => {
             Error::new(Code::Forbidden, "the agent may not run commands as another user")
         }
         _ => failure(&name, &error),
     })
-}
-
-fn start(command: Command, mark: &str) -> io::Result<Child> {
-    let mut std_command = process::Command::new(&command.program);
-    if let Some((name, arguments)) = command.argv.split_first() {
-        std_command.arg0(name).args(arguments);
-    }
-    std_command.env_clear().envs(&command.env).env(tree::MARK, mark).current_dir(&command.cwd);
-    let started = Instant::now();
-    match command.terminal {
-        None => on_pipes(std_command, command.stdin, command.user, command.inherited, started),
-        Some(size) => on_terminal(std_command, size, command.stdin, command.user, started),
-    }
 }
 
 fn on_pipes(
@@ -120,6 +124,22 @@ pub(super) fn beside(mut command: process::Command, user: Option<Identity>) -> i
     }
     let child = precedence::spawn(|| command.spawn())?;
     own(&child, Ok)
+}
+
+/// Starts the command as the leader of a session of processes of its own that has no terminal, reading `stdin` and with nothing to
+/// write to.
+///
+/// Fails as [`spawn`] does.
+pub(super) fn spawn_apart(command: Command, mark: &str, stdin: OwnedFd) -> Result<Exited, Error> {
+    attempt(command, mark, |mut std_command, command, _| {
+        std_command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        before_exec(&mut std_command, move || {
+            rustix::process::setsid()?;
+            command.user.as_ref().map_or(Ok(()), Identity::assume)
+        });
+        let child = precedence::spawn(|| std_command.spawn())?;
+        own(&child, Ok)
+    })
 }
 
 fn on_terminal(

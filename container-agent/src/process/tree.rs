@@ -4,7 +4,11 @@
 //! mark that the agent puts into every process's environment. So a daemon that has left its parent, group and session is found as
 //! long as it keeps its environment. One that has left all four is found only when the agent ends.
 
-use std::{collections::HashSet, io, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io, iter,
+    time::Duration,
+};
 
 use cabana_protocol::Signal;
 use rustix::process::{Pid, getpid};
@@ -15,20 +19,40 @@ use super::{
 };
 
 /// The variable that marks a process; all that it starts inherit it.
-pub(super) const MARK: &str = "CABANA_PROCESS";
+pub(crate) const MARK: &str = "CABANA_PROCESS";
 
 /// Shortest and longest pause between two looks at a tree that is ending.
 const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(50);
 
 /// Whose tree is meant.
 #[derive(Debug, Clone)]
-pub(super) enum Members {
+pub(crate) enum Members {
     /// What this process started. Nobody may wait for it meanwhile: a zombie keeps its number from being another's.
     Process {
         /// The kernel's number, of it and of its group.
         pid: Pid,
         /// The mark.
         mark: String,
+    },
+    /// A session's shell and what any of its commands started. The shell is not waited for meanwhile, either.
+    Session {
+        /// The shell's number, which is that of its group and of its session of processes.
+        shell: Pid,
+        /// What the marks of all its commands end with.
+        secret: String,
+    },
+    /// What one command of a session started. The shell and what it had started before live on.
+    Command {
+        /// As above.
+        shell: Pid,
+        /// The mark that the shell itself was started with: that of a part of it that it has not exchanged for a program.
+        shell_mark: String,
+        /// The command's own.
+        mark: String,
+        /// The children that the shell had when the command began.
+        before: Vec<i32>,
+        /// When it began, as [`Entry::started`] counts.
+        since: u64,
     },
     /// What any process of this agent started.
     Incarnation {
@@ -41,7 +65,7 @@ pub(super) enum Members {
 
 /// Ends a tree: SIGTERM, then, after `grace`, SIGKILL until nothing is left. Completes when all members are gone, but for
 /// zombies that wait for their parent. Without `/proc` only the process group is reached.
-pub(super) async fn end(members: Members, grace: Duration) {
+pub(crate) async fn end(members: Members, grace: Duration) {
     let deadline = tokio::time::Instant::now() + grace;
     let mut left = look(&members, Some(Signal::TERM)).await;
     let mut pause = *PAUSES.start();
@@ -59,7 +83,7 @@ pub(super) async fn end(members: Members, grace: Duration) {
 }
 
 /// Signals all members once.
-pub(super) async fn signal(members: Members, signal: Signal) {
+pub(crate) async fn signal(members: Members, signal: Signal) {
     look(&members, Some(signal)).await;
 }
 
@@ -73,7 +97,7 @@ impl Members {
     /// Whether there are members; signals them.
     fn signal(&self, signal: Option<Signal>) -> bool {
         let found = match signal {
-            Some(Signal::KILL) => self.kill(),
+            Some(Signal::KILL) => self.kill().map(Vec::from_iter),
             Some(signal) => self.find().inspect(|found| {
                 for pid in found {
                     send(Whom::Process(*pid), signal);
@@ -110,18 +134,19 @@ impl Members {
 
     /// Without `/proc`: signals the group, and cannot tell whether anybody is left once it is killed.
     fn signal_unseen(&self, signal: Option<Signal>) -> bool {
-        if let (Self::Process { pid, .. }, Some(signal)) = (self, signal) {
+        if let (Self::Process { pid, .. } | Self::Session { shell: pid, .. }, Some(signal)) = (self, signal) {
             send(Whom::Group(*pid), signal);
         }
         signal != Some(Signal::KILL)
     }
 
-    fn find(&self) -> io::Result<HashSet<Pid>> {
+    fn find(&self) -> io::Result<Vec<Pid>> {
         Ok(self.among(&proc::read_all(MARK)?, getpid().as_raw_nonzero().get()))
     }
 
-    /// The members among these processes, never the agent itself.
-    fn among(&self, all: &[Entry], agent: i32) -> HashSet<Pid> {
+    /// The members among these processes, never the agent itself. Parents come before their children: so a script is signalled
+    /// before what it waits for has ended, and does not go on.
+    fn among(&self, all: &[Entry], agent: i32) -> Vec<Pid> {
         let others = || all.iter().filter(|entry| entry.pid != agent);
         let mut found: HashSet<i32> = others().filter(|entry| self.is_root(entry, agent)).map(|entry| entry.pid).collect();
         loop {
@@ -133,6 +158,11 @@ impl Members {
             }
             found.extend(more);
         }
+        let parents: HashMap<i32, i32> = others().map(|entry| (entry.pid, entry.parent)).collect();
+        // What was read one after another may form a circle.
+        let generation = |pid: &i32| iter::successors(parents.get(pid), |pid| parents.get(*pid)).take(all.len()).count();
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_by_cached_key(generation);
         found.into_iter().filter_map(Pid::from_raw).collect()
     }
 
@@ -142,6 +172,19 @@ impl Members {
             Self::Process { pid, mark: own } => {
                 let root = pid.as_raw_nonzero().get();
                 [entry.pid, entry.group, entry.session, entry.parent].contains(&root) || mark == Some(own.as_bytes())
+            }
+            Self::Session { shell, secret } => {
+                let root = shell.as_raw_nonzero().get();
+                let marked = mark.is_some_and(|mark| mark.ends_with(secret.as_bytes()));
+                marked || [entry.pid, entry.group, entry.session, entry.parent].contains(&root)
+            }
+            Self::Command { shell, shell_mark, mark: own, before, since } => {
+                let shell = shell.as_raw_nonzero().get();
+                let child = entry.parent == shell && !before.contains(&entry.pid);
+                // What a part of the shell left behind, which is still the shell's program.
+                let orphan = entry.parent == agent && entry.session == shell && entry.pid != shell;
+                let unnamed = mark.is_none_or(|mark| mark == shell_mark.as_bytes());
+                mark == Some(own.as_bytes()) || entry.started >= *since && (child || orphan && unnamed)
             }
             // Orphans come to the agent, whatever they have done to their environment.
             Self::Incarnation { incarnation, spared } => {
@@ -161,7 +204,7 @@ mod tests {
     const AGENT: i32 = 2;
 
     fn entry(pid: i32, parent: i32, group: i32, session: i32, mark: Option<&str>) -> Entry {
-        Entry { pid, parent, group, session, variable: mark.map(|mark| mark.as_bytes().to_vec()) }
+        Entry { pid, parent, group, session, started: 0, variable: mark.map(|mark| mark.as_bytes().to_vec()) }
     }
 
     fn found(members: Members, all: &[Entry]) -> Vec<i32> {
@@ -195,6 +238,34 @@ mod tests {
         assert_eq!(incarnation("abc", 0), [10, 11, 12, 13, 14, 15, 20, 21, 31]);
         assert_eq!(incarnation("ab", 0), [10, 11, 12, 13, 14, 15, 20, 21], "its own children");
         assert_eq!(incarnation("ab", 10), [13, 14, 15, 20, 21], "what a spared child has left behind is not spared");
+    }
+
+    #[test]
+    fn a_command_of_a_session_is_told_from_those_before_it() {
+        let at = |started, entry: Entry| Entry { started, ..entry };
+        let all = [
+            entry(AGENT, 1, AGENT, 1, None),
+            at(10, entry(20, AGENT, 20, 20, Some("abc-s1.k"))),
+            // Of a command before: a program, a part of the shell with a program of its own, and what such a part left behind.
+            at(50, entry(21, 20, 20, 20, Some("abc-1.k"))),
+            at(60, entry(22, 20, 20, 20, Some("abc-s1.k"))),
+            at(70, entry(23, 22, 20, 20, Some("abc-1.k"))),
+            at(50, entry(24, AGENT, 20, 20, Some("abc-s1.k"))),
+            at(50, entry(25, AGENT, 25, 25, Some("abc-1.k"))),
+            // Of this one, likewise, and one whose mark cannot be read.
+            at(60, entry(31, 20, 20, 20, Some("abc-2.k"))),
+            at(60, entry(32, 20, 20, 20, Some("abc-s1.k"))),
+            at(60, entry(33, 32, 33, 33, None)),
+            at(60, entry(34, AGENT, 20, 20, Some("abc-s1.k"))),
+            at(60, entry(35, AGENT, 35, 35, Some("abc-2.k"))),
+            at(60, entry(36, AGENT, 20, 20, None)),
+            at(60, entry(40, AGENT, 40, 40, Some("abc-3.x"))),
+        ];
+        let (shell, secret) = (Pid::from_raw(20).unwrap(), ".k".to_owned());
+        let (shell_mark, mark) = ("abc-s1.k".to_owned(), "abc-2.k".to_owned());
+        let command = Members::Command { shell, shell_mark, mark, before: vec![21, 22], since: 60 };
+        assert_eq!(found(command, &all), [31, 32, 33, 34, 35, 36]);
+        assert_eq!(found(Members::Session { shell, secret }, &all), [20, 21, 22, 23, 24, 25, 31, 32, 33, 34, 35, 36]);
     }
 
     #[test]

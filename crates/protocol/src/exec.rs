@@ -31,8 +31,8 @@ pub const MAX_OUTPUT_BYTES: u64 = 16 << 20;
 /// Dropping the connection or sending `cancel` ends the whole process tree: first SIGTERM, then SIGKILL after the grace time.
 ///
 /// Fails with `invalid_request` (empty command, NUL in an argument, limits passed), `not_found` (no such program, working
-/// directory or user), `forbidden` (the agent may not become the user), `unprocessable` (the program cannot be executed),
-/// `too_many_requests` (too many processes).
+/// directory, user or session), `forbidden` (the agent may not become the user), `unprocessable` (the program cannot be executed),
+/// `gone` (the session has ended), `too_many_requests` (too many processes, or commands that wait for one session).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Exec {
@@ -67,7 +67,10 @@ pub struct Exec {
     /// and another request is a `conflict`. 1 to 64 characters of `[A-Za-z0-9._-]`. Needs `detach`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Reserved for a shell that lives on between its commands: answered by `not_implemented` for now.
+    /// Runs the command in this session's shell, once those that came before it have ended, and leaves the session what it changes.
+    /// An array is quoted for the shell, so that it may name a function or a builtin. `cwd` and `env` hold for this command only. A
+    /// timeout or `cancel` ends what the command has started and skips the rest of it; time runs from its turn. Its exit is the
+    /// shell's `$?`; what it leaves in the background lives on, unheard. Not with `user`, `tty` and `detach`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// How much of stdout and of stderr each the JSON form keeps: its first and last halves. At most 16 MiB; default 1 MiB.
@@ -232,7 +235,10 @@ pub struct ExecResult {
     pub exit: Option<Exit>,
     /// From start to end, or so far.
     pub duration_ms: u64,
-    /// What it used, as the kernel counted; absent where the kernel was not there to tell.
+    /// True when the session that it ran in has ended with it, by `exit` for instance; whatever comes later in that session is `gone`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session_ended: bool,
+    /// What it used, as the kernel counted; absent where the kernel was not there to tell, and for what runs in a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }

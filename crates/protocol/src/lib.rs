@@ -10,6 +10,7 @@
 //! | [`mod@table`] | the one list |
 //! | [`exec`] | running commands: request, events, inputs, result and their fold |
 //! | [`process`] | processes that run or ran: describe, listen, feed, signal, wait |
+//! | [`session`] | shells that live between commands |
 //! | [`port`] | who listens |
 //! | [`system`] | what the sandbox is and how much of it is used |
 //! | [`file`] | small content and metadata of files |
@@ -35,6 +36,7 @@ pub mod operation;
 pub mod port;
 pub mod process;
 pub mod sandbox;
+pub mod session;
 pub mod signal;
 pub mod system;
 pub mod table;

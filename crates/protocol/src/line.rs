@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn lines_read_back() {
         let process = ProcessId::new("a", 1);
-        let result = ExecResult { process: process.clone(), exit: Some(Exit::TimedOut), duration_ms: 5, usage: None };
+        let exit = Some(Exit::TimedOut);
+        let result = ExecResult { process: process.clone(), exit, duration_ms: 5, session_ended: false, usage: None };
         for (line, text) in [
             (Line::Event(ExecEvent::Started { process, pid: 7 }), r#"{"type":"started","process":"a-1","pid":7}"#),
             (Line::Event(ExecEvent::Stdout { offset: 3, bytes: "x\n".into() }), r#"{"type":"stdout","offset":3,"bytes":"x\n"}"#),

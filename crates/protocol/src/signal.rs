@@ -53,6 +53,8 @@ const LAST: i32 = 64;
 impl Signal {
     /// Says that the terminal is gone.
     pub const HUP: Self = Self(1);
+    /// What ctrl-C sends.
+    pub const INT: Self = Self(2);
     /// Ends a process, whatever it does about signals.
     pub const KILL: Self = Self(9);
     /// Lets a stopped process go on.

@@ -228,13 +228,13 @@ impl Example for Exec {
             timeout_ms: Some(60_000),
             detach: true,
             name: Some("tests".into()),
-            session: None,
+            session: Some("k3x9ab-s1".into()),
             max_output_bytes: Some(65_536),
         }
     }
     fn response() -> ExecResult {
         let usage = Some(Usage { cpu_ms: 1_200, peak_memory_bytes: Some(52_428_800) });
-        ExecResult { process: process(), exit: Some(Exit::Exited { code: 101 }), duration_ms: 1_500, usage }
+        ExecResult { process: process(), exit: Some(Exit::Exited { code: 101 }), duration_ms: 1_500, session_ended: true, usage }
     }
 }
 
@@ -337,6 +337,48 @@ impl Example for process::Logs {
 impl Example for process::Remove {
     fn request() -> Self {
         Self { process: "server".into() }
+    }
+    fn response() -> Done {
+        Done {}
+    }
+}
+
+impl Example for session::Create {
+    fn request() -> Self {
+        Self {
+            cwd: Some("src".into()),
+            env: [("CI".into(), Some("1".into())), ("LANG".into(), None)].into(),
+            user: Some("sandbox".into()),
+            shell: Some(session::Shell::Bash),
+        }
+    }
+    fn response() -> session::Session {
+        let created_at = "2026-11-20T12:00:00Z".into();
+        session::Session { session: "k3x9ab-s1".into(), shell: session::Shell::Bash, pid: 43, created_at }
+    }
+}
+
+impl Example for session::List {
+    fn request() -> Self {
+        Self {}
+    }
+    fn response() -> session::Sessions {
+        session::Sessions { sessions: vec![session::Create::response()] }
+    }
+}
+
+impl Example for session::Get {
+    fn request() -> Self {
+        Self { session: "k3x9ab-s1".into() }
+    }
+    fn response() -> session::Session {
+        session::Create::response()
+    }
+}
+
+impl Example for session::Delete {
+    fn request() -> Self {
+        Self { session: "k3x9ab-s1".into() }
     }
     fn response() -> Done {
         Done {}

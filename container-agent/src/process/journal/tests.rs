@@ -14,7 +14,8 @@ fn write(journal: &Journal, stream: Stream, bytes: impl Into<Bytes>) {
 }
 
 fn result() -> ExecResult {
-    ExecResult { process: ProcessId::new("a", 1), exit: Some(Exit::Exited { code: 0 }), duration_ms: 1, usage: None }
+    let exit = Some(Exit::Exited { code: 0 });
+    ExecResult { process: ProcessId::new("a", 1), exit, duration_ms: 1, session_ended: false, usage: None }
 }
 
 fn budget(memory: u64, disk: u64) -> Arc<Budget> {

@@ -9,7 +9,7 @@ use crate::Signal;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Exit {
-    /// It returned from main or called exit.
+    /// It returned from main or called exit; in a session, the command was done.
     Exited {
         /// 0 to 255.
         code: i32,

@@ -1,0 +1,116 @@
+//! Shells that live between commands: what one `exec` does to its directory, variables, functions, aliases and options is there for
+//! the next `exec` that names the session.
+//!
+//! A session from before the sandbox's last restart, one that was deleted, and one whose shell has ended is `gone`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Operation, file::Done};
+
+/// Starts a session: a shell that reads no startup files, in which `exec` then runs commands.
+///
+/// It is an interactive shell without a terminal: `$-` has an `i`, and aliases are expanded. Each command is run as a file that is
+/// sourced: `return` ends it, and traps of DEBUG reach it only with `set -T`.
+///
+/// Fails with `invalid_request`, `not_found` (no such directory, user or shell), `forbidden` (the agent may not become the user),
+/// `unprocessable` (the shell cannot be executed, or ends at once), `too_many_requests`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Create {
+    /// Where it begins; relative paths start at the sandbox's first root. Default: that root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Variables on top of the sandbox's; `null` unsets one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
+    /// Who it runs as, as for `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Which shell. Default: bash, or sh where there is no bash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<Shell>,
+}
+
+impl Operation for Create {
+    const NAME: &'static str = "session.create";
+    type Response = Session;
+}
+
+/// A kind of shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// The image's `sh`: dash, BusyBox, or whatever it is.
+    Sh,
+}
+
+/// A session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Session {
+    /// Its id.
+    pub session: String,
+    /// Its shell.
+    pub shell: Shell,
+    /// The kernel's number for its shell.
+    pub pid: u32,
+    /// When it was created, RFC 3339 in UTC.
+    pub created_at: String,
+}
+
+/// Lists the sessions that live, by their creation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct List {}
+
+impl Operation for List {
+    const NAME: &'static str = "session.list";
+    const IDEMPOTENT: bool = true;
+    const WAKES: bool = false;
+    type Response = Sessions;
+}
+
+/// Some sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Sessions {
+    /// The sessions.
+    pub sessions: Vec<Session>,
+}
+
+/// Describes one session.
+///
+/// Fails with `not_found`, `gone`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Get {
+    /// Its id.
+    pub session: String,
+}
+
+impl Operation for Get {
+    const NAME: &'static str = "session.get";
+    const IDEMPOTENT: bool = true;
+    type Response = Session;
+}
+
+/// Ends a session: its shell and whatever that started, jobs in the background included. The exit of what runs in it is `cancelled`.
+/// Processes started without it live on. Answers when all of that is gone.
+///
+/// Fails with `not_found`, `gone`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Delete {
+    /// Its id.
+    pub session: String,
+}
+
+impl Operation for Delete {
+    const NAME: &'static str = "session.delete";
+    type Response = Done;
+}

@@ -1,0 +1,342 @@
+//! Shells that live between commands.
+
+mod ending;
+mod timeout;
+
+use cabana_protocol::{
+    exec::{ExecEvent, ExecOutput, Exit},
+    line::Line,
+    process::{Get, List},
+    session::{self, Create},
+};
+use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use futures_util::{StreamExt, future::join_all};
+use serde_json::{Value, json};
+
+const NDJSON: &str = "application/x-ndjson";
+
+async fn create(sandbox: &Sandbox) -> String {
+    sandbox.call(Create::default()).await.session
+}
+
+/// One session of each kind of shell.
+async fn create_each(sandbox: &Sandbox) -> [String; 2] {
+    [session::Shell::Bash, session::Shell::Sh]
+        .map(async |shell| sandbox.call(Create { shell: Some(shell), ..Create::default() }).await.session)
+        .map(Box::pin)
+        .into_iter()
+        .collect::<futures_util::stream::FuturesOrdered<_>>()
+        .collect::<Vec<_>>()
+        .await
+        .try_into()
+        .unwrap()
+}
+
+async fn run(sandbox: &Sandbox, session: &str, command: &str) -> ExecOutput {
+    sandbox.exec(json!({ "command": command, "session": session })).await
+}
+
+/// Runs a command and checks all that comes of it, and that the session goes on.
+async fn check(sandbox: &Sandbox, session: &str, command: &str, stdout: impl AsRef<[u8]>, stderr: impl AsRef<[u8]>, code: i32) {
+    let output = run(sandbox, session, command).await;
+    let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    let came = (shown(&output.stdout.0), shown(&output.stderr.0), output.result.exit, output.result.session_ended);
+    let expected = (shown(stdout.as_ref()), shown(stderr.as_ref()), Some(Exit::Exited { code }), false);
+    assert_eq!(came, expected, "{command}");
+}
+
+#[tokio::test]
+async fn what_a_command_changes_is_there_for_the_next() {
+    in_sandbox(async |sandbox| {
+        let session = create(sandbox).await;
+        let before = "mkdir -p a; cd a; plain=1; export exported=2; f() { echo \"f $1\"; }; alias g='echo g'; shopt -s nullglob; \
+                      declare -A map=([k]=v); umask 027; set -o pipefail; trap 'echo usr' USR1; exec 7<<<seven";
+        check(sandbox, &session, before, "", "", 0).await;
+        let after = "echo ${PWD##*/} $plain ${map[k]} $(umask); printenv exported; f x; g; echo none*; kill -USR1 $$; cat <&7; \
+                     shopt -q nullglob && false | true || echo fails";
+        check(sandbox, &session, after, "a 1 v 0027\n2\nf x\ng\n\nusr\nseven\nfails\n", "", 0).await;
+        let other = create(sandbox).await;
+        let root = sandbox.root.rsplit('/').next().unwrap();
+        check(sandbox, &other, "echo ${PWD##*/} ${plain-unset}", format!("{root} unset\n"), "", 0).await;
+        let [_, sh] = create_each(sandbox).await;
+        check(sandbox, &sh, "cd a; plain=1; export exported=2; f() { echo \"f $1\"; }; alias g='echo g'; umask 027", "", "", 0)
+            .await;
+        let after = "echo ${PWD##*/} $plain $(umask); printenv exported; f x; g; echo ${BASH-none}";
+        check(sandbox, &sh, after, "a 1 0027\n2\nf x\ng\nnone\n", "", 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_status_of_one_command_is_seen_by_the_next() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            check(sandbox, &session, "(exit 7)", "", "", 7).await;
+            check(sandbox, &session, "echo $?", "7\n", "", 0).await;
+            check(sandbox, &session, "return 3", "", "", 3).await;
+            check(sandbox, &session, "false || echo $?; sh -c 'kill -TERM $$' 2>/dev/null", "1\n", "", 143).await;
+            check(sandbox, &session, "echo $?", "143\n", "", 0).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_arrive_exactly() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            let all: Vec<u8> = (0..=255).collect();
+            let octal: String = all.iter().map(|byte| format!("\\0{byte:03o}")).collect();
+            check(sandbox, &session, &format!("printf '%b' '{octal}'"), &all, "", 0).await;
+            check(sandbox, &session, &format!("printf '%b' '{octal}' >&2"), "", &all, 0).await;
+            check(sandbox, &session, "printf 'no line break'; printf '\\n\\n' >&2", "no line break", "\n\n", 0).await;
+            check(sandbox, &session, "cat <<'X'\n$HOME 'a' \\n\nX\necho after", "$HOME 'a' \\n\nafter\n", "", 0).await;
+            let output = run(sandbox, &session, "seq 1 200000; head -c 100000 /dev/zero >&2").await;
+            assert_eq!((output.stdout_bytes, output.stderr_bytes), (1_288_895, 100_000));
+            let script = format!("echo {}", "x".repeat(100_000));
+            assert_eq!(run(sandbox, &session, &script).await.stdout_bytes, 100_001);
+            let argv = json!({ "command": ["printf", "%s|", "a b", "$HOME", "*", "", "it's", "\n", "\\"], "session": session });
+            assert_eq!(sandbox.exec(argv).await.stdout.0, "a b|$HOME|*||it's|\n|\\|");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whatever_a_command_does_the_session_goes_on() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            for command in [
+                "echo \"unbalanced",
+                "echo 'unbalanced",
+                "echo $(unbalanced",
+                "echo $(if)",
+                "eval 'echo $('; true",
+                "if",
+                "}",
+                "cat <<X\nno end",
+                "nosuch",
+                "break; continue; return 3",
+                "exec >gone 2>&1; echo x",
+                "exec 0<&-",
+                "exec 1>&- 2>&-",
+                "mkdir d; cd d; rmdir ../d",
+                "cd \"$OLDPWD\"",
+                "trap 'echo trapped' USR1; kill -USR1 $$",
+                "echo $((1 / 0))",
+                "set -x; echo traced; set +x",
+                "set -v; set +v",
+                "set -u; echo $nosuch",
+                "set +u; echo ${nosuch:?}",
+                "set -f -C",
+                "IFS=0123456789",
+                "IFS=' '",
+                "PATH=/nowhere",
+                "PATH=/usr/bin:/bin",
+                "PS1='$ ' PS2='> '",
+                "(exit 3)",
+                "kill -TERM $$",
+                "false",
+                "alias command=false .=false export=false eval=false",
+                "readonly CABANA_PROCESS",
+                "umask 777",
+                "ulimit -f 0",
+            ] {
+                let output = run(sandbox, &session, command).await;
+                assert!(!output.result.session_ended, "{command}: {output:?}");
+                check(sandbox, &session, "echo 'still here'; printf here >&2", "still here\n", "here", 0).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_background_job_does_not_hold_the_command() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            check(sandbox, &session, "sleep 3721.1 & job=$!; echo started", "started\n", "", 0).await;
+            let output = run(sandbox, &session, "(until [ -e stop ]; do echo late; sleep 0.01; done; rm stop) & echo on").await;
+            assert!(output.result.success() && String::from_utf8_lossy(&output.stdout.0).contains("on\n"));
+            for _ in 0..3 {
+                check(sandbox, &session, "echo mine; sleep 0.05", "mine\n", "", 0).await;
+            }
+            check(sandbox, &session, "touch stop; kill $job; wait", "", "", 0).await;
+            assert_eq!(sandbox.count_processes("^sleep 3721.1").await, 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn input_is_read_whole_and_to_its_end() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            let with = |command: &str, stdin: Value| json!({ "command": command, "session": session, "stdin": stdin });
+            assert_eq!(sandbox.exec(with("read line; echo \"<$line>\"; cat", json!("a\nb\nc"))).await.stdout.0, "<a>\nb\nc");
+            assert_eq!(sandbox.exec(with("cat", json!({ "base64": "/wD+" }))).await.stdout.0.as_ref(), b"\xff\0\xfe");
+            assert_eq!(sandbox.exec(with("wc -c", json!("x".repeat(3_000_000)))).await.stdout.0, "3000000\n");
+            assert_eq!(sandbox.exec(with("echo unread", json!("x".repeat(3_000_000)))).await.stdout.0, "unread\n");
+            assert_eq!(sandbox.exec(with("cat; echo end", json!(""))).await.stdout.0, "end\n");
+            check(sandbox, &session, "cat; echo $line", "a\n", "", 0).await;
+            let mut socket = sandbox.connect().await;
+            socket.send("exec", "a", with("read x; echo \"got $x\"; cat", json!({ "stream": true }))).await;
+            socket.send("input", "a", json!({ "type": "stdin", "bytes": "one\ntwo\n" })).await;
+            socket.send("input", "a", json!({ "type": "eof" })).await;
+            assert_eq!(socket.wait_for("result", "a").await["exit"]["code"], 0);
+            check(sandbox, &session, "echo $x", "one\n", "", 0).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn surroundings_of_one_command_are_put_back() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            check(sandbox, &session, "export A=1 B=2; D=4; unset C; mkdir -p sub; cd sub", "", "", 0).await;
+            let script = "echo $A ${B-unset} $C ${D-unset} $?; printenv A B C D; pwd; cd /tmp; X=kept; return 5";
+            let env = json!({ "A": "it's\n$x", "B": null, "C": "c", "D": null });
+            let around = json!({ "command": script, "cwd": "/", "session": session, "env": env });
+            let output = sandbox.exec(around).await;
+            assert_eq!(output.stdout.0, "it's $x unset c unset 0\nit's\n$x\nc\n/\n");
+            assert_eq!(output.result.exit, Some(Exit::Exited { code: 5 }));
+            let after = "echo $A $B ${C-unset} $D ${PWD##*/} $X; printenv A B C D; set | grep -a cabana_";
+            check(sandbox, &session, after, "1 2 unset 4 sub kept\n1\n2\n", "", 1).await;
+            let slow = json!({ "command": "cd /tmp; sleep 3722.1", "cwd": "/", "session": session, "env": { "A": "x", "B": null }, "timeout_ms": 100 });
+            assert_eq!(sandbox.exec(slow).await.result.exit, Some(Exit::TimedOut));
+            check(sandbox, &session, after, "1 2 unset 4 sub kept\n1\n2\n", "", 1).await;
+            for (field, value, code) in [
+                ("env", json!({ "A-B": "x" }), "invalid_request"),
+                ("env", json!({ "A": "\0" }), "invalid_request"),
+                ("cwd", json!("nowhere"), "not_found"),
+                ("command", json!([]), "invalid_request"),
+                ("command", json!("a\0b"), "invalid_request"),
+                ("user", json!("root"), "invalid_request"),
+                ("detach", json!(true), "invalid_request"),
+                ("tty", json!({ "cols": 80, "rows": 24 }), "invalid_request"),
+            ] {
+                let mut request = json!({ "command": "true", "session": session });
+                request[field] = value;
+                assert_eq!(sandbox.post("exec", request).await.code(), code, "{field}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_begins_as_it_is_asked_to() {
+    in_sandbox(async |sandbox| {
+        let request = json!({ "env": { "A": "s", "HOME": null, "B": "$x" }, "cwd": "/", "user": "nobody" });
+        let session = sandbox.post("session.create", request).await.json()["session"].as_str().unwrap().to_owned();
+        check(sandbox, &session, "echo $A $B ${HOME-unset} $PWD ${OLDPWD-none} $(id -un)", "s $x unset / none nobody\n", "", 0)
+            .await;
+        let around =
+            json!({ "command": "cat; echo $C $PWD >&2", "stdin": "in", "cwd": "/tmp", "env": { "C": "c" }, "session": session });
+        let output = sandbox.exec(around).await;
+        assert_eq!((output.stdout.0, output.stderr.0), ("in".into(), "c /tmp\n".into()));
+        let slow = json!({ "command": "state=kept; sleep 3723.1", "session": session, "timeout_ms": 100 });
+        assert_eq!(sandbox.exec(slow).await.result.exit, Some(Exit::TimedOut));
+        check(sandbox, &session, "echo $state ${C-unset} $PWD", "kept unset /\n", "", 0).await;
+        assert_eq!(sandbox.count_processes("^sleep 3723.1").await, 0);
+        for (field, value, code) in [
+            ("cwd", json!("nowhere"), "not_found"),
+            ("user", json!("nosuch"), "not_found"),
+            ("env", json!({ "A=": "x" }), "invalid_request"),
+            ("shell", json!("fish"), "invalid_request"),
+        ] {
+            assert_eq!(sandbox.post("session.create", json!({ field: value })).await.code(), code, "{field}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_run_in_the_order_in_which_they_came() {
+    in_sandbox(async |sandbox| {
+        let session = create(sandbox).await;
+        let mut socket = sandbox.connect().await;
+        for number in 0..20 {
+            let command = format!("begun={number}; sleep 0.01; [ $begun = {number} ] && done+=({number})");
+            socket.send("exec", &number.to_string(), json!({ "command": command, "session": session })).await;
+        }
+        socket.wait_for("result", "19").await;
+        let all = (0..20).map(|number| number.to_string()).collect::<Vec<_>>().join(" ") + "\n";
+        check(sandbox, &session, "echo ${done[*]}", all, "", 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sixteen_clients_of_one_session_do_not_mix() {
+    in_sandbox(async |sandbox| {
+        let session = create(sandbox).await;
+        let clients = (0..16).map(async |client| {
+            for round in 0..10 {
+                let text = format!("{client}/{round}");
+                let script = format!("x={text}; sleep 0.002; echo $x; echo $x >&2; count=$((count + 1))");
+                check(sandbox, &session, &script, format!("{text}\n"), format!("{text}\n"), 0).await;
+            }
+        });
+        join_all(clients).await;
+        check(sandbox, &session, "echo $count", "160\n", "", 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_waiting_command_holds_up_nothing_else_and_can_be_cancelled() {
+    in_sandbox(async |sandbox| {
+        let session = create(sandbox).await;
+        let script = json!({ "command": "until [ -e go ]; do sleep 0.01; done", "session": session });
+        let mut blocked = sandbox.stream(NDJSON, script).await;
+        blocked.next().await.unwrap();
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "waits", json!({ "command": "touch never", "session": session })).await;
+        socket.send("file.list", "list", json!({ "path": "." })).await;
+        socket.wait_for("result", "list").await;
+        assert_eq!(sandbox.call(List {}).await.processes.len(), 1, "what waits is no process yet");
+        socket.send("cancel", "waits", json!({})).await;
+        assert_eq!(socket.wait_for("result", "waits").await["exit"]["reason"], "cancelled");
+        let other = create(sandbox).await;
+        check(sandbox, &other, "touch go", "", "", 0).await;
+        assert!(gather(blocked).await.2.success());
+        check(sandbox, &session, "[ -e never ]", "", "", 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_runs_in_a_session_is_a_process() {
+    in_sandbox(async |sandbox| {
+        let opened = sandbox.call(Create::default()).await;
+        assert!(sandbox.call(List {}).await.processes.is_empty(), "a shell is none");
+        let request = json!({ "command": "echo on; cat; echo off", "session": opened.session, "stdin": { "stream": true } });
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "a", request).await;
+        let started = socket.next().await["payload"].clone();
+        let id = started["process"].as_str().unwrap();
+        let known = sandbox.call(Get { process: id.to_owned() }).await;
+        assert_eq!((known.pid, known.exit), (opened.pid, None));
+        let mut heard = sandbox.stream_of("process.attach", NDJSON, json!({ "process": id })).await;
+        assert!(matches!(heard.next().await, Some(Line::Event(ExecEvent::Started { pid, .. })) if pid == opened.pid));
+        sandbox.post("process.input", json!({ "process": id, "data": "typed\n", "eof": true })).await.success();
+        until("its end is heard", async || matches!(heard.next().await, Some(Line::Result(result)) if result.success())).await;
+        assert_eq!(socket.wait_for("result", "a").await["exit"]["code"], 0);
+        assert!(sandbox.call(List {}).await.processes.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_sees_no_descriptor_of_the_session() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            check(sandbox, &session, "ls /proc/self/fd", "0\n1\n2\n3\n", "", 0).await;
+            let with_input = json!({ "command": ["ls", "/proc/self/fd"], "session": session, "stdin": "x", "cwd": "/" });
+            assert_eq!(sandbox.exec(with_input).await.stdout.0, "0\n1\n2\n3\n");
+        }
+    })
+    .await;
+}
