@@ -1,6 +1,9 @@
 //! Every limit of the agent bites, says so, and passes. Only where the case starts the agent itself can it set them.
 
-use cabana_protocol::{process::SendSignal, system::Stats};
+use cabana_protocol::{
+    process::{List, Logs, SendSignal, Until, Wait},
+    system::Stats,
+};
 use cabana_tests::{Answer, Sandbox, gather, in_agent, until};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -69,6 +72,49 @@ async fn request_bytes() {
         assert_eq!(socket.next().await["payload"]["type"], "started");
         sandbox.put("large", "x".repeat(100_000)).await.success();
         assert_eq!(sandbox.get("large").await.success().len(), 100_000, "the byte lane has no limit");
+    })
+    .await;
+}
+
+/// Prints so many bytes from a detached process, and tells how many of them are kept.
+async fn kept(sandbox: &Sandbox, bytes: u64) -> u64 {
+    let command = format!("head -c {bytes} /dev/zero");
+    let process = sandbox.exec(json!({ "command": command, "detach": true })).await.result.process.to_string();
+    sandbox.call(Wait { process: process.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+    let log = sandbox.call(Logs { process, from: None, max_bytes: Some(0) }).await;
+    assert_eq!(log.output_bytes, bytes);
+    bytes - log.from
+}
+
+#[tokio::test]
+async fn replay() {
+    const MIB: u64 = 1 << 20;
+    // In memory there is the newest MiB, and some more that would go to disk next.
+    for (variables, expected) in [
+        (vec![("CABANA_REPLAY_BYTES", "100000"), ("CABANA_REPLAY_DISK_BYTES", "1")], 10_000..=100_000),
+        (vec![("CABANA_REPLAY_BYTES", "100000")], 8 * MIB..=8 * MIB),
+        (vec![("CABANA_REPLAY_DISK_BYTES", "1")], MIB - 10_000..=MIB + MIB / 8),
+        (vec![("CABANA_REPLAY_DISK_BYTES", "2097152")], 3 * MIB - MIB / 8..=3 * MIB + MIB * 3 / 4),
+        (vec![("CABANA_REPLAY_DISK_TOTAL_BYTES", "2097152")], 3 * MIB - MIB / 8..=3 * MIB + MIB * 3 / 4),
+    ] {
+        in_agent(&variables, async |sandbox| {
+            let kept = kept(sandbox, 8 * MIB).await;
+            assert!(expected.contains(&kept), "{variables:?}: {kept} bytes are kept");
+        })
+        .await;
+    }
+    in_agent(&[("CABANA_REPLAY_DISK_TOTAL_BYTES", "2097152")], async |sandbox| {
+        for _ in 0..2 {
+            kept(sandbox, 8 * MIB).await;
+        }
+        let mut all = 0;
+        for process in sandbox.call(List {}).await.processes {
+            let request = Logs { process: process.process.to_string(), from: None, max_bytes: Some(0) };
+            let log = sandbox.call(request).await;
+            assert!(log.from < log.output_bytes - MIB, "none is robbed");
+            all += log.output_bytes - log.from;
+        }
+        assert!(all <= 2 * MIB + 2 * (MIB + MIB * 3 / 4), "{all} bytes are kept of both");
     })
     .await;
 }

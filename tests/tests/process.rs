@@ -376,6 +376,45 @@ async fn many_listen_and_none_holds_up_another() {
 }
 
 #[tokio::test]
+async fn who_does_not_listen_misses_something_and_holds_up_nobody() {
+    in_sandbox(async |sandbox| {
+        // More than the agent keeps of one process and the way to a listener holds.
+        const MUCH: u64 = 200_000_000;
+        let id = detach(sandbox, json!({ "command": ["yes", "3571.5"] })).await;
+        let attach = async || sandbox.stream_of("process.attach", NDJSON, json!({ "process": id })).await;
+        let (mut stalled, mut live) = (attach().await, attach().await);
+        let Some(Line::Event(ExecEvent::Started { .. })) = stalled.next().await else { panic!("not started") };
+        let mut heard = 0;
+        while heard < MUCH {
+            let Some(Line::Event(event)) = live.next().await else { panic!("it says yes for ever") };
+            heard = event.end().unwrap_or(heard);
+        }
+        assert_eq!(sandbox.shell("echo quick").await, "quick\n");
+        sandbox.call(SendSignal { process: id.clone(), signal: "SIGKILL".parse().unwrap() }).await;
+        let (mut next, mut gaps) = (0, Vec::new());
+        let result = loop {
+            match stalled.next().await.expect("a result") {
+                Line::Event(ExecEvent::Stdout { offset, bytes }) => {
+                    assert_eq!(offset, next);
+                    next += bytes.0.len() as u64;
+                }
+                Line::Event(ExecEvent::Gap { from, to }) => {
+                    assert!(from == next && to > from);
+                    gaps.push((from, to));
+                    next = to;
+                }
+                Line::Result(result) => break result,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(!gaps.is_empty(), "{next} bytes were heard without a gap");
+        assert_eq!(sandbox.call(Get { process: id }).await.output_bytes, next);
+        assert_eq!(result.exit, Some(Exit::Signalled { signal: "SIGKILL".parse().unwrap() }));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_names_no_process_is_refused() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "sleep 3591.5" })).await;

@@ -3,11 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use cabana_protocol::{Code, Error, ProcessId, exec::Exec, process};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
 use super::{Input, Journal};
 
@@ -192,5 +195,22 @@ mod tests {
         }
         let left = table.list();
         assert_eq!((left.len(), left[0].number), (ENDED, 200 - ENDED as u64));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ended_process_is_remembered_for_a_while() {
+        let table = Table::default();
+        for (number, name) in [(1, "ended"), (2, "running")] {
+            let record = record(number, Some(name));
+            table.insert(Arc::clone(&record));
+            if name == "ended" {
+                table.ended(&record);
+            }
+        }
+        tokio::time::advance(ENDED_TIME).await;
+        assert_eq!(table.list().len(), 2);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(table.named("ended").is_none() && table.named("running").is_some());
+        assert_eq!(table.list().len(), 1);
     }
 }

@@ -37,8 +37,11 @@ pub(super) struct Share {
 impl Budget {
     /// So many bytes in memory, and so many on disk, in the first of these directories that takes them.
     pub(in super::super) fn new(memory: u64, disk: u64, directories: Vec<PathBuf>) -> Self {
-        let spool = Arc::new(Spool::new(directories, disk));
-        Self { limit: memory, memory: AtomicU64::new(0), spool, journals: Mutex::default() }
+        Self::with_spool(memory, Spool::new(directories, disk))
+    }
+
+    pub(super) fn with_spool(memory: u64, spool: Spool) -> Self {
+        Self { limit: memory, memory: AtomicU64::new(0), spool: Arc::new(spool), journals: Mutex::default() }
     }
 
     /// Counts a journal in.

@@ -56,6 +56,13 @@ impl Spool {
         Self { directories, file: OnceLock::new(), limit, blocks: Mutex::default() }
     }
 
+    /// One on a disk without any room.
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        let file = File::options().read(true).write(true).open("/dev/full").expect("Linux has it");
+        Self { file: OnceLock::from(Some(file)), ..Self::new(Vec::new(), u64::MAX) }
+    }
+
     /// Writes a page; `None` when there are as many blocks as there may be. Blocks for as long as the disk takes.
     ///
     /// Fails with [`io::ErrorKind::Unsupported`] where there is no file, or as the disk does.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cabana_protocol::{ProcessId, exec::Exit};
 
-use super::*;
+use super::{spool::Spool, *};
 use crate::process::Stream;
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -235,4 +235,20 @@ async fn a_reader_finishes_from_what_was_kept_when_it_is_kept_no_longer() {
         }
     };
     assert_eq!((end, last), (6 * PAGE, Entry::End(result())));
+}
+
+#[tokio::test]
+async fn without_a_disk_or_with_a_full_one_the_newest_stays_in_memory() {
+    for spool in [Spool::full(), Spool::new(vec!["/nowhere".into()], u64::MAX)] {
+        let budget = Arc::new(Budget::with_spool(64 * PAGE, spool));
+        let journal = Journal::detached(&budget, Keep { memory: 2 * PAGE, disk: 64 * PAGE });
+        for _ in 0..40 {
+            journal.room().await;
+            write(&journal, Stream::Stdout, vec![b'x'; PAGE_BYTES]);
+        }
+        settled(&journal).await;
+        let (start, end) = journal.bounds();
+        assert!((2 * PAGE..=7 * PAGE).contains(&(end - start)), "{start}-{end}");
+        assert!(read(&mut journal.read(0)).await.starts_with(&format!("gap 0-{start} ")));
+    }
 }
