@@ -200,8 +200,8 @@ impl Journal {
         if let (true, Some(share)) = (moves, &self.0.share) {
             let (journal, budget) = (self.clone(), Arc::clone(share.budget()));
             // Ends by itself, when little is left to move.
-            tokio::task::spawn_blocking(move || {
-                budget.relieve(&journal);
+            tokio::spawn(async move {
+                budget.relieve(journal.clone()).await;
                 journal.with(|state| state.moving = false);
                 journal.0.room.notify_one();
             });

@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     Journal, Shared,
     spool::{Block, Spool},
@@ -24,6 +26,8 @@ pub(in super::super) struct Budget {
     spool: Arc<Spool>,
     /// Locked for a look. Those that are gone are dropped when the next one comes.
     journals: Mutex<Vec<Weak<Shared>>>,
+    /// Held by whoever moves pages: two at once would move the same ones.
+    turn: Arc<Semaphore>,
 }
 
 /// What one journal takes of it, for all to see.
@@ -41,7 +45,13 @@ impl Budget {
     }
 
     pub(super) fn with_spool(memory: u64, spool: Spool) -> Self {
-        Self { limit: memory, memory: AtomicU64::new(0), spool: Arc::new(spool), journals: Mutex::default() }
+        Self {
+            limit: memory,
+            memory: AtomicU64::new(0),
+            spool: Arc::new(spool),
+            journals: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Counts a journal in.
@@ -56,9 +66,20 @@ impl Budget {
         self.memory.load(Relaxed) > self.limit
     }
 
-    /// Moves pages out of memory until neither this journal nor all together keep too much there. Blocks for as long as the disk
-    /// takes.
-    pub(super) fn relieve(&self, journal: &Journal) {
+    /// Moves pages out of memory until neither this journal nor all together keep too much there, when its turn has come.
+    pub(super) async fn relieve(self: Arc<Self>, journal: Journal) {
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let moved = tokio::task::spawn_blocking(move || {
+            self.move_surplus(&journal);
+            drop(turn);
+        });
+        if let Err(error) = moved.await {
+            tracing::error!("output could not be moved to disk: {error}");
+        }
+    }
+
+    /// Blocks for as long as the disk takes.
+    fn move_surplus(&self, journal: &Journal) {
         while journal.surplus() > 0 && self.move_out(journal) {}
         while self.is_exceeded() && self.largest(|share| &share.memory).is_some_and(|journal| self.move_out(&journal)) {}
     }
@@ -112,8 +133,10 @@ impl Share {
     /// The journal keeps so much now. Called with its pages locked.
     pub(super) fn set(&self, memory: u64, disk: u64) {
         let before = self.memory.swap(memory, Relaxed);
-        // Wraps around where it has become less, and back again in the sum.
-        self.budget.memory.fetch_add(memory.wrapping_sub(before), Relaxed);
+        if memory != before {
+            // Wraps around where it has become less, and back again in the sum.
+            self.budget.memory.fetch_add(memory.wrapping_sub(before), Relaxed);
+        }
         self.disk.store(disk, Relaxed);
     }
 }
