@@ -14,6 +14,7 @@ mod quantity;
 mod row;
 mod samples;
 mod scratch;
+mod session;
 mod small;
 mod stack;
 mod stalled;
@@ -57,6 +58,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "throughput", measure: throughput::measure },
     Measurement { name: "wear", measure: wear::measure },
     Measurement { name: "stream", measure: stream::measure },
+    Measurement { name: "session", measure: session::measure },
     Measurement { name: "idle", measure: idle::measure },
     Measurement { name: "stalled", measure: stalled::measure },
     Measurement { name: "file", measure: file::measure },

@@ -65,12 +65,12 @@ impl Agent {
 
     /// Bytes of memory that are its own or shared, now.
     pub(super) fn resident(&self) -> Result<u64> {
-        self.status("VmRSS")
+        resident(self.child.id())
     }
 
     /// The most that [`Self::resident`] has been.
     pub(super) fn peak(&self) -> Result<u64> {
-        self.status("VmHWM")
+        status(self.child.id(), "VmHWM")
     }
 
     /// Descriptors that it has open.
@@ -93,14 +93,6 @@ impl Agent {
         let ticks = stat[11].parse::<u64>()? + stat[12].parse::<u64>()?;
         Ok(Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second()))
     }
-
-    /// A field of proc_pid_status(5), in bytes.
-    fn status(&self, field: &str) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).context("read the agent's status")?;
-        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let kibibytes = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kibibytes.map(|kibibytes| kibibytes << 10).with_context(|| format!("the agent's status has no {field}"))
-    }
 }
 
 impl Drop for Agent {
@@ -109,6 +101,19 @@ impl Drop for Agent {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
+}
+
+/// Bytes of memory that are this process's own or shared, now.
+pub(super) fn resident(process: u32) -> Result<u64> {
+    status(process, "VmRSS")
+}
+
+/// A field of proc_pid_status(5), in bytes.
+fn status(process: u32, field: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).context("read a process's status")?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kibibytes = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.map(|kibibytes| kibibytes << 10).with_context(|| format!("the status has no {field}"))
 }
 
 /// The fields of proc_pid_stat(5) from the state on: the name before them may hold anything.

@@ -43,6 +43,11 @@ impl Answer {
         &self.tail[self.tail.len().saturating_sub(TAIL)..]
     }
 
+    /// Whether it is that of a command that exited with 0.
+    pub(super) fn is_success(&self) -> bool {
+        self.tail().windows(8).any(|part| part == br#""code":0"#)
+    }
+
     fn take(&mut self, piece: &[u8]) {
         self.length += piece.len() as u64;
         self.tail.extend_from_slice(&piece[piece.len().saturating_sub(TAIL)..]);
@@ -90,10 +95,10 @@ impl Connection {
         self.post("exec", &format!("{{\"command\":{command}}}"), accept)
     }
 
-    /// Runs a command that is to exit with 0.
+    /// Runs a command, given as JSON, that is to exit with 0.
     pub(super) fn run(&mut self, command: &str) -> Result<()> {
         let answer = self.exec(command, JSON)?;
-        ensure!(answer.tail().windows(8).any(|part| part == br#""code":0"#), "{command} failed");
+        ensure!(answer.is_success(), "{command} failed");
         Ok(())
     }
 
