@@ -11,6 +11,7 @@
 //! | [`sessions`] | all of them: creating, finding, taking turns |
 //! | [`owner`] | the task: one command after the other, until the shell ends |
 //! | [`run`] | one command, from its lines to its result |
+//! | [`ended`] | the end of a command, as others hear of it |
 //! | [`recovery`] | how a shell that was interrupted is brought back to its senses |
 //! | [`streams`] | what a command reads and writes |
 //! | [`console`] | the two pipes between a shell and the agent |
@@ -20,6 +21,7 @@
 
 mod console;
 mod directory;
+mod ended;
 mod line;
 mod owner;
 mod recovery;

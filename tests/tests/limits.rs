@@ -132,3 +132,36 @@ async fn connections() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn sessions() {
+    in_agent(&[("CABANA_MAX_SESSIONS", "2")], async |sandbox| {
+        let create = async || sandbox.post("session.create", json!({})).await;
+        let first = create().await.json();
+        create().await.success();
+        assert_eq!(refused_for_now(&create().await)["limit"], 2);
+        assert!(runs(sandbox).await, "others are not affected");
+        sandbox.post("session.delete", json!({ "session": first["session"] })).await.success();
+        until("there is room", async || create().await.status == 200).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_that_wait_for_a_session() {
+    in_agent(&[], async |sandbox| {
+        let session = sandbox.post("session.create", json!({})).await.json()["session"].clone();
+        let mut socket = sandbox.connect().await;
+        let request = json!({ "command": "until [ -e go ]; do sleep 0.02; done", "session": session });
+        socket.send("exec", "runs", request.clone()).await;
+        assert_eq!(socket.wait_for("event", "runs").await["type"], "started");
+        for number in 0..65 {
+            socket.send("exec", &number.to_string(), request.clone()).await;
+        }
+        let refused = socket.wait_for("error", "64").await;
+        assert_eq!((&refused["code"], &refused["details"]["limit"]), (&json!("too_many_requests"), &json!(64)));
+        sandbox.put("go", "").await.success();
+        socket.wait_for("result", "63").await;
+    })
+    .await;
+}

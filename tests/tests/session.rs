@@ -21,15 +21,8 @@ async fn create(sandbox: &Sandbox) -> String {
 
 /// One session of each kind of shell.
 async fn create_each(sandbox: &Sandbox) -> [String; 2] {
-    [session::Shell::Bash, session::Shell::Sh]
-        .map(async |shell| sandbox.call(Create { shell: Some(shell), ..Create::default() }).await.session)
-        .map(Box::pin)
-        .into_iter()
-        .collect::<futures_util::stream::FuturesOrdered<_>>()
-        .collect::<Vec<_>>()
-        .await
-        .try_into()
-        .unwrap()
+    let of = async |shell| sandbox.call(Create { shell: Some(shell), ..Create::default() }).await.session;
+    [of(session::Shell::Bash).await, of(session::Shell::Sh).await]
 }
 
 async fn run(sandbox: &Sandbox, session: &str, command: &str) -> ExecOutput {

@@ -79,11 +79,12 @@ fn report(shell: Shell, directory: &Path, run: u64, report: u64) -> String {
 }
 
 /// Asks for a report, once the shell has put back what an interrupt may have left: its traps, and what the command had for itself.
+/// None of that ends a shell that ends at errors.
 pub(super) fn ask(shell: Shell, directory: &Path, run: u64, number: u64, surrounded: bool) -> String {
     let report = report(shell, directory, run, number);
     let directory = directory.display();
-    let after = if surrounded { format!("\\command . {directory}/after\n") } else { String::new() };
-    format!("\\command . {directory}/traps; \\command : >|{directory}/traps\n{after}{report}")
+    let after = if surrounded { format!("\\command . {directory}/after || \\command :\n") } else { String::new() };
+    format!("\\command . {directory}/traps || \\command :; \\command : >|{directory}/traps\n{after}{report}")
 }
 
 /// The first line, and the request to report that it has been read.

@@ -10,13 +10,14 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ended::{Ended, print},
     line::{self, DROP, Order, Report},
     owner::Owner,
     recovery::{Recovery, asked_for},
     script::{Files, Script},
     streams::Streams,
 };
-use crate::process::{Chunk, Feed, Input, Journal, Members, Pipes, Place, Stdin, tree};
+use crate::process::{Chunk, Feed, Input, Journal, Members, Place, Stdin, tree};
 
 /// How long a shell may take to come back to its senses.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,6 +53,8 @@ pub(super) struct Run<'a> {
     streams: Streams,
     /// What it has started.
     members: Members,
+    /// The names of its files.
+    scripts: Vec<&'static str>,
     surrounded: bool,
     /// The number of its last report, if nothing is interrupted.
     reports: u64,
@@ -144,6 +147,7 @@ impl<'a> Run<'a> {
             timeout,
             streams,
             members,
+            scripts: scripts.iter().map(|(name, _)| *name).collect(),
             surrounded,
             reports,
             status: None,
@@ -330,50 +334,12 @@ impl<'a> Run<'a> {
             Exit::Exited { code } => code,
             _ => 0,
         };
-        for name in ["run", "script", "before", "after"].into_iter().take(if self.surrounded { 4 } else { 2 }) {
-            owner.directory.remove(name);
-        }
+        self.scripts.iter().for_each(|name| owner.directory.remove(name));
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let result = ExecResult { process: place.record.id.clone(), exit: Some(exit), duration_ms, session_ended, usage: None };
         let pipes = streams.finish(&owner.directory);
         Ended { session_ended, result, pipes, journal, place, agent_ends: owner.ties.agent_ends.clone() }
     }
-}
-
-/// A command that has ended, and whose last words are still to be read.
-pub(super) struct Ended {
-    /// Whether the session has ended with it.
-    pub(super) session_ended: bool,
-    result: ExecResult,
-    pipes: Pipes,
-    journal: Journal,
-    place: Place,
-    agent_ends: CancellationToken,
-}
-
-impl Ended {
-    /// Tells whoever listens what it has printed and how it ended. What it left in the background is not heard any more, but must
-    /// not be ended by a broken pipe. A listener who is slow holds up nobody else: the shell is at the next command already.
-    pub(super) async fn relate(self) {
-        let Self { result, mut pipes, journal, place, agent_ends, .. } = self;
-        let last_words = async {
-            while let Some(chunk) = print(&journal, &mut pipes).await {
-                journal.push(chunk);
-            }
-        };
-        agent_ends.run_until_cancelled(last_words).await;
-        journal.end(result);
-        drop(place);
-        if pipes.held() {
-            agent_ends.run_until_cancelled_owned(pipes.discard()).await;
-        }
-    }
-}
-
-/// What it prints next, once whoever waits for it has taken what came before.
-async fn print(journal: &Journal, pipes: &mut Pipes) -> Option<Chunk> {
-    journal.room().await;
-    pipes.next().await
 }
 
 async fn write(feed: &mut Option<Feed>) -> bool {

@@ -34,6 +34,7 @@ fn the_tour_goes_as_the_readme_says() {
         r#"{"type":"stdout","offset":4,"bytes":"3\n"}"#,
         r#"{"happened":"listening","port":3000}"#,
         "HTTP/1.0 200 OK",
+        r#""stdout":"hello from /tmp\n""#,
         r#""stdout":"hello from a file\n""#,
         "the same, byte for byte",
         r#""content":"print(\"hello from a file\")\n""#,
