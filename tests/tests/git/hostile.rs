@@ -124,6 +124,7 @@ async fn nothing_of_a_repository_is_run() {
             sandbox.post(operation, with_path(request)).await.success();
             assert_eq!(sandbox.shell("ls -d ran-* 2>/dev/null; true").await, "", "{operation}");
         }
+        sandbox.shell("git -C work config user.name Ada; git -C work config user.email ada@example.com").await;
         let merge = json!({ "path": "work", "strategy": "merge" });
         let answer = sandbox.post("git.pull", merge).await;
         assert_eq!(sandbox.shell("ls -d ran-* 2>/dev/null; true").await, "", "{:?}", answer.json());

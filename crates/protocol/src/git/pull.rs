@@ -13,7 +13,8 @@ use crate::{Never, Operation, ResponseOnly, Streaming, file::FilePath};
 /// URL where that is not trusted.
 ///
 /// Fails with `not_found` (repository, remote, branch), `conflict` (`diverged`, `local_changes`, `merge_conflict`), `forbidden`
-/// (`authentication`), `unprocessable` (`upstream`, `network`), `timeout`, `storage_full`.
+/// (`authentication`), `unprocessable` (`upstream`, `network`; `identity`, where a merge needs a name and the configuration has none),
+/// `timeout`, `storage_full`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pull {
