@@ -2,6 +2,8 @@
 
 mod conversation;
 mod encoder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 
 pub use conversation::{Conversation, Tell};
 pub use encoder::{Encoding, Said};

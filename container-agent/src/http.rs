@@ -14,6 +14,9 @@ mod call;
 mod files;
 mod socket;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use socket::fuzz;
+
 use axum::{
     Router,
     extract::{Request, State},

@@ -15,6 +15,9 @@ pub mod config;
 pub mod dispatch;
 pub mod exec;
 pub mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod git;
 pub mod http;
 pub mod limits;

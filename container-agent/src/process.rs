@@ -51,6 +51,8 @@ mod users;
 
 pub(crate) use feed::Feed;
 pub use image_command::ImageCommand;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use journal::fuzz;
 pub use journal::{Entry, Journal, Reader};
 pub use origins::Origins;
 pub use orphans::adopt_orphans;

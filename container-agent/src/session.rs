@@ -22,6 +22,8 @@
 mod console;
 mod directory;
 mod ended;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod line;
 mod owner;
 mod recovery;

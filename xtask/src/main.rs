@@ -1,8 +1,9 @@
-//! Cabana's automation: `cargo xtask <setup|dev|build|test|bench>`.
+//! Cabana's automation: `cargo xtask <setup|dev|build|test|bench|fuzz>`.
 
 mod artifacts;
 mod bench;
 mod dev;
+mod fuzz;
 mod guard;
 mod paths;
 mod progress;
@@ -32,6 +33,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure how fast and small it is, beside the physical limits
     Bench(bench::Arguments),
+    /// Look for inputs that break what reads them
+    Fuzz(fuzz::Arguments),
     /// End what a run started once the run itself has ended
     #[command(hide = true)]
     Guard(guard::Arguments),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Build => artifacts::build_worker().map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Guard(arguments) => guard::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

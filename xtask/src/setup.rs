@@ -92,6 +92,14 @@ pub(crate) fn provide_case_tools() -> Result<()> {
     Step::run("programs of the cases", |step| case_tools::provide(&places, step))
 }
 
+/// Finds or builds cargo-fuzz, which only fuzzing needs.
+pub(crate) fn provide_cargo_fuzz() -> Result<PathBuf> {
+    const VERSION: &str = "0.13.2";
+    let places = Places::find()?;
+    let _lock = lock(&places.cache)?;
+    Step::run("cargo-fuzz", |step| cargo_tools::provide(&places, step, "cargo-fuzz", "cargo-fuzz", VERSION))
+}
+
 /// Waits until no other setup runs. The lock ends with the returned file, or with this process.
 fn lock(cache: &Path) -> Result<File> {
     let path = cache.join("setup.lock");

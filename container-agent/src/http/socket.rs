@@ -4,6 +4,8 @@
 //! cancel or the end of the connection at once. Closing the socket ends every operation that runs on it.
 
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod running;
 
 use std::{pin::Pin, time::Duration};

@@ -14,6 +14,8 @@
 //! | [`reader`] | a place in a journal |
 
 mod budget;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod page;
 mod pages;
 mod reader;

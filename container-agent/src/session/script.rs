@@ -147,7 +147,7 @@ impl Script {
 }
 
 /// As one word that the shell reads as exactly this text.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 

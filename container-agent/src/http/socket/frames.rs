@@ -41,8 +41,8 @@ impl Frames {
 
     /// Sends a payload that is JSON already.
     pub(super) async fn send(&self, kind: Reply, id: Option<&str>, payload: &[u8]) {
-        if let Ok(before) = before(kind, id) {
-            self.put([before.as_bytes(), payload, END.as_bytes()].concat().into()).await;
+        if let Ok(frame) = whole(kind, id, payload) {
+            self.put(frame.into()).await;
         }
     }
 
@@ -87,6 +87,11 @@ pub(super) fn events(id: &str) -> Result<Encoding, Error> {
     Ok(Encoding::Frames { before: before(Reply::Event, Some(id))?, after: END })
 }
 
+/// A whole frame around a payload that is JSON already.
+pub(super) fn whole(kind: Reply, id: Option<&str>, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    Ok([before(kind, id)?.as_bytes(), payload, END.as_bytes()].concat())
+}
+
 /// What comes before a payload in a [`ServerFrame`](cabana_protocol::frame::ServerFrame), which is so made without parsing the
 /// payload again.
 fn before(kind: Reply, id: Option<&str>) -> Result<String, Error> {
@@ -107,7 +112,7 @@ mod tests {
     #[test]
     fn frames_are_what_the_protocol_says() {
         for (kind, id) in [(Reply::Event, Some("a\"b")), (Reply::Ready, None)] {
-            let text = before(kind, id).unwrap() + r#"{"x":1}"# + END;
+            let text = String::from_utf8(whole(kind, id, br#"{"x":1}"#).unwrap()).unwrap();
             let frame: ServerFrame = serde_json::from_str(&text).unwrap();
             assert_eq!((frame.kind, frame.id.as_deref(), frame.payload.get()), (kind, id, r#"{"x":1}"#));
             assert_eq!(serde_json::to_string(&frame).unwrap(), text);
