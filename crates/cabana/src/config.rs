@@ -18,6 +18,9 @@ pub struct Config {
     /// `CABANA_START_LIMIT_MS`: how long a start may take before it has failed and its container is ended, in milliseconds;
     /// default 120,000.
     pub start_limit: Duration,
+    /// `CABANA_SLEEP_AFTER_MS`: how long a sandbox that nobody asks anything stays up, in milliseconds, at most 6 h; default 600,000. The
+    /// platform counts from when it has taken the object out of memory.
+    pub sleep_after: Duration,
     /// `CABANA_INTERNET`: whether sandboxes reach the internet; default true.
     pub internet: bool,
 }
@@ -38,6 +41,7 @@ impl Config {
         Ok(Self {
             start_timeout: millis("CABANA_START_TIMEOUT_MS", 20_000)?,
             start_limit: millis("CABANA_START_LIMIT_MS", 120_000)?,
+            sleep_after: millis("CABANA_SLEEP_AFTER_MS", 600_000)?,
             internet: match lookup("CABANA_INTERNET").as_deref() {
                 None | Some("true") => true,
                 Some("false") => false,
@@ -76,7 +80,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_named() {
-        for (name, value) in [("CABANA_START_TIMEOUT_MS", "-1"), ("CABANA_START_LIMIT_MS", "1.5"), ("CABANA_INTERNET", "maybe")] {
+        for (name, value) in [
+            ("CABANA_START_TIMEOUT_MS", "-1"),
+            ("CABANA_START_LIMIT_MS", "1.5"),
+            ("CABANA_SLEEP_AFTER_MS", "soon"),
+            ("CABANA_INTERNET", "maybe"),
+        ] {
             assert!(parse(name, value).unwrap_err().message.contains(name), "{name}");
         }
     }

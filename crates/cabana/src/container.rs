@@ -3,11 +3,11 @@
 //! workers-rs' `ContainerStartupOptions` loses the fields that are set, and knows neither images nor an exit's message; the
 //! options are therefore built here as a plain object.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use js_sys::{Function, Object, Reflect};
+use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Fetcher, State};
+use worker::{Fetcher, State, wasm_bindgen_futures::JsFuture};
 
 /// Where the agent listens inside every sandbox.
 pub(crate) const AGENT_PORT: u16 = 49983;
@@ -74,6 +74,15 @@ impl Container {
         let start: Function = Reflect::get(container, &"start".into())?.dyn_into()?;
         start.call1(container, &options)?;
         Ok(())
+    }
+
+    /// Has it outlast the object's time in memory by so long. It must run; the platform forgets this with the object, so it is said
+    /// again when the object comes back.
+    pub(crate) async fn outlast(&self, time: Duration) -> worker::Result<()> {
+        let container: &JsValue = self.0.as_ref();
+        let set: Function = Reflect::get(container, &"setInactivityTimeout".into())?.dyn_into()?;
+        let noted: Promise = set.call1(container, &JsValue::from_f64(time.as_secs_f64() * 1_000.0))?.dyn_into()?;
+        JsFuture::from(noted).await.map(drop).map_err(worker::Error::from)
     }
 
     /// Waits until it has ended, and says why, in the platform's words.

@@ -66,6 +66,11 @@ pub(super) fn start(life: Rc<Life>, incarnation: u64, fresh: bool) -> (Outcome, 
 /// Waits until the container of this incarnation has ended, and lets the sandbox know.
 pub(super) async fn watch(life: Rc<Life>, incarnation: u64) {
     let Ok(container) = life.container() else { return };
+    if let Ok(config) = &life.config
+        && let Err(error) = container.outlast(config.sleep_after).await
+    {
+        worker::console_error!("a container may end with its object's time in memory: {}", message(&error));
+    }
     while container.running() && life.incarnation() == incarnation {
         container.exited().await;
         // The watch itself may have broken off, with the container still there.
