@@ -1,7 +1,8 @@
 //! A script gives the same bytes and the same exit through every form of `exec` as through a plain bash.
 //!
 //! The corpus is run by a bash that this test starts itself, in a directory of its own and with the sandbox's variables, and then by each
-//! form in the sandbox. Nothing is normalised: no script prints what differs from run to run, such as a pid or its directory.
+//! form in the sandbox. Nothing is normalised but the beginning of a session's messages: no script prints what differs from run to run, such
+//! as a pid or its directory.
 
 mod corpus;
 mod form;
@@ -52,7 +53,7 @@ async fn compare(sandbox: &Sandbox, runs: Vec<(Case, Vec<Form>)>) {
         for (form, directory) in forms {
             if form.fits(&case) {
                 let outcome = form.run(sandbox, &shell, &case, &directory.to_string()).await;
-                if outcome != expected {
+                if !form.is_same(&outcome, &expected) {
                     differences += &format!("\n{form:?} of {:?}\n   gives {outcome:?}\n   where {expected:?}", case.script);
                 }
             }

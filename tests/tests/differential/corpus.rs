@@ -5,14 +5,20 @@ pub(super) struct Case {
     pub(super) script: &'static str,
     /// What it reads; `None` is an empty stdin.
     pub(super) stdin: Option<&'static [u8]>,
+    /// Whether it means the same in a session: not where it asks what shell it is in, or what only a shell's end does.
+    pub(super) in_session: bool,
 }
 
 pub(super) const fn script(script: &'static str) -> Case {
-    Case { script, stdin: None }
+    Case { script, stdin: None, in_session: true }
+}
+
+const fn of_its_shell(script: &'static str) -> Case {
+    Case { script, stdin: None, in_session: false }
 }
 
 const fn reads(script: &'static str, stdin: &'static [u8]) -> Case {
-    Case { script, stdin: Some(stdin) }
+    Case { script, stdin: Some(stdin), in_session: true }
 }
 
 pub(super) const QUOTING: &[Case] = &[
@@ -101,7 +107,7 @@ pub(super) const ARITHMETIC: &[Case] = &[
 
 pub(super) const EXPANSIONS: &[Case] = &[
     script("unset x; echo ${x:-d} ${x-e} ${x:=f} $x ${x:+g} ${x:?never}; y=; echo \"${y:-empty}\" \"${y-unset}\" ${#x}"),
-    script("unset x; echo before; echo ${x:?it is missing}; echo after"),
+    of_its_shell("unset x; echo before; echo ${x:?it is missing}; echo after"),
     script(
         "p=/a/b/c.tar.gz; echo ${p##*/} ${p#*/} ${p%%.*} ${p%.*} ${p/b/B} ${p//[abc]/-} ${p/#\\/a/X} ${p/%gz/xz} ${p:3:2} ${p: -2}",
     ),
@@ -111,7 +117,7 @@ pub(super) const EXPANSIONS: &[Case] = &[
     script("x=$(printf 'a\\0b'); echo ${#x} \"$x\""),
     script("echo $(exit 3) $?; x=$(exit 4); echo $?; local y=$(exit 5); echo $?"),
     script("set -- x y; echo $0 | wc -w; echo $# ${#} ${@:1:1} ${*: -1} $_"),
-    script(
+    of_its_shell(
         "echo ${BASH_VERSINFO[0]} $BASH_SUBSHELL $SHLVL ${FUNCNAME[0]-none} $LINENO\necho $LINENO ${BASH_EXECUTION_STRING:+string}",
     ),
     script("cat <(echo one) <(echo two) | paste -s; diff <(seq 3) <(seq 2 4); echo $?; wc -c < <(printf 12345)"),
@@ -214,7 +220,7 @@ pub(super) const EXITS: &[Case] = &[
     script("exit -1"),
     script("exit 1 2; echo went on"),
     script("exit nonsense"),
-    script("return 3; echo went on $?"),
+    of_its_shell("return 3; echo went on $?"),
     script("no-such-command-here"),
     script("./nothing-here"),
     script("echo x >script; ./script"),
@@ -234,13 +240,13 @@ pub(super) const EXITS: &[Case] = &[
 
 pub(super) const SIGNALS: &[Case] = &[
     script("kill -9 $$"),
-    script("kill $$; echo never"),
-    script("kill -INT $$; echo never"),
+    of_its_shell("kill $$; echo never"),
+    of_its_shell("kill -INT $$; echo never"),
     script("kill -HUP $$; echo never"),
     script("ulimit -c 0; kill -SEGV $$"),
     script("ulimit -c 0; kill -ABRT $$"),
     script("kill -USR1 $$"),
-    script("kill -RTMIN+5 $$"),
+    of_its_shell("kill -RTMIN+5 $$"),
     script("kill -PIPE $$"),
     script("kill -ALRM $$; echo never"),
     script("kill -KILL 0"),
@@ -250,13 +256,13 @@ pub(super) const SIGNALS: &[Case] = &[
     script("trap 'echo caught USR1' USR1; kill -USR1 $$; echo then; kill -USR1 $$"),
     script("trap 'echo bye; exit 4' TERM; kill $$; echo never"),
     script("trap 'echo at exit $?' EXIT; echo body; exit 3"),
-    script("trap 'echo at exit' EXIT; kill -TERM $$"),
-    script("trap 'echo at exit' EXIT; no-such-command-here; false"),
+    of_its_shell("trap 'echo at exit' EXIT; kill -TERM $$"),
+    of_its_shell("trap 'echo at exit' EXIT; no-such-command-here; false"),
     script("trap 'echo ERR $? $LINENO' ERR; false; (exit 3); true; f() { false; }; f"),
     script("trap 'echo DEBUG $BASH_COMMAND' DEBUG; x=1; echo $x; trap - DEBUG; echo done"),
-    script("f() { trap 'echo RETURN' RETURN; echo in f; }; f; trap 'echo x' INT; trap -p; trap - INT; trap -p INT"),
-    script("(trap 'echo sub' EXIT; echo in); trap 'echo main' EXIT; (echo inherits nothing)"),
-    script("trap 'kill -KILL $$' EXIT; echo last words"),
+    of_its_shell("f() { trap 'echo RETURN' RETURN; echo in f; }; f; trap 'echo x' INT; trap -p; trap - INT; trap -p INT"),
+    of_its_shell("(trap 'echo sub' EXIT; echo in); trap 'echo main' EXIT; (echo inherits nothing)"),
+    of_its_shell("trap 'kill -KILL $$' EXIT; echo last words"),
     script("kill -l TERM; kill -l 9 137; kill -0 $$ && echo alive; kill -NOPE $$; echo $?"),
     script("sleep 3701.5 & kill $!; wait $!; echo $?; sleep 3701.5 & kill -9 $!; wait $! 2>/dev/null; echo $?"),
     script("set -m; sleep 3702.5 & kill -STOP %1; kill -CONT %1; kill %1; wait %1 2>/dev/null; echo $?"),
@@ -268,11 +274,11 @@ pub(super) const OPTIONS: &[Case] = &[
     script("set -e; f() { false; echo in f; }; f || echo or; f; echo never"),
     script("set -e; x=$(false); echo never"),
     script("set -e; echo $(false) goes on; (false; echo never); echo never"),
-    script("set -u; echo ${x-unset}; echo $x; echo never"),
-    script("set -u; a=(); echo \"${a[@]}\" ok; echo $1"),
-    script("set -x; echo a 'b c' $((1+1)); PS4='> '; x=1; set +x; echo quiet"),
+    of_its_shell("set -u; echo ${x-unset}; echo $x; echo never"),
+    of_its_shell("set -u; a=(); echo \"${a[@]}\" ok; echo $1"),
+    of_its_shell("set -x; echo a 'b c' $((1+1)); PS4='> '; x=1; set +x; echo quiet"),
     script("set -v; echo a\necho b\nset +v\necho c"),
-    script("set -n; echo never\necho never"),
+    of_its_shell("set -n; echo never\necho never"),
     script("set -euo pipefail; echo a | cat; false | true; echo never"),
     script("set -o | grep -E 'errexit|pipefail|posix'; shopt extglob; shopt -q nullglob; echo $?"),
     script("set -eE; trap 'echo trapped $?' ERR; f() { false; }; f; echo never"),
@@ -288,7 +294,7 @@ pub(super) const FUNCTIONS: &[Case] = &[
     script("x=global; f() { local x=local; g; echo $x; }; g() { echo $x; x=changed; }; f; echo $x"),
     script("f() { echo \"$@\"; return $#; }; f a b c; echo $?; f; echo $?"),
     script("f() { declare -g y=1; local -r z=2; z=3; echo never? $?; }; f; echo ${y-unset}"),
-    script("f() { echo ${FUNCNAME[@]} ${BASH_LINENO[0]}; caller; }; g() { f; }; g"),
+    of_its_shell("f() { echo ${FUNCNAME[@]} ${BASH_LINENO[0]}; caller; }; g() { f; }; g"),
     script("f() { echo hi; }; declare -f f; type f; unset -f f; f; echo $?"),
     script("f() { echo exported; }; export -f f; bash -c f; function g { echo other; }; g"),
     script("f() { for i in 1 2 3; do [ $i = 2 ] && return 5; echo $i; done; }; f; echo $?; f() (exit 6); f; echo $?"),
@@ -403,6 +409,6 @@ pub(super) const BUILTINS: &[Case] = &[
     script("readonly R=1; R=2; echo never? $?"),
     script("unset PATH; ls; echo $?; /bin/echo by path"),
     script("shift; echo $?; shift 5; echo $?; echo ${!BASH_V*} | wc -w >/dev/null"),
-    script("declare -p BASH_SUBSHELL IFS; export -p | grep -c '^declare -x'; env | grep -c '^PATH='"),
+    of_its_shell("declare -p BASH_SUBSHELL IFS; export -p | grep -c '^declare -x'; env | grep -c '^PATH='"),
     script("rm -r -- \"$PWD\"; pwd >/dev/null; echo $?; ls; cd .; echo $?; echo gone >file; echo $?"),
 ];

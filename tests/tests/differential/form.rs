@@ -4,6 +4,7 @@ use cabana_protocol::{
     Data,
     exec::{ExecEvent, ExecOutput, ExecResult},
     process::{Logs, Remove, Until, Wait},
+    session::{Create, Delete},
 };
 use cabana_tests::{Sandbox, gather};
 use serde_json::{Value, json};
@@ -31,15 +32,32 @@ pub(super) enum Form {
     Attach,
     /// Detached, and looked up by `process.logs`, page by page, once it has ended.
     Logs,
+    /// In a fresh session.
+    Session,
 }
 
 impl Form {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Fold, Self::Argv, Self::Ndjson, Self::Sse, Self::WebSocket, Self::Live, Self::Attach, Self::Logs];
+    pub(super) const ALL: [Self; 9] =
+        [Self::Fold, Self::Argv, Self::Ndjson, Self::Sse, Self::WebSocket, Self::Live, Self::Attach, Self::Logs, Self::Session];
 
     /// Whether this form can be expected to carry this case.
     pub(super) fn fits(self, case: &Case) -> bool {
-        self != Self::Live || case.stdin.is_some_and(|stdin| stdin.len() <= TOLD)
+        match self {
+            Self::Live => case.stdin.is_some_and(|stdin| stdin.len() <= TOLD),
+            Self::Session => case.in_session,
+            _ => true,
+        }
+    }
+
+    /// Whether this came of it. A session's shell begins its messages otherwise: it has no `-c`, and names the line only of a syntax error.
+    pub(super) fn is_same(self, outcome: &Outcome, expected: &Outcome) -> bool {
+        let messages = |outcome: &Outcome| message(&String::from_utf8_lossy(&outcome.stderr));
+        match self {
+            Self::Session => {
+                (&outcome.stdout, outcome.exit) == (&expected.stdout, expected.exit) && messages(outcome) == messages(expected)
+            }
+            _ => outcome == expected,
+        }
     }
 
     pub(super) async fn run(self, sandbox: &Sandbox, shell: &str, case: &Case, cwd: &str) -> Outcome {
@@ -72,8 +90,36 @@ impl Form {
                 sandbox.call(Remove { process }).await;
                 outcome
             }
+            Self::Session => {
+                let create = Create { cwd: Some(cwd.to_owned()), ..Create::default() };
+                let session = sandbox.call(create).await.session;
+                request["session"] = session.clone().into();
+                request["cwd"] = Value::Null;
+                let output = sandbox.exec(request).await;
+                if !output.result.session_ended {
+                    sandbox.call(Delete { session }).await;
+                }
+                folded(output)
+            }
         }
     }
+}
+
+/// What a shell says, without what it says of itself first.
+fn message(text: &str) -> String {
+    let text = text.replace("environment: line", "bash: line");
+    let mut parts = text.split("bash: ");
+    let mut message = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        for directory in ["/usr/bin/", "/bin/"] {
+            message = message.strip_suffix(directory).map(str::to_owned).unwrap_or(message);
+        }
+        let part = part.strip_prefix("-c: ").unwrap_or(part);
+        let part = part.split_once("/run: ").filter(|(path, _)| !path.contains(' ')).map_or(part, |(_, part)| part);
+        let line = part.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+        message += line.filter(|(number, _)| number.parse::<u32>().is_ok()).map_or(part, |(_, part)| part);
+    }
+    message
 }
 
 fn folded(output: ExecOutput) -> Outcome {
