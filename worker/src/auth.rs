@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use cabana::{Code, Error, token, variable};
+use cabana::{Code, Error, Principal, token, variable};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use worker::{Env, Request};
@@ -25,13 +25,6 @@ pub struct Config {
     key: Option<[u8; 32]>,
 }
 
-/// Who is calling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Principal {
-    /// Whoever holds the deployment's one key; may do everything.
-    Operator,
-}
-
 /// Tells who is calling.
 ///
 /// A request brings exactly one token. Fails with `unauthorized`, also where no key is configured.
@@ -42,7 +35,7 @@ pub fn authenticate(credentials: &Credentials, config: &Config) -> Result<Princi
     match credentials.tokens.as_slice() {
         [] => Err(unauthorized("no API key: send it as `Authorization: Bearer <key>`")),
         // Digests have one length and nothing in common with each other, so that the time the comparison takes says nothing.
-        [token] if bool::from(digest(token).ct_eq(key)) => Ok(Principal::Operator),
+        [token] if bool::from(digest(token).ct_eq(key)) => Ok(Principal::operator()),
         [_] => Err(unauthorized("the API key is not valid")),
         _ => Err(unauthorized("more than one API key: send one, in one place")),
     }
@@ -121,11 +114,11 @@ mod tests {
     #[test]
     fn the_key_in_each_place() {
         for authorization in ["Bearer k-1", "bearer k-1", "BEARER  k-1", " Bearer k-1 "] {
-            assert_eq!(check(Some(authorization), None, None), Ok(Principal::Operator), "{authorization}");
+            assert_eq!(check(Some(authorization), None, None), Ok(Principal::operator()), "{authorization}");
         }
-        assert_eq!(check(None, Some("a=b&token=k-1"), None), Ok(Principal::Operator));
-        assert_eq!(check(None, Some("token=k%2D1"), None), Ok(Principal::Operator));
-        assert_eq!(check(None, None, Some("chat, cabana.token.k-1")), Ok(Principal::Operator));
+        assert_eq!(check(None, Some("a=b&token=k-1"), None), Ok(Principal::operator()));
+        assert_eq!(check(None, Some("token=k%2D1"), None), Ok(Principal::operator()));
+        assert_eq!(check(None, None, Some("chat, cabana.token.k-1")), Ok(Principal::operator()));
     }
 
     #[test]

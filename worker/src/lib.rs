@@ -10,11 +10,11 @@
 
 pub mod auth;
 
-use cabana::{Error, RequestId, proxy_to_sandbox, reply};
+use cabana::{Error, Principal, RequestId, proxy_to_sandbox, reply};
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, event};
 
-use crate::auth::{Config, Credentials, Principal};
+use crate::auth::{Config, Credentials};
 
 /// The Durable Object class that wrangler.jsonc names.
 pub use cabana::Sandbox;
@@ -33,7 +33,7 @@ async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response
         return Ok(health(&request));
     }
     match authenticate(&request, &env) {
-        Ok(Principal::Operator) => Ok(proxy_to_sandbox(request, &env, BINDING).await),
+        Ok(principal) => Ok(proxy_to_sandbox(request, &env, BINDING, &principal).await),
         Err(error) => Ok(reply::error(&error, &RequestId::of(request.headers()))),
     }
 }

@@ -31,6 +31,7 @@
 //! | --- | --- |
 //! | [`lifecycle`] | a sandbox's life as a pure state machine |
 //! | [`route`] | which request is which |
+//! | `principal` | who is calling |
 //! | [`token`] | credentials outside headers, and keeping them from the sandbox |
 //! | [`request_id`] | the name of a request in every hop's logs |
 //! | [`reply`] | JSON and coded errors as responses |
@@ -45,6 +46,7 @@ mod create;
 mod fault;
 mod handle;
 pub mod lifecycle;
+mod principal;
 mod proxy;
 mod random;
 pub mod reply;
@@ -55,7 +57,7 @@ mod sandbox;
 pub mod token;
 
 pub use cabana_protocol::{
-    Code, Error, SandboxId,
+    Access, Code, Error, SandboxId, Scopes, Tenant,
     exec::{Exec, ExecOutput},
     sandbox::CreateSandbox,
 };
@@ -63,6 +65,7 @@ pub use cabana_protocol::{
 pub use crate::{
     config::{Config, variable},
     handle::Handle,
+    principal::Principal,
     proxy::proxy_to_sandbox,
     request_id::RequestId,
     sandbox::Sandbox,

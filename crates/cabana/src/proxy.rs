@@ -1,12 +1,12 @@
 //! The whole `/v1/sandboxes` API as one function.
 
-use cabana_protocol::Error;
+use cabana_protocol::{Access, Error};
 use worker::{Env, Method, Request, Response, wasm_bindgen::JsValue};
 
 use crate::{
-    Handle, RequestId, create,
+    Handle, Principal, RequestId, create,
     handle::{self, ORIGIN},
-    reply,
+    principal, reply,
     request::read_body,
     request_id,
     route::Route,
@@ -18,7 +18,7 @@ use crate::{
 /// end the exchange with a 100 that the runtime takes for its outcome.
 const HOP_HEADERS: [&str; 1] = ["expect"];
 
-/// Answers a request to the sandbox API, through the Durable Object binding of that name.
+/// Answers a request of `principal` to the sandbox API, through the Durable Object binding of that name.
 ///
 /// | request | answer |
 /// | --- | --- |
@@ -28,46 +28,59 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// | anything on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
 /// | `GET /v1/sandbox/{id}/connect` | the same as `/v1/sandboxes/{id}/connect` |
 ///
-/// It does not ask who the caller is: that is the Worker's to do first. Credentials in the request (`Authorization`, cookies,
+/// It does not ask who the caller is: that is the Worker's to do first; one that serves nobody but itself says
+/// [`Principal::operator`]. What the principal's scopes do not allow is `forbidden`, and another tenant's sandbox is `not_found`. Credentials in the request (`Authorization`, cookies,
 /// tokens of a WebSocket) go no further. Every answer has an `x-request-id`, the caller's where it is a sane one. Bodies are
 /// streams in both directions and are never held; a WebSocket is handed through.
-pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str) -> Response {
+pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str, principal: &Principal) -> Response {
     let request_id = RequestId::of(request.headers());
-    match answer(request, env, binding, &request_id).await {
+    match answer(request, env, binding, &Origin { principal, request_id: &request_id }).await {
         Ok(response) => response,
         Err(error) => reply::error(&error, &request_id),
     }
 }
 
-async fn answer(request: Request, env: &Env, binding: &str, request_id: &RequestId) -> Result<Response, Error> {
+/// Where a request comes from, which goes with it to the Durable Object.
+struct Origin<'a> {
+    principal: &'a Principal,
+    request_id: &'a RequestId,
+}
+
+async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
     // The parsed URL: dot segments, encoded ones too, are gone from its path.
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
     // As it came: workers-rs takes every method that it does not know for GET.
-    match Route::parse(&request.inner().method(), url.path())? {
-        Route::Create => create(request, env, binding, request_id).await,
-        Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, request_id).await,
-        Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, request_id).await,
+    let method = request.inner().method();
+    let route = Route::parse(&method, url.path())?;
+    route.access(&method, |access| origin.principal.check(access))?;
+    match route {
+        Route::Create => create(request, env, binding, origin).await,
+        Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
+        Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
         Route::Agent { id, rest } => {
             let target = agent_url(rest, url.query());
-            forward(Handle::new(env, binding, id)?, &request, &target, request_id).await
+            forward(Handle::new(env, binding, id)?, &request, &target, origin).await
         }
     }
 }
 
-async fn create(request: Request, env: &Env, binding: &str, request_id: &RequestId) -> Result<Response, Error> {
+async fn create(request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
     let body = read_body(request, create::MAX_BODY_BYTES).await?;
     let body = create::decode(&body)?;
-    let handle = Handle::new(env, binding, create::validate(&body)?)?;
+    let id = create::validate(&body)?;
+    // Asked again, because the sandbox is known only now: credentials for certain sandboxes make those and no others.
+    origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;
+    let handle = Handle::new(env, binding, id)?;
     let request = handle::request(Method::Post, CONTROL_PATH, Some(&body))?;
-    handle.fetch(named(request, request_id)?).await
+    handle.fetch(named(request, origin)?).await
 }
 
-async fn control(handle: Handle, method: Method, request_id: &RequestId) -> Result<Response, Error> {
+async fn control(handle: Handle, method: Method, origin: &Origin<'_>) -> Result<Response, Error> {
     let request = handle::request(method, CONTROL_PATH, None::<&()>)?;
-    handle.fetch(named(request, request_id)?).await
+    handle.fetch(named(request, origin)?).await
 }
 
-async fn forward(handle: Handle, request: &Request, target: &str, request_id: &RequestId) -> Result<Response, Error> {
+async fn forward(handle: Handle, request: &Request, target: &str, origin: &Origin<'_>) -> Result<Response, Error> {
     let offered = request.headers().get(token::SUBPROTOCOL_HEADER).map_err(internal)?;
     let outgoing = redirect(request, target).map_err(internal)?;
     let headers = outgoing.headers();
@@ -79,7 +92,7 @@ async fn forward(handle: Handle, request: &Request, target: &str, request_id: &R
         Some(None) => headers.delete(token::SUBPROTOCOL_HEADER).map_err(thrown)?,
         None => {}
     }
-    let response = handle.fetch(named(outgoing.into(), request_id)?).await?;
+    let response = handle.fetch(named(outgoing.into(), origin)?).await?;
     Ok(choose_subprotocol(response, offered.as_deref()))
 }
 
@@ -101,8 +114,9 @@ fn agent_url(rest: &str, query: Option<&str>) -> String {
     }
 }
 
-fn named(request: Request, request_id: &RequestId) -> Result<Request, Error> {
-    request.headers().set(request_id::HEADER, request_id.as_str()).map_err(internal)?;
+fn named(request: Request, origin: &Origin<'_>) -> Result<Request, Error> {
+    request.headers().set(request_id::HEADER, origin.request_id.as_str()).map_err(internal)?;
+    request.headers().set(principal::HEADER, &origin.principal.encode()).map_err(internal)?;
     Ok(request)
 }
 

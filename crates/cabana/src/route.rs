@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use cabana_protocol::{Error, SandboxId};
+use cabana_protocol::{Access, Error, SandboxId, table};
 use serde_json::json;
 
 /// What a request under `/v1/sandboxes` asks for.
@@ -44,6 +44,36 @@ impl<'a> Route<'a> {
                 Some((id, rest)) => Ok(Self::Agent { id: parse_id(id)?, rest }),
             },
         }
+    }
+
+    /// The sandbox that it is about.
+    pub fn sandbox(&self) -> Option<&SandboxId> {
+        match self {
+            Self::Create => None,
+            Self::Info(id) | Self::Destroy(id) | Self::Agent { id, .. } => Some(id),
+        }
+    }
+
+    /// What a request of this route amounts to, passed to `then`.
+    ///
+    /// What the agent alone knows is taken for something that changes the sandbox.
+    pub fn access<T>(&self, method: &str, then: impl FnOnce(&Access<'_>) -> T) -> T {
+        let look = method == "GET" || method == "HEAD";
+        let (operation, read_only) = match self {
+            Self::Create => (Cow::Borrowed("sandbox.create"), false),
+            Self::Info(_) => (Cow::Borrowed("sandbox.get"), true),
+            Self::Destroy(_) => (Cow::Borrowed("sandbox.delete"), false),
+            Self::Agent { rest, .. } => match rest.trim_end_matches('/') {
+                "files" | "archive" if look => (Cow::Borrowed("file.read"), true),
+                "files" | "archive" => (Cow::Borrowed("file.write"), false),
+                rest => {
+                    let name = rest.replace('/', ".");
+                    let read_only = table::find(&name).is_some_and(|operation| operation.read_only);
+                    (Cow::Owned(name), read_only)
+                }
+            },
+        };
+        then(&Access { sandbox: self.sandbox(), operation: &operation, read_only })
     }
 
     fn of_sandbox(method: &str, id: &str) -> Result<Self, Error> {
@@ -164,6 +194,28 @@ mod tests {
         check("GET", "/v1/sandbox/sbx-a/connect/", Route::Agent { id: id("sbx-a"), rest: "connect" });
         for path in ["/v1/sandbox", "/v1/sandbox/", "/v1/sandbox/sbx-a", "/v1/sandbox/sbx-a/exec"] {
             check_error("GET", path, Code::NotFound);
+        }
+    }
+
+    #[test]
+    fn what_a_request_amounts_to() {
+        for (method, path, operation, read_only) in [
+            ("POST", "/v1/sandboxes", "sandbox.create", false),
+            ("GET", "/v1/sandboxes/sbx-a", "sandbox.get", true),
+            ("DELETE", "/v1/sandboxes/sbx-a", "sandbox.delete", false),
+            ("POST", "/v1/sandboxes/sbx-a/exec", "exec", false),
+            ("POST", "/v1/sandboxes/sbx-a/file/read", "file.read", true),
+            ("POST", "/v1/sandboxes/sbx-a/file/write", "file.write", false),
+            ("GET", "/v1/sandboxes/sbx-a/files", "file.read", true),
+            ("HEAD", "/v1/sandboxes/sbx-a/archive/", "file.read", true),
+            ("PUT", "/v1/sandboxes/sbx-a/files", "file.write", false),
+            ("DELETE", "/v1/sandboxes/sbx-a/files", "file.write", false),
+            ("GET", "/v1/sandboxes/sbx-a/connect", "connect", false),
+            ("GET", "/v1/sandboxes/sbx-a/no/such", "no.such", false),
+        ] {
+            let route = Route::parse(method, path).unwrap();
+            let found = route.access(method, |access| (access.operation.to_owned(), access.read_only));
+            assert_eq!(found, (operation.to_owned(), read_only), "{method} {path}");
         }
     }
 

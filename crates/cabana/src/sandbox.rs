@@ -13,7 +13,7 @@ use cabana_protocol::{Error, SandboxId};
 use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
 
 use self::life::Life;
-use crate::{Config, Handle, RequestId, create, reply, request::read_body};
+use crate::{Config, Handle, Principal, RequestId, create, principal, reply, request::read_body};
 
 pub(crate) use self::forward::redirect;
 
@@ -42,13 +42,18 @@ impl Sandbox {
 
     async fn answer(&self, request: Request, request_id: &RequestId) -> Result<Response, Error> {
         let life = self.life.as_ref().map_err(Clone::clone)?;
+        let principal = Principal::decode(request.headers().get(principal::HEADER).ok().flatten().as_deref())?;
+        let creates = request.path() == CONTROL_PATH && request.method() == Method::Post;
+        if !creates {
+            life.admit(&principal)?;
+        }
         if request.path() != CONTROL_PATH {
             return forward::forward(life, &request, request_id).await;
         }
         match request.method() {
             Method::Post => {
                 let body = read_body(request, create::MAX_BODY_BYTES).await?;
-                let (sandbox, new) = life.create(create::decode(&body)?.env)?;
+                let (sandbox, new) = life.create(create::decode(&body)?.env, &principal)?;
                 Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id))
             }
             Method::Delete => life.destroy().await.map(|()| reply::empty(request_id)),

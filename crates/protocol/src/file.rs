@@ -95,6 +95,7 @@ pub struct Stat {
 impl Operation for Stat {
     const NAME: &'static str = "file.stat";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Metadata;
 }
 
@@ -129,6 +130,7 @@ pub struct List {
 impl Operation for List {
     const NAME: &'static str = "file.list";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Listing;
 }
 

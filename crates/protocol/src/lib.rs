@@ -16,6 +16,7 @@
 //! | [`file`] | small content and metadata of files |
 //! | [`git`] | repositories |
 //! | [`sandbox`] | control: a sandbox's identity and state |
+//! | [`access`] | who may do what: tenants and scopes |
 //! | [`id`] | names that are safe to route by |
 //! | [`frame`] | what travels on the WebSocket |
 //! | [`line`](mod@line) | one line of a stream over HTTP |
@@ -24,6 +25,7 @@
 //!
 //! Nothing here does IO or reads a clock. Readers ignore unknown fields, so the wire only ever grows.
 
+pub mod access;
 pub mod data;
 pub mod error;
 pub mod exec;
@@ -41,6 +43,7 @@ pub mod signal;
 pub mod system;
 pub mod table;
 
+pub use access::{Access, Scopes, Tenant};
 pub use data::Data;
 pub use error::{Code, Error};
 pub use id::{ProcessId, SandboxId};

@@ -12,6 +12,9 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     /// True when repeating the request after a lost reply does no harm.
     const IDEMPOTENT: bool = false;
 
+    /// True where it changes nothing in the sandbox, so that credentials which may only read are good for it.
+    const READ_ONLY: bool = false;
+
     /// False for operations that only look: they answer from what is known and leave a sleeping sandbox asleep.
     const WAKES: bool = true;
 

@@ -12,6 +12,7 @@ pub struct List {}
 impl Operation for List {
     const NAME: &'static str = "port.list";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     const WAKES: bool = false;
     type Response = Ports;
 }

@@ -20,6 +20,7 @@ pub struct List {}
 impl Operation for List {
     const NAME: &'static str = "process.list";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     const WAKES: bool = false;
     type Response = Processes;
 }
@@ -73,6 +74,7 @@ pub struct Get {
 impl Operation for Get {
     const NAME: &'static str = "process.get";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Process;
 }
 
@@ -102,6 +104,7 @@ pub struct Attach {
 impl Operation for Attach {
     const NAME: &'static str = "process.attach";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = ExecResult;
 }
 
@@ -212,6 +215,7 @@ pub struct Wait {
 impl Operation for Wait {
     const NAME: &'static str = "process.wait";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Waited;
 }
 
@@ -303,6 +307,7 @@ pub struct Logs {
 impl Operation for Logs {
     const NAME: &'static str = "process.logs";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Log;
 }
 

@@ -71,6 +71,7 @@ pub struct List {}
 impl Operation for List {
     const NAME: &'static str = "session.list";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     const WAKES: bool = false;
     type Response = Sessions;
 }
@@ -96,6 +97,7 @@ pub struct Get {
 impl Operation for Get {
     const NAME: &'static str = "session.get";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Session;
 }
 

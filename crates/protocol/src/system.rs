@@ -14,6 +14,7 @@ pub struct Stats {}
 impl Operation for Stats {
     const NAME: &'static str = "system.stats";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     const WAKES: bool = false;
     type Response = Usage;
 }
@@ -62,6 +63,7 @@ pub struct Info {}
 impl Operation for Info {
     const NAME: &'static str = "system.info";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = System;
 }
 

@@ -76,6 +76,8 @@ pub struct Descriptor {
     pub name: &'static str,
     /// See [`Operation::IDEMPOTENT`].
     pub idempotent: bool,
+    /// See [`Operation::READ_ONLY`].
+    pub read_only: bool,
     /// See [`Operation::WAKES`].
     pub wakes: bool,
     /// True for [`Streaming`] operations.
@@ -84,7 +86,7 @@ pub struct Descriptor {
 
 impl Descriptor {
     const fn of_call<O: Operation>() -> Self {
-        Self { name: O::NAME, idempotent: O::IDEMPOTENT, wakes: O::WAKES, streaming: false }
+        Self { name: O::NAME, idempotent: O::IDEMPOTENT, read_only: O::READ_ONLY, wakes: O::WAKES, streaming: false }
     }
 
     const fn of_stream<O: Streaming>() -> Self {

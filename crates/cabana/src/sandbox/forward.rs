@@ -7,7 +7,7 @@ use js_sys::{Function, Reflect};
 use worker::{Request, Response, ResponseBody, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
 
 use super::life::Life;
-use crate::{RequestId, fault::Fault, lifecycle::Event, reply, request_id};
+use crate::{RequestId, fault::Fault, lifecycle::Event, principal, reply, request_id};
 
 /// Wakes the sandbox and has its agent answer. The request's URL is already the agent's.
 ///
@@ -60,6 +60,8 @@ async fn call(life: &Life, request: &Request, secret: &str) -> WorkerResult<Resp
     let container = life.container().map_err(|error| worker::Error::RustError(error.message))?;
     let outgoing = cancellable(&redirect(request, &request.inner().url())?, &request.inner().signal())?;
     outgoing.headers().set("authorization", &format!("Bearer {secret}"))?;
+    // Who the caller is, is nobody's business in the sandbox.
+    outgoing.headers().delete(principal::HEADER)?;
     container.agent()?.fetch_request(Request::from(outgoing)).await
 }
 

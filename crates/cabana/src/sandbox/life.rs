@@ -25,7 +25,7 @@ use super::{
     start::{self, Outcome},
 };
 use crate::{
-    Config,
+    Config, Principal,
     container::Container,
     fault,
     lifecycle::{Effect, Effects, Event, step},
@@ -72,12 +72,21 @@ impl Life {
         self.record.borrow().as_ref().map(Record::describe).ok_or_else(not_found)
     }
 
+    /// Lets in whoever sees the sandbox, and everyone where there is none: there is nothing to see.
+    ///
+    /// Fails with `not_found`, in the very words in which it says that there is none.
+    pub(super) fn admit(&self, principal: &Principal) -> Result<(), Error> {
+        let hidden = self.record.borrow().as_ref().is_some_and(|record| !principal.sees(&record.tenant));
+        if hidden { Err(not_found()) } else { Ok(()) }
+    }
+
     /// Makes the sandbox, or finds it; true where it was made.
     ///
-    /// Fails with `invalid_request` where there is no such kind.
-    pub(super) fn create(&self, env: BTreeMap<String, Option<String>>) -> Result<(Sandbox, bool), Error> {
+    /// Fails with `invalid_request` where there is no such kind, and with `conflict` where the name is another tenant's.
+    pub(super) fn create(&self, env: BTreeMap<String, Option<String>>, principal: &Principal) -> Result<(Sandbox, bool), Error> {
         if let Ok(sandbox) = self.describe() {
-            return Ok((sandbox, false));
+            let taken = |_| Error::new(Code::Conflict, "this name is not available");
+            return self.admit(principal).map_err(taken).map(|()| (sandbox, false));
         }
         let name = self.state.id().name().unwrap_or_default();
         let id: SandboxId = name.parse()?;
@@ -88,7 +97,8 @@ impl Life {
         let created_at = String::from(js_sys::Date::new_0().to_iso_string());
         let (state, failure, secret) = (State::Created, None, String::new());
         let incarnation = self.incarnations.get() + 1;
-        let record = Record { id, env, created_at, state, failure, secret, incarnation };
+        let tenant = principal.tenant.clone();
+        let record = Record { id, tenant, env, created_at, state, failure, secret, incarnation };
         self.records.migrate()?;
         self.records.save(&record)?;
         let sandbox = record.describe();

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use cabana_protocol::{
-    Error, SandboxId,
+    Error, SandboxId, Tenant,
     sandbox::{Sandbox, State},
 };
 use serde::Deserialize;
 use worker::{SqlStorageValue, Storage};
 
 /// Each entry brings the schema from the version that is its index to the next. Only ever append.
-const MIGRATIONS: [&str; 1] = ["CREATE TABLE sandbox (
+const MIGRATIONS: [&str; 2] = [
+    "CREATE TABLE sandbox (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     id TEXT NOT NULL,
     env TEXT NOT NULL,
@@ -19,12 +20,16 @@ const MIGRATIONS: [&str; 1] = ["CREATE TABLE sandbox (
     failure TEXT,
     secret TEXT NOT NULL,
     incarnation INTEGER NOT NULL
-)"];
+)",
+    "ALTER TABLE sandbox ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default'",
+];
 
 /// One sandbox. It has no `Debug`: its variables and its secret belong into no log.
 #[derive(Clone)]
 pub(super) struct Record {
     pub(super) id: SandboxId,
+    /// Whose it is.
+    pub(super) tenant: Tenant,
     /// Variables for every command, null for one of the image's that it is not to see; may hold secrets.
     pub(super) env: BTreeMap<String, Option<String>>,
     /// RFC 3339 in UTC.
@@ -57,6 +62,7 @@ pub(super) struct Records(Storage);
 #[derive(Deserialize)]
 struct Row {
     id: String,
+    tenant: String,
     env: String,
     created_at: String,
     state: String,
@@ -100,8 +106,10 @@ impl Records {
             record.failure.clone().into(),
             record.secret.as_str().into(),
             i64::try_from(record.incarnation).unwrap_or(i64::MAX).into(),
+            record.tenant.as_str().into(),
         ];
-        let insert = "INSERT OR REPLACE INTO sandbox VALUES (1, ?, ?, ?, ?, ?, ?, ?)";
+        // In the order in which the migrations have made the columns.
+        let insert = "INSERT OR REPLACE INTO sandbox VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.execute(insert, values)
     }
 
@@ -147,6 +155,7 @@ impl TryFrom<Row> for Record {
     fn try_from(row: Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.id.parse()?,
+            tenant: row.tenant.parse()?,
             env: decode(&row.env)?,
             created_at: row.created_at,
             state: decode(&row.state)?,

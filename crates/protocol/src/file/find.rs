@@ -42,6 +42,7 @@ pub struct Find {
 impl Operation for Find {
     const NAME: &'static str = "file.find";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Found;
 }
 

@@ -32,6 +32,7 @@ pub struct Read {
 impl Operation for Read {
     const NAME: &'static str = "file.read";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Content;
 }
 

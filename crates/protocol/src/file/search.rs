@@ -61,6 +61,7 @@ pub struct Search {
 impl Operation for Search {
     const NAME: &'static str = "file.search";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Searched;
 }
 

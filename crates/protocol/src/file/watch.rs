@@ -45,6 +45,7 @@ pub struct Watch {
 impl Operation for Watch {
     const NAME: &'static str = "file.watch";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Watched;
 }
 

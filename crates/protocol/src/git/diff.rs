@@ -33,6 +33,7 @@ pub struct Diff {
 impl Operation for Diff {
     const NAME: &'static str = "git.diff";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = Difference;
 }
 

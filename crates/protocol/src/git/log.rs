@@ -38,6 +38,7 @@ pub struct Log {
 impl Operation for Log {
     const NAME: &'static str = "git.log";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = History;
 }
 

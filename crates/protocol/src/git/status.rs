@@ -23,6 +23,7 @@ pub struct Status {
 impl Operation for Status {
     const NAME: &'static str = "git.status";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = State;
 }
 

@@ -33,6 +33,7 @@ pub struct GetChanges {
 impl Operation for GetChanges {
     const NAME: &'static str = "file.changes";
     const IDEMPOTENT: bool = true;
+    const READ_ONLY: bool = true;
     type Response = RecentChanges;
 }
 
