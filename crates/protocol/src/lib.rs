@@ -16,6 +16,7 @@
 //! | [`file`] | small content and metadata of files |
 //! | [`git`] | repositories |
 //! | [`sandbox`] | control: a sandbox's identity and state |
+//! | `openapi` | the HTTP API as a document, with the feature `schema` |
 //! | [`access`] | who may do what: tenants and scopes |
 //! | [`id`] | names that are safe to route by |
 //! | [`frame`] | what travels on the WebSocket |
@@ -34,6 +35,8 @@ pub mod frame;
 pub mod git;
 pub mod id;
 pub mod line;
+#[cfg(feature = "schema")]
+pub mod openapi;
 pub mod operation;
 pub mod port;
 pub mod process;

@@ -1,0 +1,212 @@
+//! What is answered by the gateway or the Durable Object, and the byte lanes of the agent.
+
+use serde_json::{Value, json};
+
+use super::{Path, Schemas, describe, id_parameter, with_errors};
+use crate::{
+    file,
+    sandbox::{CreateSandbox, Sandbox},
+};
+
+/// A route that is no operation of the agent's.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// The method, in lower case.
+    pub method: &'static str,
+    /// The path, its parameters in braces.
+    pub path: &'static str,
+    /// What a request of it amounts to, see [`Access`](crate::Access); unique among all routes and operations as an `operationId`
+    /// unless it is followed by `#` and a word that tells several apart.
+    pub operation: &'static str,
+    /// What it does; the first paragraph is the summary.
+    pub documentation: &'static str,
+    /// Its query, each parameter with its JSON type and description.
+    pub query: &'static [(&'static str, &'static str, &'static str)],
+    /// What goes in.
+    pub request: Body,
+    /// The status of success, and what comes out.
+    pub response: (u16, Body),
+}
+
+/// What a body holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Body {
+    /// Nothing.
+    None,
+    /// JSON.
+    Json(fn(&mut Schema) -> Value),
+    /// Bytes of a media type.
+    Bytes(&'static str),
+}
+
+/// Makes schemas, for [`Body::Json`].
+#[allow(missing_debug_implementations)]
+pub struct Schema<'a>(&'a mut Schemas);
+
+/// JSON of this type.
+const fn json<T: schemars::JsonSchema>() -> Body {
+    Body::Json(|schema| schema.0.reference::<T>())
+}
+
+/// The content of a path, which the byte lanes take from the query.
+const PATH: (&str, &str, &str) = ("path", "string", "A path inside the sandbox, percent-encoded; relative to `/workspace`.");
+
+/// All of them.
+pub fn table() -> Vec<Route> {
+    vec![
+        Route {
+            method: "get",
+            path: "/health",
+            operation: "health",
+            documentation: "Tells whether the gateway is up. Open to everyone.",
+            query: &[],
+            request: Body::None,
+            response: (200, json::<Health>()),
+        },
+        Route {
+            method: "post",
+            path: "/v1/sandboxes",
+            operation: "sandbox.create",
+            documentation: "Makes a sandbox, or finds the one of that name.\n\nAnswers 201 where it was made and 200 where it was there. Its \
+                            container starts with its first operation.",
+            query: &[],
+            request: json::<CreateSandbox>(),
+            response: (201, json::<Sandbox>()),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}",
+            operation: "sandbox.get",
+            documentation: "Shows a sandbox, without waking it.",
+            query: &[],
+            request: Body::None,
+            response: (200, json::<Sandbox>()),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/sandboxes/{id}",
+            operation: "sandbox.delete",
+            documentation: "Ends and forgets a sandbox, however often.",
+            query: &[],
+            request: Body::None,
+            response: (204, Body::None),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/files",
+            operation: "file.read#lane",
+            documentation: "The content of a file.\n\n`Range` and `If-None-Match` work as RFC 9110 says.",
+            query: &[PATH],
+            request: Body::None,
+            response: (200, Body::Bytes("application/octet-stream")),
+        },
+        Route {
+            method: "put",
+            path: "/v1/sandboxes/{id}/files",
+            operation: "file.write#lane",
+            documentation: "Writes a file, of any size, and makes missing directories.\n\nIt appears whole and in place of what had its \
+                            name; `If-Match` and `If-None-Match` work.",
+            query: &[PATH, ("mode", "string", "Permission bits in octal.")],
+            request: Body::Bytes("application/octet-stream"),
+            response: (201, json::<file::Written>()),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/sandboxes/{id}/files",
+            operation: "file.write#delete",
+            documentation: "Removes a file.",
+            query: &[PATH],
+            request: Body::None,
+            response: (204, Body::None),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/archive",
+            operation: "file.read#archive",
+            documentation: "A directory, or a file, as a tar archive.",
+            query: &[
+                PATH,
+                ("format", "string", "`tar`, `tar.gz` or `tar.zst`."),
+                ("include", "array", "Globs of what to store."),
+                ("exclude", "array", "Globs of what to leave out."),
+            ],
+            request: Body::None,
+            response: (200, Body::Bytes("application/x-tar")),
+        },
+        Route {
+            method: "put",
+            path: "/v1/sandboxes/{id}/archive",
+            operation: "file.write#archive",
+            documentation: "Extracts a tar archive, plain or compressed, into a directory, which is made where it is missing.",
+            query: &[PATH],
+            request: Body::Bytes("application/x-tar"),
+            response: (200, json::<file::Extracted>()),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/connect",
+            operation: "connect",
+            documentation: "A WebSocket for operations.",
+            query: &[("token", "string", "The credential, of a client that cannot set headers.")],
+            request: Body::None,
+            response: (101, Body::None),
+        },
+    ]
+}
+
+/// `GET /health`.
+#[derive(schemars::JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Health {
+    /// `ok`.
+    status: String,
+    /// The gateway's version.
+    version: String,
+}
+
+pub(super) fn paths(schemas: &mut Schemas) -> Vec<Path> {
+    table().iter().map(|route| (route.path.to_owned(), route.method, operation(route, schemas))).collect()
+}
+
+fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+    let (summary, description) = describe(route.documentation);
+    let tag = route.operation.split(['.', '#']).next().unwrap_or_default();
+    let mut parameters: Vec<_> = route.path.contains("{id}").then(id_parameter).into_iter().collect();
+    parameters.extend(route.query.iter().map(parameter));
+    let (status, body) = route.response;
+    let mut response = json!({ "description": "What came of it." });
+    if let Some(content) = content(body, schemas) {
+        response["content"] = content;
+    }
+    let mut operation = json!({
+        "operationId": route.operation,
+        "tags": [tag],
+        "summary": summary,
+        "description": description,
+        "parameters": parameters,
+        "responses": with_errors(json!({ status.to_string(): response })),
+    });
+    if let Some(content) = content(route.request, schemas) {
+        operation["requestBody"] = json!({ "content": content });
+    }
+    if tag == "health" {
+        operation["security"] = json!([]);
+    }
+    operation
+}
+
+fn parameter((name, kind, description): &(&str, &str, &str)) -> Value {
+    let schema = match *kind {
+        "array" => json!({ "type": "array", "items": { "type": "string" } }),
+        kind => json!({ "type": kind }),
+    };
+    json!({ "name": name, "in": "query", "required": *name == PATH.0, "description": description, "schema": schema })
+}
+
+fn content(body: Body, schemas: &mut Schemas) -> Option<Value> {
+    match body {
+        Body::None => None,
+        Body::Json(schema) => Some(json!({ "application/json": { "schema": schema(&mut Schema(schemas)) } })),
+        Body::Bytes(media_type) => Some(json!({ media_type: { "schema": { "type": "string", "format": "binary" } } })),
+    }
+}
