@@ -9,12 +9,18 @@
 //! | `CABANA_START_TIMEOUT_MS`, `CABANA_START_LIMIT_MS`, `CABANA_SLEEP_AFTER_MS`, `CABANA_INTERNET` | see [`cabana::Config`] |
 
 pub mod auth;
+pub mod call;
+pub mod route;
 
 use cabana::{Error, Principal, RequestId, proxy_to_sandbox, reply};
 use serde_json::json;
-use worker::{Context, Env, Request, Response, Result, event};
+use worker::{Context, Env, Request, Response, event};
 
-use crate::auth::{Config, Credentials};
+use crate::{
+    auth::{Config, Credentials},
+    call::Call,
+    route::Route,
+};
 
 /// The Durable Object class that wrangler.jsonc names.
 pub use cabana::Sandbox;
@@ -28,29 +34,38 @@ fn start() {
 }
 
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-    if request.path() == "/health" {
-        return Ok(health(&request));
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let request_id = RequestId::of(request.headers());
+    let answer = answer(request, env, context, request_id.clone()).await;
+    Ok(answer.unwrap_or_else(|error| reply::error(&error, &request_id)))
+}
+
+async fn answer(request: Request, env: Env, context: Context, request_id: RequestId) -> Result<Response, Error> {
+    let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
+    // As it came: workers-rs takes every method that it does not know for GET.
+    let route = Route::parse(&request.inner().method(), url.path());
+    if route == Ok(Route::Health) {
+        return Ok(health(&request_id));
     }
-    match authenticate(&request, &env) {
-        Ok(principal) => Ok(proxy_to_sandbox(request, &env, BINDING, &principal).await),
-        Err(error) => Ok(reply::error(&error, &RequestId::of(request.headers()))),
+    // Who is not let in learns nothing of what there is.
+    let principal = authenticate(&request, &env)?;
+    serve(route?, Call { request, url, env, context, principal, request_id }).await
+}
+
+async fn serve(route: Route, call: Call) -> Result<Response, Error> {
+    if let Some(access) = route.access() {
+        call.principal.check(&access)?;
+    }
+    match route {
+        Route::Health => Ok(health(&call.request_id)),
+        Route::Library => Ok(proxy_to_sandbox(call.request, &call.env, BINDING, &call.principal).await),
     }
 }
 
-fn authenticate(request: &Request, env: &Env) -> std::result::Result<Principal, Error> {
+fn authenticate(request: &Request, env: &Env) -> Result<Principal, Error> {
     auth::authenticate(&Credentials::of(request)?, &Config::read(env))
 }
 
-fn health(request: &Request) -> Response {
-    let request_id = RequestId::of(request.headers());
-    // As it came: workers-rs takes every method that it does not know for GET.
-    match request.inner().method().as_str() {
-        "GET" | "HEAD" => reply::json(200, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }), &request_id),
-        method => {
-            let message = format!("the method {method} is not allowed here, only GET, HEAD");
-            let error = Error::invalid_request(message).with_details(json!({ "allowed_methods": ["GET", "HEAD"] }));
-            reply::error(&error, &request_id)
-        }
-    }
+fn health(request_id: &RequestId) -> Response {
+    reply::json(200, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }), request_id)
 }

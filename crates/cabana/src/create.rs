@@ -10,23 +10,6 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
 /// Variables of this prefix are the platform's.
 const RESERVED_PREFIX: &str = "CABANA_";
 
-/// Decodes a body; an empty one stands for all defaults, and unknown fields are ignored.
-///
-/// Fails with `invalid_request`. The message names the place and not the value, which may be a secret.
-pub(crate) fn decode(body: &[u8]) -> Result<CreateSandbox, Error> {
-    match body.trim_ascii().first() {
-        None => return Ok(CreateSandbox::default()),
-        // An array would do for serde, its elements being the fields in the order of their declaration.
-        Some(b'[') => return Err(Error::invalid_request("the body is not a JSON object")),
-        Some(_) => {}
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let what = if error.is_data() { "a field has the wrong type" } else { "the body is not JSON" };
-        Error::invalid_request(format!("{what}, at line {line}, column {column}"))
-    })
-}
-
 /// The id that is asked for, its name drawn at random where none is given.
 ///
 /// Fails with `invalid_request` where kind and name make no valid id, or a variable cannot be one.
@@ -59,6 +42,7 @@ mod tests {
     use cabana_protocol::Code;
 
     use super::*;
+    use crate::request::decode;
 
     fn id(body: &str) -> Result<String, Error> {
         Ok(validate(&decode(body.as_bytes())?)?.as_str().to_owned())

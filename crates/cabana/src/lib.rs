@@ -34,6 +34,7 @@
 //! | `principal` | who is calling |
 //! | [`token`] | credentials outside headers, and keeping them from the sandbox |
 //! | [`request_id`] | the name of a request in every hop's logs |
+//! | [`request`] | bodies of requests, bounded and decoded |
 //! | [`reply`] | JSON and coded errors as responses |
 //! | `sandbox` | the Durable Object: record, life, start, forwarding |
 //! | `container` | the platform's container, and nothing else |
@@ -50,7 +51,7 @@ mod principal;
 mod proxy;
 mod random;
 pub mod reply;
-mod request;
+pub mod request;
 pub mod request_id;
 pub mod route;
 mod sandbox;

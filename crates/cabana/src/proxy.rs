@@ -7,7 +7,7 @@ use crate::{
     Handle, Principal, RequestId, create,
     handle::{self, ORIGIN},
     principal, reply,
-    request::read_body,
+    request::{decode, read_body},
     request_id,
     route::Route,
     sandbox::{CONTROL_PATH, redirect},
@@ -64,9 +64,8 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
     }
 }
 
-async fn create(request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
-    let body = read_body(request, create::MAX_BODY_BYTES).await?;
-    let body = create::decode(&body)?;
+async fn create(mut request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
+    let body = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
     let id = create::validate(&body)?;
     // Asked again, because the sandbox is known only now: credentials for certain sandboxes make those and no others.
     origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;

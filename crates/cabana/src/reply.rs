@@ -10,7 +10,10 @@ use crate::{RequestId, request_id};
 pub fn json(status: u16, value: &impl Serialize, request_id: &RequestId) -> Response {
     let body = serde_json::to_vec(value).expect("what we answer with has string keys and no failing serialisers");
     let response = ResponseBuilder::new().with_status(status).fixed(body);
-    with_header(with_header(response, "content-type", "application/json"), request_id::HEADER, request_id.as_str())
+    // Whatever a caller has put into a path or a name comes back as data, in no browser as a page.
+    [("content-type", "application/json"), ("x-content-type-options", "nosniff"), (request_id::HEADER, request_id.as_str())]
+        .into_iter()
+        .fold(response, |response, (name, value)| with_header(response, name, value))
 }
 
 /// The response for an error: its status, its body, and the headers that belong to it.
@@ -34,7 +37,7 @@ pub fn error(error: &Error, request_id: &RequestId) -> Response {
 }
 
 /// A response without a body.
-pub(crate) fn empty(request_id: &RequestId) -> Response {
+pub fn empty(request_id: &RequestId) -> Response {
     with_header(ResponseBuilder::new().with_status(204).empty(), request_id::HEADER, request_id.as_str())
 }
 

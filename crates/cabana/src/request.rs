@@ -2,13 +2,31 @@
 
 use cabana_protocol::{Code, Error};
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use worker::Request;
+
+/// Decodes a body, which is a JSON object; an empty one stands for all defaults, and unknown fields are ignored.
+///
+/// Fails with `invalid_request`. The message names the place and not the value, which may be a secret.
+pub fn decode<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Error> {
+    match body.trim_ascii().first() {
+        None => return Ok(T::default()),
+        // An array would do for serde, its elements being the fields in the order of their declaration.
+        Some(b'[') => return Err(Error::invalid_request("the body is not a JSON object")),
+        Some(_) => {}
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let what = if error.is_data() { "a field has the wrong type" } else { "the body is not JSON" };
+        Error::invalid_request(format!("{what}, at line {line}, column {column}"))
+    })
+}
 
 /// Reads a body of at most `limit` bytes; no body counts as an empty one.
 ///
 /// Fails with `payload_too_large`, as soon as that is known.
-pub(crate) async fn read_body(mut request: Request, limit: usize) -> Result<Vec<u8>, Error> {
+pub async fn read_body(request: &mut Request, limit: usize) -> Result<Vec<u8>, Error> {
     let announced = request.headers().get("content-length").ok().flatten().and_then(|length| length.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));

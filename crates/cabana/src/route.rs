@@ -129,8 +129,13 @@ fn allow<T>(method: &str, allowed: &[&str], then: impl FnOnce(&str) -> Result<T,
     if allowed.contains(&method) {
         return then(method);
     }
+    Err(not_allowed(method, allowed))
+}
+
+/// What a path says to a method that is none of those it has.
+pub fn not_allowed(method: &str, allowed: &[&str]) -> Error {
     let message = format!("the method {method} is not allowed here, only {}", allowed.join(", "));
-    Err(Error::invalid_request(message).with_details(json!({ "allowed_methods": allowed })))
+    Error::invalid_request(message).with_details(json!({ "allowed_methods": allowed }))
 }
 
 fn unknown(path: &str) -> Error {

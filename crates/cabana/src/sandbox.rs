@@ -9,11 +9,14 @@ mod start;
 
 use std::rc::Rc;
 
-use cabana_protocol::{Error, SandboxId};
+use cabana_protocol::{Error, SandboxId, sandbox::CreateSandbox};
 use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
 
 use self::life::Life;
-use crate::{Config, Handle, Principal, RequestId, create, principal, reply, request::read_body};
+use crate::{
+    Config, Handle, Principal, RequestId, create, principal, reply,
+    request::{decode, read_body},
+};
 
 pub(crate) use self::forward::redirect;
 
@@ -40,7 +43,7 @@ impl Sandbox {
         Handle::new(env, binding, id.parse::<SandboxId>()?)
     }
 
-    async fn answer(&self, request: Request, request_id: &RequestId) -> Result<Response, Error> {
+    async fn answer(&self, mut request: Request, request_id: &RequestId) -> Result<Response, Error> {
         let life = self.life.as_ref().map_err(Clone::clone)?;
         let principal = Principal::decode(request.headers().get(principal::HEADER).ok().flatten().as_deref())?;
         let creates = request.path() == CONTROL_PATH && request.method() == Method::Post;
@@ -52,8 +55,8 @@ impl Sandbox {
         }
         match request.method() {
             Method::Post => {
-                let body = read_body(request, create::MAX_BODY_BYTES).await?;
-                let (sandbox, new) = life.create(create::decode(&body)?.env, &principal)?;
+                let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+                let (sandbox, new) = life.create(body.env, &principal)?;
                 Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id))
             }
             Method::Delete => life.destroy().await.map(|()| reply::empty(request_id)),
