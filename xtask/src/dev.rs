@@ -1,6 +1,7 @@
 //! `cargo xtask dev`: the whole service on this machine.
 
 pub(crate) mod client;
+mod database;
 mod directory;
 mod interrupt;
 mod port;

@@ -1,6 +1,7 @@
 //! The running service: engine, wrangler, and the key to it.
 
 use super::client::Client;
+use super::database;
 use super::directory::{RunDirectory, write_private};
 use super::interrupt::Interrupt;
 use super::port::{self, Port};
@@ -86,6 +87,7 @@ pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
     // From here on the directory is removed whatever happens.
     let guard = Guard::start(directory.path())?;
     artifacts::build_worker_into(tools, &directory.join("worker"), options.care)?;
+    database::provide(tools, &root, &directory.join("state"))?;
     if let Some(programs) = programs {
         lay_out(&programs, &directory)?;
     }
