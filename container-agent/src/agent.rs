@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config, Limits,
-    file::{Owner, Polled, Roots},
+    file::{Confinement, Owner, Polled, Roots},
     process::{Identity, Processes},
     secret::Secret,
     session::Sessions,
@@ -57,7 +57,7 @@ impl Agent {
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let owner = config.user.as_deref().map(owner).transpose()?.flatten();
         let making = owner.as_ref().map(Owner::make).transpose()?;
-        let roots = Roots::new(&config.roots)?;
+        let roots = Roots::new(&config.roots, config.confinement.unwrap_or_else(Confinement::of_kernel))?;
         drop(making);
         let processes = Processes::new(config.env, roots.first().to_owned(), config.user, config.limits.clone())?;
         let limits = config.limits;

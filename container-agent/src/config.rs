@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, anyhow, ensure};
 
-use crate::{Limits, exec, secret::Secret};
+use crate::{Limits, exec, file::Confinement, secret::Secret};
 
 /// The agent's configuration. Variables named `CABANA_…` configure it; all others are passed on to the commands it runs.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Config {
     /// Directories that file operations reach, absolute; the first is where commands start and relative paths begin. They are made
     /// when missing. `CABANA_ROOTS`, colon-separated, default `/workspace`.
     pub roots: Vec<PathBuf>,
+    /// What keeps paths beneath the roots, `openat2` or `walk`. `CABANA_CONFINEMENT`, default: `openat2` where the kernel allows it.
+    pub confinement: Option<Confinement>,
     /// Whom commands run as that ask for nobody, and whose the files are that file operations make: a user of the image, by name or
     /// number. `CABANA_USER`, default: the agent's own.
     pub user: Option<String>,
@@ -45,7 +47,9 @@ impl Config {
         ensure!(!roots.is_empty() && roots.iter().all(|root| root.is_absolute()), "CABANA_ROOTS must name absolute directories");
         let user = variable("CABANA_USER").filter(|user| !user.is_empty());
         let user = user.map(OsString::into_string).transpose().ok().context("CABANA_USER must be text")?;
-        Ok(Self { secret, listen, roots, user, env, limits: Limits::from_env(variable)? })
+        let confinement = variable("CABANA_CONFINEMENT").map(|name| name.to_str().unwrap_or_default().parse());
+        let confinement = confinement.transpose().map_err(|names| anyhow!("CABANA_CONFINEMENT must be {names}"))?;
+        Ok(Self { secret, listen, roots, confinement, user, env, limits: Limits::from_env(variable)? })
     }
 }
 
@@ -93,7 +97,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for (name, value) in [("CABANA_ROOTS", "relative"), ("CABANA_ROOTS", ""), ("CABANA_AGENT_LISTEN", "nowhere")] {
+        for (name, value) in [
+            ("CABANA_ROOTS", "relative"),
+            ("CABANA_ROOTS", ""),
+            ("CABANA_AGENT_LISTEN", "nowhere"),
+            ("CABANA_CONFINEMENT", "none"),
+        ] {
             assert!(config(&[(name, value)]).is_err(), "{name}={value}");
         }
     }

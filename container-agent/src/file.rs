@@ -4,6 +4,7 @@ pub mod archive;
 mod beneath;
 mod cancel;
 mod conditions;
+mod confinement;
 mod content;
 mod copy;
 mod directory;
@@ -31,7 +32,14 @@ mod upload;
 mod walk;
 mod watch;
 
+/// What fuzzing calls.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz {
+    pub use super::{archive::fuzz::archive, confinement::fuzz::path, globs::fuzz::glob, patch::fuzz::patch};
+}
+
 pub use conditions::{Conditions, Tags};
+pub use confinement::Confinement;
 pub use content::{Opened, open};
 pub use owner::{Making, Owner};
 pub(crate) use place::{open_directory, open_nearest};

@@ -4,7 +4,8 @@
 
 pub use crate::{
     dispatch::fuzz::{output, request},
-    http::fuzz::frame,
+    file::fuzz::{archive, glob, patch, path},
+    http::fuzz::{frame, range},
     process::fuzz::journal,
     session::fuzz::session,
 };
@@ -13,8 +14,18 @@ pub use crate::{
 pub type Target = fn(&[u8]);
 
 /// Each function under the name of its target in `fuzz/fuzz_targets` and of its seeds in `fuzz/seeds`.
-pub const TARGETS: [(&str, Target); 5] =
-    [("frame", frame), ("journal", journal), ("output", output), ("request", request), ("session", session)];
+pub const TARGETS: [(&str, Target); 10] = [
+    ("archive", archive),
+    ("frame", frame),
+    ("glob", glob),
+    ("journal", journal),
+    ("output", output),
+    ("patch", patch),
+    ("path", path),
+    ("range", range),
+    ("request", request),
+    ("session", session),
+];
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,11 @@ mod call;
 mod files;
 mod socket;
 
+/// What fuzzing calls.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use socket::fuzz;
+pub(crate) mod fuzz {
+    pub use super::{files::fuzz::range, socket::fuzz::frame};
+}
 
 use axum::{
     Router,
@@ -25,7 +28,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use cabana_protocol::{Code, Error};
+use cabana_protocol::{Code, Error, system};
 use serde_json::json;
 
 use crate::Agent;
@@ -45,7 +48,12 @@ pub fn router(agent: Agent) -> Router {
 }
 
 async fn health(State(agent): State<Agent>) -> Response {
-    let health = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "incarnation": agent.processes.incarnation() });
+    let health = json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "incarnation": agent.processes.incarnation(),
+        "confinement": system::Confinement::from(agent.roots.confinement()),
+    });
     answer::json(health.to_string().into())
 }
 

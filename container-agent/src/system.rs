@@ -22,7 +22,7 @@ impl Handle<Stats> for Agent {
 
 impl Handle<Info> for Agent {
     async fn handle(&self, _: Info) -> Result<System, Error> {
-        look(self, |agent| Ok(info::read(&agent.processes))).await
+        look(self, |agent| Ok(info::read(agent))).await
     }
 }
 

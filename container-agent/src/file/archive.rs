@@ -7,6 +7,8 @@ mod extended;
 mod extraction;
 mod filter;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod members;
 mod meter;
 mod name;

@@ -13,26 +13,27 @@ use std::{
 };
 
 use cabana_protocol::file::FilePath;
-use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, openat2},
-    io::Errno,
-};
+use rustix::{fs::OFlags, io::Errno};
 
-const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+use super::confinement::{Confinement, Links};
 
 /// An open directory that work starts from.
 #[derive(Debug)]
-pub(super) struct Base(OwnedFd);
+pub(super) struct Base {
+    directory: OwnedFd,
+    confinement: Confinement,
+}
 
 impl Base {
     /// Work starts from this directory.
-    pub(super) fn new(directory: OwnedFd) -> Self {
-        Self(directory)
+    pub(super) fn new(directory: OwnedFd, confinement: Confinement) -> Self {
+        Self { directory, confinement }
     }
 
-    /// Opens what is at this path.
+    /// Opens what is at this path; nothing at all means the directory itself.
     pub(super) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        open(&self.0, path, flags)
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        self.confinement.open(&self.directory, path, flags | OFlags::NOFOLLOW, Links::Refuse)
     }
 
     /// Opens the directory at this path for listing.
@@ -43,19 +44,15 @@ impl Base {
 
 impl AsFd for Base {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }
 
-/// Opens what is at this path beneath a directory; nothing at all means the directory itself.
-pub(super) fn open(directory: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    openat2(directory, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), CONFINED)
-}
-
-/// Opens for reading, without waiting for a FIFO's writer, should it be one.
+/// Opens for reading what is at a short path beneath a directory, without waiting for a FIFO's writer, should it be one. For a name or
+/// two, a walk costs no more than the kernel's way, and is always to be had.
 pub(super) fn open_file(directory: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
-    open(directory, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    Confinement::Walk.open(directory, path, flags, Links::Refuse)
 }
 
 /// The path of a name in the directory of this path.

@@ -43,7 +43,7 @@ pub(super) fn find(roots: &Roots, request: &Find, started: Instant, cancel: &Can
     let rules = Rules { hidden: request.hidden, ignored: request.ignored, exclude: Globs::new(&request.exclude)? };
     let halt = Halt::new(cancel, deadline(started, request.timeout_ms)?);
     let target = roots.target(&request.path)?;
-    let base = Base::new(target.open(OFlags::RDONLY | OFlags::DIRECTORY)?);
+    let base = target.base()?;
     let first = Mutex::new(First { paths: BTreeSet::new(), bytes: 0, limit, truncated: false });
     let visitor = || {
         |visited: Visited<'_>| {
@@ -52,7 +52,7 @@ pub(super) fn find(roots: &Roots, request: &Find, started: Instant, cancel: &Can
             }
         }
     };
-    let skipped = walk(&Base::new(target.into_root()), &base, &rules, &halt, visitor);
+    let skipped = walk(&target.into_root(), &base, &rules, &halt, visitor);
     let First { paths, truncated, .. } = first.into_inner().unwrap_or_else(PoisonError::into_inner);
     let entries = paths.iter().filter_map(|path| entry(&base, &request.path, path, request.kind)).collect();
     let timed_out = halt.timed_out();

@@ -1,5 +1,8 @@
 //! Globs, as callers write them.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
+
 use std::path::Path;
 
 use cabana_protocol::Error;

@@ -167,7 +167,7 @@ mod tests {
         for number in 0..count {
             fs::write(root.path().join(format!("{number:05}")), "").unwrap();
         }
-        let roots = Roots::new(&[root.path().to_owned()]).unwrap();
+        let roots = Roots::at(root.path());
         let (mut cursor, mut seen) = (None, Vec::new());
         loop {
             let limit = Some(3_000);

@@ -5,6 +5,8 @@
 
 mod apply;
 mod diff;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod undo;
 
 use std::{

@@ -1,26 +1,22 @@
-//! Where file operations reach, confined by the kernel: every path is opened relative to a root with openat2(2) and
-//! RESOLVE_BENEATH, so no `..`, symlink or race leads outside.
+//! Where file operations reach: every path is opened beneath a root ([`Confinement`]), so no `..`, symlink or race leads outside.
 
 use std::{
     ffi::OsStr,
     fs, io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use cabana_protocol::{Code, Error, file::FilePath};
-use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
-    io::Errno,
-};
 
-use super::{failure::failure, target::Target};
+use super::{confinement::Confinement, failure::failure, target::Target};
 
 /// The directories that file operations reach.
 #[derive(Debug)]
 pub struct Roots {
     paths: Vec<PathBuf>,
+    confinement: Confinement,
     /// Held from the check of a condition to the change that it guards, so that of two callers with one ETag one wins.
     change: Mutex<()>,
 }
@@ -28,18 +24,28 @@ pub struct Roots {
 impl Roots {
     /// These directories, absolute, at least one; they are made when missing.
     ///
-    /// Fails when they cannot be made, when one holds another, which could not be kept from changes through the other, or when
-    /// the kernel does not confine paths.
-    pub(crate) fn new(roots: &[PathBuf]) -> io::Result<Self> {
+    /// Fails when they cannot be made or opened, or when one holds another, which could not be kept from changes through the other.
+    pub(crate) fn new(roots: &[PathBuf], confinement: Confinement) -> io::Result<Self> {
         roots.iter().try_for_each(fs::create_dir_all)?;
         let paths = roots.iter().map(fs::canonicalize).collect::<io::Result<Vec<_>>>()?;
         for (index, path) in paths.iter().enumerate() {
             if let Some(other) = paths[..index].iter().find(|other| other.starts_with(path) || path.starts_with(other)) {
                 return Err(io::Error::other(format!("the roots {} and {} overlap", other.display(), path.display())));
             }
-            open_root(path).map_err(|errno| unusable(path, errno))?;
+            confinement.open_root(path).map_err(|errno| io::Error::other(format!("cannot open {}: {errno}", path.display())))?;
         }
-        Ok(Self { paths, change: Mutex::new(()) })
+        Ok(Self { paths, confinement, change: Mutex::new(()) })
+    }
+
+    /// One root, as the kernel lets it be confined.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn at(root: &Path) -> Self {
+        Self::new(&[root.to_owned()], Confinement::of_kernel()).expect("a root can be had there")
+    }
+
+    /// What keeps paths beneath them.
+    pub(crate) fn confinement(&self) -> Confinement {
+        self.confinement
     }
 
     /// Where relative paths begin.
@@ -72,26 +78,10 @@ impl Roots {
             let message = format!("{asked}: outside the sandbox's roots ({})", roots.join(", "));
             Error::new(Code::Forbidden, message).with_details(serde_json::json!({ "path": asked }))
         })?;
-        let root = open_root(root).map_err(|errno| failure(asked, errno))?;
-        Ok(Target::new(asked, root, below))
+        // For each operation anew, so that a root that was removed and made again is found again.
+        let root = self.confinement.open_root(root).map_err(|errno| failure(asked, errno))?;
+        Ok(Target::new(asked, root, self.confinement, below))
     }
-}
-
-/// A root is opened for each operation, so that one that was removed and made again is found again.
-fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(CWD, root, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-}
-
-fn unusable(root: &Path, errno: Errno) -> io::Error {
-    let root = root.display();
-    io::Error::other(match errno {
-        Errno::NOSYS | Errno::PERM => format!(
-            "openat2(2), which confines file operations to {root}, is refused ({errno}): it takes Linux 5.6 or later and a seccomp \
-             profile that allows it"
-        ),
-        _ => format!("cannot open {root}: {errno}"),
-    })
 }
 
 #[cfg(test)]
@@ -103,17 +93,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = |name: &str| directory.path().join(name);
         std::os::unix::fs::symlink(root("a"), root("link")).unwrap();
-        assert!(Roots::new(&[root("a"), root("ab")]).is_ok());
+        let roots = |roots: &[PathBuf]| Roots::new(roots, Confinement::of_kernel());
+        assert!(roots(&[root("a"), root("ab")]).is_ok());
         for other in ["a", "a/inner", "", "link"] {
-            let error = Roots::new(&[root("a"), root(other)]).unwrap_err();
+            let error = roots(&[root("a"), root(other)]).unwrap_err();
             assert!(error.to_string().contains("overlap"), "{other}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_kernel_that_does_not_confine_is_named() {
-        for errno in [Errno::NOSYS, Errno::PERM] {
-            assert!(unusable(Path::new("/workspace"), errno).to_string().contains("openat2"));
         }
     }
 }

@@ -26,7 +26,7 @@ use rustix::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    beneath::{Base, below, open_file},
+    beneath::{below, open_file},
     cancel::{Halt, Interruptible},
     content,
     failure::wrong_kind,
@@ -87,13 +87,13 @@ pub(super) fn search(roots: &Roots, request: &Search, started: Instant, cancel: 
         }
         Ok(FileType::Directory) => {
             let rules = Rules { hidden: request.hidden, ignored: request.ignored, exclude: Globs::new(&request.exclude)? };
-            let base = Base::new(target.open(OFlags::RDONLY | OFlags::DIRECTORY)?);
+            let base = target.base()?;
             let visitor = || {
                 let mut searcher = searcher.build();
                 let run = &run;
                 move |visited: Visited<'_>| run.visit(&mut searcher, visited)
             };
-            run.skip(walk(&Base::new(target.into_root()), &base, &rules, &halt, visitor));
+            run.skip(walk(&target.into_root(), &base, &rules, &halt, visitor));
         }
         _ => return Err(wrong_kind(&request.path, "neither a file nor a directory")),
     }

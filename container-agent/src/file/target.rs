@@ -9,16 +9,16 @@ use std::{
 
 use cabana_protocol::{Code, Error, file::FilePath};
 use rustix::{
-    fs::{FileType, Mode, OFlags, ResolveFlags, Statx, mkdirat, openat, openat2, readlinkat},
+    fs::{FileType, Mode, OFlags, Statx, mkdirat, openat, readlinkat},
     io::Errno,
 };
 
 use super::{
+    beneath::Base,
+    confinement::{Confinement, Links},
     failure::failure,
     metadata::{file_type, look},
 };
-
-const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// How often a resolution that a rename disturbed is tried again: with `..` on the path the kernel asks for it.
 const ATTEMPTS: usize = 64;
@@ -31,6 +31,7 @@ const MAX_LINKS: usize = 40;
 pub(super) struct Target<'a> {
     asked: &'a FilePath,
     root: OwnedFd,
+    confinement: Confinement,
     /// Relative to the root; a slash at its end demands a directory, as it does of the kernel.
     below: PathBuf,
 }
@@ -48,13 +49,13 @@ pub(super) struct Entry {
 
 impl<'a> Target<'a> {
     /// What was asked for, as a path below this root.
-    pub(super) fn new(asked: &'a FilePath, root: OwnedFd, below: &Path) -> Self {
+    pub(super) fn new(asked: &'a FilePath, root: OwnedFd, confinement: Confinement, below: &Path) -> Self {
         let mut below = beneath(Some(below)).to_owned();
         // The standard library's paths know no slash at the end.
         if asked.as_bytes().ends_with(b"/") || asked.as_bytes().ends_with(b"/.") {
             below.push("");
         }
-        Self { asked, root, below }
+        Self { asked, root, confinement, below }
     }
 
     /// Opens what is there.
@@ -65,16 +66,22 @@ impl<'a> Target<'a> {
     fn open_below(&self, below: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let mut attempts = 0;
         loop {
-            match openat2(&self.root, below, flags | OFlags::CLOEXEC, Mode::empty(), CONFINED) {
+            match self.confinement.open(&self.root, below, flags, Links::Follow) {
                 Err(Errno::AGAIN | Errno::INTR) if attempts < ATTEMPTS => attempts += 1,
                 result => return result,
             }
         }
     }
 
+    /// Opens a directory, to work in the tree below it.
+    pub(super) fn base(&self) -> Result<Base, Error> {
+        let directory = self.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Base::new(directory, self.confinement))
+    }
+
     /// The root that it is below.
-    pub(super) fn into_root(self) -> OwnedFd {
-        self.root
+    pub(super) fn into_root(self) -> Base {
+        Base::new(self.root, self.confinement)
     }
 
     fn failure(&self, errno: Errno) -> Error {

@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn place(temporary: Temporary, root: &Path, path: &str) {
-        let roots = Roots::new(&[root.to_owned()]).unwrap();
+        let roots = Roots::at(root);
         let path = FilePath::from(path);
         temporary.file().write_all(b"new").unwrap();
         let entry = roots.target(&path).unwrap().entry().unwrap();

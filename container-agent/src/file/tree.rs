@@ -93,7 +93,7 @@ mod tests {
             std::os::unix::fs::symlink(root.path(), level.join("link")).unwrap();
         }
         fs::write(root.path().join("kept"), "").unwrap();
-        let roots = Roots::new(&[root.path().to_owned()]).unwrap();
+        let roots = Roots::at(root.path());
         let path = FilePath::from("top");
         remove(&roots.target(&path).unwrap().entry().unwrap()).unwrap();
         assert!(!top.exists() && root.path().join("kept").exists());

@@ -3,6 +3,9 @@
 mod content;
 mod part;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use part::fuzz;
+
 use axum::{
     body::{Body, BodyDataStream, HttpBody},
     extract::{RawQuery, Request, State},

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use cabana_protocol::system::System;
 
 use crate::{
-    exec,
+    Agent, exec,
     process::{Identity, Processes},
 };
 
@@ -17,7 +17,8 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// Looks at the system.
-pub(super) fn read(processes: &Processes) -> System {
+pub(super) fn read(agent: &Agent) -> System {
+    let processes = &agent.processes;
     let name = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     System {
@@ -30,6 +31,7 @@ pub(super) fn read(processes: &Processes) -> System {
             .find_map(|file| distribution(&fs::read_to_string(file).ok()?)),
         user: user(processes),
         shell: processes.shell().to_owned(),
+        confinement: Some(agent.roots.confinement().into()),
         root: processes.home().to_string_lossy().into_owned(),
         programs: PROGRAMS.iter().filter_map(|name| Some(((*name).to_owned(), find(name, processes)?))).collect(),
     }

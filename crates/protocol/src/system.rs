@@ -88,6 +88,20 @@ pub struct System {
     pub shell: String,
     /// Where commands start and relative paths begin.
     pub root: String,
+    /// What keeps the paths of file operations beneath the roots; absent where an older agent does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
     /// Where usual programs are, of those that the sandbox has: interpreters, compilers, package managers and the like.
     pub programs: BTreeMap<String, String>,
+}
+
+/// What keeps the paths of file operations beneath the roots. Both come to the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Confinement {
+    /// The kernel, in one call: openat2(2).
+    Openat2,
+    /// A walk from directory to directory, where a seccomp profile refuses that call; a little slower.
+    Walk,
 }

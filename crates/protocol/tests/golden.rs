@@ -427,6 +427,7 @@ impl Example for system::Info {
             user: "root".into(),
             shell: "/bin/bash".into(),
             root: "/workspace".into(),
+            confinement: Some(system::Confinement::Openat2),
             programs: [("python3".into(), "/usr/bin/python3".into())].into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use cabana_tests::{in_agent, in_sandbox, until};
+use cabana_tests::{in_agent, in_either_confinement, in_sandbox, until};
 use futures_util::{future, stream};
 use reqwest::{Body, Method};
 use serde_json::json;
@@ -11,7 +11,7 @@ use super::{export, import, tape::Tape};
 
 #[tokio::test]
 async fn a_race_with_a_symlink_leads_nowhere() {
-    in_sandbox(async |sandbox| {
+    in_either_confinement(async |sandbox| {
         sandbox.shell("mkdir -p target/real outside; echo kept > outside/f; ln -s ../outside target/evil").await;
         // Swaps directory and symlink as quickly as it can.
         let swap = "import ctypes, os\nlibc = ctypes.CDLL(None)\nos.chdir('target')\nwhile not os.path.exists('../stop'):\n  \

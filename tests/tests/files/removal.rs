@@ -1,11 +1,11 @@
 //! Removing whole trees.
 
-use cabana_tests::in_sandbox;
+use cabana_tests::{in_either_confinement, in_sandbox};
 use serde_json::json;
 
 #[tokio::test]
 async fn a_tree_of_any_depth_is_removed() {
-    in_sandbox(async |sandbox| {
+    in_either_confinement(async |sandbox| {
         // The agent may then open less than a descriptor for each level.
         let limit = "import os, resource\n\
                      hard = resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[1]\n\
@@ -36,7 +36,7 @@ async fn what_another_removes_meanwhile_is_as_good_as_removed() {
 
 #[tokio::test]
 async fn a_path_with_a_slash_at_its_end_names_a_directory() {
-    in_sandbox(async |sandbox| {
+    in_either_confinement(async |sandbox| {
         sandbox.shell("echo kept > file; mkdir directory; ln -s directory link").await;
         for (name, body) in [
             ("file.read", json!({ "path": "file/" })),

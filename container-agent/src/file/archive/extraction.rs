@@ -124,7 +124,7 @@ impl Extraction<'_> {
 
     fn target<'a>(&self, name: &'a FilePath, path: &Path) -> Result<Target<'a>, Error> {
         let top = fcntl_dupfd_cloexec(&self.top, 0).map_err(|errno| failure(name, errno))?;
-        Ok(Target::new(name, top, path))
+        Ok(Target::new(name, top, self.roots.confinement(), path))
     }
 
     fn file<R: Read>(
@@ -239,107 +239,4 @@ fn below(name: &FilePath, bytes: &[u8]) -> Result<PathBuf, Error> {
 /// Sets when the content changed, and leaves when it was last read.
 fn modified(time: Timespec) -> Timestamps {
     Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: time }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, path::Path};
-
-    use tar::{Builder, EntryType, Header};
-
-    use super::*;
-    use crate::file::archive::format::Format;
-
-    const LIMITS: ArchiveLimits = ArchiveLimits { entries: 100, bytes: 1 << 20, ratio: 100 };
-
-    /// How many broken archives are extracted.
-    const ROUNDS: usize = 100;
-
-    /// An archive with a member of each kind, with long names too.
-    fn archive() -> Vec<u8> {
-        let mut builder = Builder::new(Vec::new());
-        let header = |kind, size| {
-            let mut header = Header::new_gnu();
-            header.set_entry_type(kind);
-            header.set_size(size);
-            header.set_mode(0o755);
-            header
-        };
-        let long = format!("{}file", "name/".repeat(30));
-        builder.append_data(&mut header(EntryType::Directory, 0), "d", io::empty()).unwrap();
-        builder.append_data(&mut header(EntryType::Regular, 700), "d/file", [b'x'; 700].as_slice()).unwrap();
-        builder.append_link(&mut header(EntryType::Symlink, 0), "d/link", "../../outside").unwrap();
-        builder.append_link(&mut header(EntryType::Link, 0), "d/hard", "d/file").unwrap();
-        builder.append_pax_extensions([("path", b"d/extended".as_slice()), ("mtime", b"1.5")]).unwrap();
-        builder.append_data(&mut header(EntryType::Regular, 3), "short", b"abc".as_slice()).unwrap();
-        builder.append_data(&mut header(EntryType::Regular, 3), &long, b"abc".as_slice()).unwrap();
-        builder.into_inner().unwrap()
-    }
-
-    /// Sums up the headers anew, so that what is broken in them is read.
-    fn sum_up(archive: &mut [u8]) {
-        for block in archive.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
-            let mut header = Header::new_old();
-            header.as_mut_bytes().copy_from_slice(block);
-            header.set_cksum();
-            block.copy_from_slice(header.as_bytes());
-        }
-    }
-
-    /// Everything in this directory, followed through no symlink.
-    fn tree(directory: &Path) -> Vec<(PathBuf, fs::Metadata)> {
-        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-        let all = entries.flat_map(|path| {
-            let metadata = fs::symlink_metadata(&path).unwrap();
-            let below = if metadata.is_dir() { tree(&path) } else { Vec::new() };
-            [(path, metadata)].into_iter().chain(below)
-        });
-        all.collect()
-    }
-
-    #[test]
-    fn whatever_an_archive_holds_stays_below() {
-        let whole = archive();
-        let top = tempfile::tempdir().unwrap();
-        let roots = Roots::new(&[top.path().join("root")]).unwrap();
-        fs::create_dir(top.path().join("root/outside")).unwrap();
-        // xorshift: the same sequence each time.
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
-        let interesting = b"\0/.7\x80\xff05gxLKS 12\n=";
-        let mut extracted = 0;
-        for round in 0..ROUNDS {
-            let mut broken = whole.clone();
-            for _ in 0..random(4) {
-                // Mostly in what headers say.
-                let reach = if random(4) == 0 { 512 } else { 160 };
-                let at = random(whole.len() / 512) * 512 + random(reach);
-                broken[at] = interesting[random(interesting.len())];
-            }
-            sum_up(&mut broken);
-            if random(8) == 0 {
-                broken.truncate(random(whole.len()));
-            }
-            let compressed = [Format::Tar, Format::Gzip, Format::Zstd][random(3)].encoder(Vec::new()).and_then(|mut encoder| {
-                encoder.write_all(&broken)?;
-                encoder.finish()
-            });
-            let into = FilePath::from("target");
-            extracted += usize::from(extract(&roots, &into, compressed.unwrap().as_slice(), LIMITS).is_ok());
-            let left = tree(top.path());
-            let inside = |path: &Path| path.starts_with(top.path().join("root/target"));
-            let outside: Vec<_> = left.iter().map(|(path, _)| path).filter(|path| !inside(path)).collect();
-            assert_eq!(outside.len(), 2, "round {round}: {outside:?}");
-            assert!(left.iter().all(|(path, _)| !path.to_string_lossy().contains(".cabana")), "round {round}");
-            let privileged = |metadata: &fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7000;
-            assert!(left.iter().all(|(_, metadata)| privileged(metadata) == 0), "round {round}");
-            let _ = fs::remove_dir_all(top.path().join("root/target"));
-        }
-        assert!((ROUNDS / 10..ROUNDS).contains(&extracted), "some are whole, some are not: {extracted}");
-    }
 }

@@ -71,10 +71,10 @@ pub(super) fn copy(
 ) -> Result<Copied, Error> {
     let refused = |errno| failure(&request.to, errno);
     let temporary = TemporaryDirectory::new(&entry.parent, FILLING).map_err(refused)?;
-    let copy = Base::new(temporary.open().map_err(refused)?);
+    let copy = Base::new(temporary.open().map_err(refused)?, roots.confinement());
     let mut tree = Tree {
         request,
-        source: Base::new(source),
+        source: Base::new(source, roots.confinement()),
         identity: identity(&copy).map_err(refused)?,
         copy,
         cancel,

@@ -54,6 +54,14 @@ pub(super) struct Malformed {
     why: &'static str,
 }
 
+impl Malformed {
+    /// Where: the diff's first line is 1.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "line {} of the diff: {}", self.line, self.why)

@@ -129,7 +129,7 @@ mod tests {
                 fs::write(root.path().join(name), name).unwrap();
             }
             let before = tree(root.path());
-            let roots = Roots::new(&[root.path().to_owned()]).unwrap();
+            let roots = Roots::at(root.path());
             let known = etag(&look(fs::File::open(root.path().join("gone")).unwrap(), c"").unwrap());
             let mut undo = Undo::default();
             for name in ["old", "fresh"] {

@@ -9,6 +9,7 @@ use rustix::fs::{FileType, OFlags};
 use crate::{
     Agent,
     file::{
+        beneath::Base,
         failure::failure,
         metadata::{file_type, look},
     },
@@ -36,10 +37,10 @@ impl Top {
     }
 
     /// Opens it; none when the path leads elsewhere by now.
-    pub(super) fn open(&self) -> Option<OwnedFd> {
+    pub(super) fn open(&self) -> Option<Base> {
         let (directory, only) = resolve(&self.agent, &self.path).ok()?;
         let same = only == self.only && identify(&self.path, &directory).is_ok_and(|identity| identity == self.identity);
-        same.then_some(directory)
+        same.then(|| Base::new(directory, self.agent.roots.confinement()))
     }
 }
 

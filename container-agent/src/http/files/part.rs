@@ -1,5 +1,8 @@
 //! Which part of a file a download gives.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::http) mod fuzz;
+
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::file::Opened;

@@ -13,9 +13,8 @@ use std::{
 use cabana_protocol::{Code, Error};
 use rustix::{
     fs::{
-        Dir, FileType, Mode, OFlags, ResolveFlags,
+        Dir, FileType,
         inotify::{WatchFlags, add_watch},
-        openat2,
     },
     io::Errno,
 };
@@ -23,6 +22,7 @@ use serde_json::json;
 
 use super::Watcher;
 use crate::file::{
+    beneath::Base,
     metadata::{file_type, look},
     watch::{batch::Batch, directories::WatchId},
 };
@@ -76,15 +76,12 @@ impl Watcher {
     }
 
     /// Watches one directory, if it is there to be watched; gives its descriptor.
-    fn watch(&mut self, top: &OwnedFd, place: Option<(WatchId, OsString)>) -> Result<Option<(WatchId, OwnedFd)>, Error> {
+    fn watch(&mut self, top: &Base, place: Option<(WatchId, OsString)>) -> Result<Option<(WatchId, OwnedFd)>, Error> {
         let path = match &place {
             None => Some(PathBuf::from(".")),
             Some((parent, name)) => self.directories.path(*parent, name),
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = path.and_then(|path| openat2(top, &path, flags, Mode::empty(), resolve).ok());
-        let Some(directory) = opened else { return Ok(None) };
+        let Some(directory) = path.and_then(|path| top.open_directory(&path).ok()) else { return Ok(None) };
         let id = match add_watch(self.inotify.get_ref(), format!("/proc/self/fd/{}", directory.as_raw_fd()), TOLD) {
             Ok(id) => id,
             Err(Errno::NOSPC) => {
