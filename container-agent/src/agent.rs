@@ -26,6 +26,8 @@ pub struct State {
     pub secret: Secret,
     /// See [`Limits`].
     pub limits: Limits,
+    /// Values of the sandbox's own variables, which no summary shows.
+    pub masked: Vec<String>,
     /// Where file operations reach.
     pub roots: Roots,
     /// Whose the files are that file operations make, if not the agent's own user's.
@@ -67,6 +69,7 @@ impl Agent {
         let archives = Arc::new(Semaphore::new(limits.archives));
         Ok(Self(Arc::new(State {
             secret: config.secret,
+            masked: config.masked,
             roots,
             owner,
             sessions: Sessions::new(processes.incarnation(), &limits),

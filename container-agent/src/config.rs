@@ -24,6 +24,8 @@ pub struct Config {
     /// The variables of every command: the image's, with those of the sandbox on top. `CABANA_SANDBOX_ENV`, a JSON object of strings,
     /// and nulls for what commands are not to see; default: none.
     pub env: BTreeMap<OsString, OsString>,
+    /// The values of those of the sandbox, which may be secrets and are shown in no summary.
+    pub masked: Vec<String>,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -37,7 +39,9 @@ impl Config {
     ) -> anyhow::Result<Self> {
         let (own, env): (BTreeMap<_, _>, BTreeMap<_, _>) =
             variables.partition(|(name, _)| name.as_encoded_bytes().starts_with(b"CABANA_"));
-        let env = with_sandbox(env, sandbox_env)?;
+        let sandbox = sandbox_variables(sandbox_env)?;
+        let masked = sandbox.values().flatten().cloned().collect();
+        let env = with_sandbox(env, &sandbox)?;
         let variable = |name: &str| own.get::<std::ffi::OsStr>(name.as_ref()).cloned();
         let text = |name: &str, default: &str| variable(name).unwrap_or_else(|| default.into());
         let listen = text("CABANA_AGENT_LISTEN", "0.0.0.0:49983");
@@ -49,16 +53,23 @@ impl Config {
         let user = user.map(OsString::into_string).transpose().ok().context("CABANA_USER must be text")?;
         let confinement = variable("CABANA_CONFINEMENT").map(|name| name.to_str().unwrap_or_default().parse());
         let confinement = confinement.transpose().map_err(|names| anyhow!("CABANA_CONFINEMENT must be {names}"))?;
-        Ok(Self { secret, listen, roots, confinement, user, env, limits: Limits::from_env(variable)? })
+        Ok(Self { secret, listen, roots, confinement, user, env, masked, limits: Limits::from_env(variable)? })
     }
 }
 
-/// The image's variables with those of the sandbox on top.
-fn with_sandbox(image: BTreeMap<OsString, OsString>, sandbox: Option<&str>) -> anyhow::Result<BTreeMap<OsString, OsString>> {
+/// What the sandbox changes in its image's variables.
+fn sandbox_variables(json: Option<&str>) -> anyhow::Result<BTreeMap<String, Option<String>>> {
     // What serde says would quote a value.
-    let changes = sandbox.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_str);
-    let changes = changes.map_err(|_| anyhow!("CABANA_SANDBOX_ENV must be a JSON object of strings and nulls"))?;
-    exec::environment(image, &changes).map_err(|error| anyhow!("CABANA_SANDBOX_ENV: {}", error.message))
+    let changes = json.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_str);
+    changes.map_err(|_| anyhow!("CABANA_SANDBOX_ENV must be a JSON object of strings and nulls"))
+}
+
+/// The image's variables with those of the sandbox on top.
+fn with_sandbox(
+    image: BTreeMap<OsString, OsString>,
+    sandbox: &BTreeMap<String, Option<String>>,
+) -> anyhow::Result<BTreeMap<OsString, OsString>> {
+    exec::environment(image, sandbox).map_err(|error| anyhow!("CABANA_SANDBOX_ENV: {}", error.message))
 }
 
 #[cfg(test)]
@@ -85,7 +96,7 @@ mod tests {
     #[test]
     fn the_sandbox_adds_to_its_image_and_takes_away() {
         let image = BTreeMap::from([("A".into(), "image".into()), ("B".into(), "image".into()), ("C".into(), "image".into())]);
-        let with = |sandbox| with_sandbox(image.clone(), sandbox);
+        let with = |json| with_sandbox(image.clone(), &sandbox_variables(json)?);
         assert_eq!(with(None).unwrap(), image);
         let expected = [("A", "image"), ("B", "sandbox"), ("D", "")].map(|(name, value)| (name.into(), value.into()));
         assert_eq!(with(Some(r#"{"B":"sandbox","C":null,"D":"","E":null}"#)).unwrap(), expected.into());

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::Agent;
+use crate::{Agent, summary};
 
 /// Carries out an operation that answers once. Dropping the future abandons it.
 pub trait Handle<O: Operation> {
@@ -58,18 +58,21 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Clone, Copy)]
 pub enum Entry {
     /// Answers once: request in JSON, response in JSON.
-    Call(fn(Agent, Bytes) -> Pending<Result<Bytes, Error>>),
+    Call(Answer),
     /// Talks while it runs.
     Stream {
         /// The whole conversation as one response.
-        fold: fn(Agent, Bytes) -> Pending<Result<Bytes, Error>>,
+        fold: Answer,
         /// The conversation, piece by piece.
         start: Start,
     },
 }
 
-/// Starts a conversation, or goes on from a position of one before it.
-pub type Start = fn(Agent, &[u8], Option<u64>, Encoding) -> Result<Conversation, Error>;
+/// Takes a request, and gives the work of answering it. What the request is about is noted in the string as soon as it is known.
+pub type Answer = fn(Agent, Bytes, &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>;
+
+/// Starts a conversation, or goes on from a position of one before it. Notes what it is about, too.
+pub type Start = fn(Agent, &[u8], Option<u64>, Encoding, &mut String) -> Result<Conversation, Error>;
 
 type Table = HashMap<&'static str, Entry>;
 
@@ -94,15 +97,19 @@ pub fn find(name: &str) -> Result<Entry, Error> {
     })
 }
 
-fn call<O: Operation>(agent: Agent, body: Bytes) -> Pending<Result<Bytes, Error>>
+fn call<O: Operation>(agent: Agent, body: Bytes, about: &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>
 where
     Agent: Handle<O>,
 {
-    Box::pin(async move {
-        let request: O = decode(&body)?;
-        drop(body);
-        encode(&agent.handle(request).await?)
-    })
+    let request: O = read(&agent, &body, about)?;
+    Ok(Box::pin(async move { encode(&agent.handle(request).await?) }))
+}
+
+/// Reads the request of an operation, and notes what it is about.
+fn read<O: Operation>(agent: &Agent, body: &[u8], about: &mut String) -> Result<O, Error> {
+    let request = decode(body)?;
+    *about = summary::of(&request, &agent.masked);
+    Ok(request)
 }
 
 /// Reads a request. What is wrong with it is said without its values, which may be secrets.

@@ -31,15 +31,17 @@ use axum::{
 use cabana_protocol::{Code, Error, system};
 use serde_json::json;
 
-use crate::Agent;
+use crate::{Agent, summary};
 use answer::Failure;
 
 /// All of it.
 pub fn router(agent: Agent) -> Router {
     let methods = get(files::get).put(files::put).delete(files::delete).fallback(wrong_method);
-    let operations = Router::new()
+    let lanes = Router::new()
         .route("/v1/files", methods)
         .route("/v1/archive", get(archive::get).put(archive::put).fallback(wrong_method))
+        .layer(middleware::from_fn_with_state(agent.clone(), say_what));
+    let operations = lanes
         .route("/v1/connect", get(socket::connect).fallback(wrong_method))
         .route("/v1/{*operation}", post(call::call).fallback(wrong_method))
         .fallback(unknown)
@@ -63,6 +65,15 @@ async fn authorize(State(agent): State<Agent>, request: Request, next: Next) -> 
         Some(token) if agent.secret.is(token) => Ok(next.run(request).await),
         _ => Err(Failure::new(request.headers(), Error::new(Code::Unauthorized, "the agent's secret is missing or wrong"))),
     }
+}
+
+/// Says in the answers of the byte lanes what they were about: method and path.
+async fn say_what(State(agent): State<Agent>, request: Request, next: Next) -> Response {
+    let pairs = files::form(request.uri().query().unwrap_or_default());
+    let path = pairs.filter(|(name, _)| name == b"path").map(|(_, path)| path).last().unwrap_or_default();
+    let about = format!("{} {}", request.method(), String::from_utf8_lossy(&path));
+    let about = summary::redact(&about, agent.masked.iter().map(String::as_str));
+    answer::about(next.run(request).await, &about)
 }
 
 /// The token of the one Authorization header.

@@ -27,6 +27,7 @@ pub mod secret;
 mod server;
 pub mod session;
 mod signals;
+pub mod summary;
 pub mod system;
 
 pub use agent::Agent;

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, Encoding, Pending, Run, Said, Told, decode, encode, encoder::Encoder};
+use super::{Channel, Encoding, Pending, Run, Said, Told, decode, encode, encoder::Encoder, read};
 use crate::Agent;
 
 /// Events that may wait for a slow client; the operation waits beyond that.
@@ -39,11 +39,12 @@ pub(super) fn start<O: Streaming>(
     body: &[u8],
     position: Option<u64>,
     encoding: Encoding,
+    about: &mut String,
 ) -> Result<Conversation, Error>
 where
     Agent: Run<O>,
 {
-    let request: O = decode(body)?;
+    let request: O = read(&agent, body, about)?;
     let request = match position {
         None => request,
         Some(position) => {
@@ -59,13 +60,13 @@ where
 }
 
 /// Carries an operation out to its end and gathers what it says.
-pub(super) fn fold<O: Streaming>(agent: Agent, body: Bytes) -> Pending<Result<Bytes, Error>>
+pub(super) fn fold<O: Streaming>(agent: Agent, body: Bytes, about: &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>
 where
     Agent: Run<O>,
 {
-    Box::pin(async move {
-        let request: O = decode(&body)?;
-        drop(body);
+    let request: O = read(&agent, &body, about)?;
+    drop(body);
+    Ok(Box::pin(async move {
         let mut fold = O::Fold::new(&request);
         let (mut talk, inputs, _) = Talk::new(agent, request);
         drop(inputs);
@@ -76,7 +77,7 @@ where
                 LineOf::<O>::Error(error) => return Err(error),
             }
         }
-    })
+    }))
 }
 
 fn tell<O: Streaming>(inputs: &Inputs<O>, room: &Arc<Semaphore>, input: &[u8]) -> Result<(), Error> {

@@ -7,7 +7,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cabana_protocol::{Error, error::ErrorBody};
+use cabana_protocol::{
+    Error,
+    audit::{CODE_HEADER, Outcome, SUMMARY_HEADER},
+    error::ErrorBody,
+    header::encode,
+};
 use futures_util::StreamExt;
 
 /// Longest request id that is taken over from the caller.
@@ -57,6 +62,9 @@ impl IntoResponse for Failure {
             Err(error) => error.to_string().into_response(),
         };
         *response.status_mut() = status;
+        if let Ok(code) = Outcome::Failed(self.0.error.code).to_string().try_into() {
+            response.headers_mut().insert(CODE_HEADER, code);
+        }
         if let Some(retry_after_ms) = self.0.error.retry_after_ms() {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after_ms.div_ceil(1_000).into());
         }
@@ -77,6 +85,15 @@ pub(super) async fn linger(mut rest: BodyDataStream) {
         }
     };
     let _ = tokio::time::timeout(LINGER_TIME, take).await;
+}
+
+/// The same response, with what the request was about for the Durable Object to note.
+pub(super) fn about(mut response: Response, about: &str) -> Response {
+    let encoded = Some(about).filter(|about| !about.is_empty()).and_then(|about| encode(&about).ok()?.try_into().ok());
+    if let Some(value) = encoded {
+        response.headers_mut().insert(SUMMARY_HEADER, value);
+    }
+    response
 }
 
 /// A body that is JSON already.

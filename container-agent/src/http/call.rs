@@ -6,7 +6,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
 use cabana_protocol::{Code, Error, line::Line};
@@ -37,19 +37,17 @@ enum Form {
     Sse,
 }
 
-pub(super) async fn call(
-    State(agent): State<Agent>,
-    path: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Result<Response, Failure> {
+pub(super) async fn call(State(agent): State<Agent>, path: Result<Path<String>, PathRejection>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     // A name that is not text is no operation's.
     let path = path.map(|Path(path)| path).unwrap_or_default();
-    let answered = answer(agent, &path, &parts.headers, body).await;
-    answered.map_err(|error| Failure::new(&parts.headers, error))
+    let mut about = String::new();
+    let answered = answer(agent, &path, &parts.headers, body, &mut about).await;
+    let response = answered.map_err(|error| Failure::new(&parts.headers, error)).into_response();
+    answer::about(response, &about)
 }
 
-async fn answer(agent: Agent, path: &str, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
+async fn answer(agent: Agent, path: &str, headers: &HeaderMap, body: Body, about: &mut String) -> Result<Response, Error> {
     let entry = match dispatch::find(&path.replace('/', ".")) {
         Ok(entry) => entry,
         Err(error) => {
@@ -59,10 +57,10 @@ async fn answer(agent: Agent, path: &str, headers: &HeaderMap, body: Body) -> Re
     };
     let body = read(body, agent.limits.request_bytes).await?;
     match (entry, Form::of(headers)) {
-        (Entry::Call(call), _) => call(agent, body).await.map(answer::json),
-        (Entry::Stream { fold, .. }, Form::Fold) => folded(fold(agent, body)).await,
+        (Entry::Call(call), _) => call(agent, body, about)?.await.map(answer::json),
+        (Entry::Stream { fold, .. }, Form::Fold) => folded(fold(agent, body, about)?).await,
         (Entry::Stream { start, .. }, form) => {
-            let conversation = start(agent, &body, form.position(headers)?, form.encoding())?;
+            let conversation = start(agent, &body, form.position(headers)?, form.encoding(), about)?;
             Ok(streamed(conversation, form))
         }
     }

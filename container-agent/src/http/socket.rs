@@ -173,16 +173,16 @@ impl Connection {
             let error = Error::new(Code::TooManyRequests, format!("{limit} operations run on this socket already"));
             return Err(error.with_details(json!({ "limit": limit })));
         }
-        let (agent, id) = (self.agent.clone(), id.to_owned());
+        let (agent, id, mut about) = (self.agent.clone(), id.to_owned(), String::new());
         match dispatch::find(name)? {
             Entry::Call(call) => {
+                let answer = call(agent, Bytes::copy_from_slice(payload.as_bytes()), &mut about)?;
                 let cancel = self.running.call(&id);
-                let answer = call(agent, Bytes::copy_from_slice(payload.as_bytes()));
                 self.tasks.spawn(answer_once(self.ends(id), answer, cancel));
             }
             Entry::Stream { start, .. } => {
                 let events = frames::events(&id)?;
-                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), None, events)?;
+                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), None, events, &mut about)?;
                 self.running.stream(&id, tell, cancel);
                 self.tasks.spawn(relay(self.ends(id), said));
             }

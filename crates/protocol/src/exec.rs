@@ -8,7 +8,7 @@ pub use exit::{Exit, Usage};
 pub use fold::{ExecOutput, OutputFold};
 pub use terminal::{Cells, Tty};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,14 @@ impl Exec {
 impl Operation for Exec {
     const NAME: &'static str = "exec";
     type Response = ExecResult;
+
+    fn summary(&self) -> String {
+        self.command.to_string()
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.env.values().flatten().map(String::as_str).collect()
+    }
 }
 
 impl Streaming for Exec {
@@ -122,6 +130,15 @@ pub enum Command {
     Shell(String),
     /// A program and its arguments, passed on as they are.
     Argv(Vec<String>),
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shell(script) => formatter.write_str(script),
+            Self::Argv(argv) => formatter.write_str(&argv.join(" ")),
+        }
+    }
 }
 
 impl From<&str> for Command {

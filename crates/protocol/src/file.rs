@@ -68,6 +68,10 @@ pub struct Write {
 impl Operation for Write {
     const NAME: &'static str = "file.write";
     type Response = Written;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// What was written.
@@ -97,6 +101,10 @@ impl Operation for Stat {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Metadata;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// Lists a directory, sorted by name, page by page.
@@ -132,6 +140,10 @@ impl Operation for List {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Listing;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// A page of a directory's entries.
@@ -161,6 +173,10 @@ pub struct Mkdir {
 impl Operation for Mkdir {
     const NAME: &'static str = "file.mkdir";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// Removes a file, a symlink (not what it points to) or a directory.
@@ -181,6 +197,10 @@ pub struct Remove {
 impl Operation for Remove {
     const NAME: &'static str = "file.remove";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// Renames a file, symlink or directory, replacing a file at the destination, as rename(2) does.
@@ -199,6 +219,10 @@ pub struct Move {
 impl Operation for Move {
     const NAME: &'static str = "file.move";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        format!("{} -> {}", self.from, self.to)
+    }
 }
 
 /// It is done; there is nothing more to say.

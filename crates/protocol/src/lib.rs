@@ -17,22 +17,26 @@
 //! | [`git`] | repositories |
 //! | [`sandbox`] | control: a sandbox's identity and state |
 //! | `openapi` | the HTTP API as a document, with the feature `schema` |
+//! | [`audit`] | what was asked of a sandbox, by whom, and what came of it |
 //! | [`access`] | who may do what: tenants and scopes |
 //! | [`id`] | names that are safe to route by |
 //! | [`frame`] | what travels on the WebSocket |
 //! | [`line`](mod@line) | one line of a stream over HTTP |
+//! | [`header`] | JSON in a header |
 //! | [`data`] | bytes in JSON |
 //! | [`error`] | the coded error |
 //!
 //! Nothing here does IO or reads a clock. Readers ignore unknown fields, so the wire only ever grows.
 
 pub mod access;
+pub mod audit;
 pub mod data;
 pub mod error;
 pub mod exec;
 pub mod file;
 pub mod frame;
 pub mod git;
+pub mod header;
 pub mod id;
 pub mod line;
 #[cfg(feature = "schema")]

@@ -20,6 +20,17 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
 
     /// What comes back when it has been carried out.
     type Response: Serialize + DeserializeOwned + Send + 'static;
+
+    /// What it was about, for the reader of the audit trail: a command, a path, a process. It may hold secrets; whoever passes it on makes
+    /// them unreadable and sees to its length. Default: its name says it all.
+    fn summary(&self) -> String {
+        String::new()
+    }
+
+    /// The values in the request that must not be read in its summary. Default: none.
+    fn secrets(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 /// An operation that talks while it runs.

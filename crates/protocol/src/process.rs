@@ -76,6 +76,10 @@ impl Operation for Get {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Process;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }
 
 /// Listens to a process: what it has printed since `from`, as far as that is kept, and what it prints until it ends.
@@ -106,6 +110,10 @@ impl Operation for Attach {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = ExecResult;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }
 
 impl Streaming for Attach {
@@ -158,6 +166,10 @@ pub struct Input {
 impl Operation for Input {
     const NAME: &'static str = "process.input";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }
 
 /// Tells a process that its terminal has another size.
@@ -178,6 +190,10 @@ impl Operation for Resize {
     const NAME: &'static str = "process.resize";
     const IDEMPOTENT: bool = true;
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }
 
 /// Signals a process and everything it started, whatever group or session they have moved to.
@@ -195,6 +211,10 @@ pub struct SendSignal {
 impl Operation for SendSignal {
     const NAME: &'static str = "process.signal";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        format!("{} {}", self.signal, self.process)
+    }
 }
 
 /// Waits for something to happen to a process.
@@ -217,6 +237,10 @@ impl Operation for Wait {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Waited;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }
 
 /// What to wait for.
@@ -309,6 +333,10 @@ impl Operation for Logs {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Log;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }
 
 /// A part of what a process printed.
@@ -343,4 +371,8 @@ pub struct Remove {
 impl Operation for Remove {
     const NAME: &'static str = "process.remove";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.process.clone()
+    }
 }

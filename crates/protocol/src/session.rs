@@ -36,6 +36,14 @@ pub struct Create {
 impl Operation for Create {
     const NAME: &'static str = "session.create";
     type Response = Session;
+
+    fn summary(&self) -> String {
+        self.cwd.clone().unwrap_or_default()
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.env.values().flatten().map(String::as_str).collect()
+    }
 }
 
 /// A kind of shell.
@@ -99,6 +107,10 @@ impl Operation for Get {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Session;
+
+    fn summary(&self) -> String {
+        self.session.clone()
+    }
 }
 
 /// Ends a session: its shell and whatever that started, jobs in the background included. The exit of what runs in it is `cancelled`.
@@ -115,4 +127,8 @@ pub struct Delete {
 impl Operation for Delete {
     const NAME: &'static str = "session.delete";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.session.clone()
+    }
 }

@@ -27,6 +27,10 @@ pub struct Copy {
 impl Operation for Copy {
     const NAME: &'static str = "file.copy";
     type Response = Copied;
+
+    fn summary(&self) -> String {
+        format!("{} -> {}", self.from, self.to)
+    }
 }
 
 /// What was copied.
@@ -58,6 +62,10 @@ pub struct Symlink {
 impl Operation for Symlink {
     const NAME: &'static str = "file.symlink";
     type Response = Done;
+
+    fn summary(&self) -> String {
+        format!("{} -> {}", self.path, self.target)
+    }
 }
 
 /// Sets the permission bits of a file or directory; of a symlink, those of what it points to.
@@ -76,4 +84,8 @@ impl Operation for Chmod {
     const NAME: &'static str = "file.chmod";
     const IDEMPOTENT: bool = true;
     type Response = Done;
+
+    fn summary(&self) -> String {
+        format!("{} {}", self.mode, self.path)
+    }
 }

@@ -29,6 +29,10 @@ pub struct Edit {
 impl Operation for Edit {
     const NAME: &'static str = "file.edit";
     type Response = Edited;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// A text in place of another.
@@ -84,6 +88,10 @@ pub struct Patch {
 impl Operation for Patch {
     const NAME: &'static str = "file.patch";
     type Response = Patched;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// What a diff has changed.

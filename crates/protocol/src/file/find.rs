@@ -44,6 +44,10 @@ impl Operation for Find {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Found;
+
+    fn summary(&self) -> String {
+        format!("{} in {}", self.pattern, self.path)
+    }
 }
 
 /// What was found.

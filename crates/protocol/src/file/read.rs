@@ -34,6 +34,10 @@ impl Operation for Read {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Content;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// A range of lines. Each line holds its line break; the last one of a file need not have one.

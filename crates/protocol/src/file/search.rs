@@ -63,6 +63,10 @@ impl Operation for Search {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Searched;
+
+    fn summary(&self) -> String {
+        format!("{} in {}", self.pattern, self.path)
+    }
 }
 
 /// What a search found.

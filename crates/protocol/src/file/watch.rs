@@ -47,6 +47,10 @@ impl Operation for Watch {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Watched;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 impl Streaming for Watch {

@@ -29,4 +29,8 @@ impl Operation for Add {
     const NAME: &'static str = "git.add";
     const IDEMPOTENT: bool = true;
     type Response = Done;
+
+    fn summary(&self) -> String {
+        self.path.iter().map(FilePath::to_string).collect()
+    }
 }

@@ -48,6 +48,10 @@ pub enum BranchAction {
 impl Operation for Branch {
     const NAME: &'static str = "git.branch";
     type Response = Branches;
+
+    fn summary(&self) -> String {
+        self.path.iter().map(FilePath::to_string).collect()
+    }
 }
 
 /// The branches of a repository.

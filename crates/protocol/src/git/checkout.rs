@@ -31,6 +31,10 @@ pub struct Checkout {
 impl Operation for Checkout {
     const NAME: &'static str = "git.checkout";
     type Response = CheckedOut;
+
+    fn summary(&self) -> String {
+        self.branch.iter().chain(&self.commit).cloned().collect()
+    }
 }
 
 /// What is checked out.

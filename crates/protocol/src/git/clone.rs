@@ -43,6 +43,14 @@ pub struct Clone {
 impl Operation for Clone {
     const NAME: &'static str = "git.clone";
     type Response = Cloned;
+
+    fn summary(&self) -> String {
+        self.url.clone()
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.credentials.iter().map(|credentials| credentials.pair().1).collect()
+    }
 }
 
 impl Streaming for Clone {

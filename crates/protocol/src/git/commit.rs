@@ -30,6 +30,10 @@ pub struct Commit {
 impl Operation for Commit {
     const NAME: &'static str = "git.commit";
     type Response = Committed;
+
+    fn summary(&self) -> String {
+        self.message.clone()
+    }
 }
 
 /// Somebody.

@@ -35,6 +35,10 @@ impl Operation for Diff {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = Difference;
+
+    fn summary(&self) -> String {
+        self.path.iter().map(FilePath::to_string).collect()
+    }
 }
 
 /// What differs.

@@ -40,6 +40,10 @@ impl Operation for Log {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = History;
+
+    fn summary(&self) -> String {
+        self.path.iter().map(FilePath::to_string).collect()
+    }
 }
 
 /// Some commits.

@@ -53,6 +53,14 @@ pub enum Strategy {
 impl Operation for Pull {
     const NAME: &'static str = "git.pull";
     type Response = Pulled;
+
+    fn summary(&self) -> String {
+        [&self.remote, &self.branch].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.credentials.iter().map(|credentials| credentials.pair().1).collect()
+    }
 }
 
 impl Streaming for Pull {

@@ -41,6 +41,14 @@ pub struct Push {
 impl Operation for Push {
     const NAME: &'static str = "git.push";
     type Response = Pushed;
+
+    fn summary(&self) -> String {
+        [&self.remote, &self.branch].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.credentials.iter().map(|credentials| credentials.pair().1).collect()
+    }
 }
 
 impl Streaming for Push {

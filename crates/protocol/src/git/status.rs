@@ -25,6 +25,10 @@ impl Operation for Status {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = State;
+
+    fn summary(&self) -> String {
+        self.path.iter().map(FilePath::to_string).collect()
+    }
 }
 
 /// How a repository stands.

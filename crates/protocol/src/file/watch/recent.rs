@@ -35,6 +35,10 @@ impl Operation for GetChanges {
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
     type Response = RecentChanges;
+
+    fn summary(&self) -> String {
+        self.path.to_string()
+    }
 }
 
 /// What has changed.

@@ -1,0 +1,131 @@
+//! What an operation was about, in one line that holds no secret: for the audit trail, which the Durable Object keeps.
+
+use std::sync::LazyLock;
+
+use cabana_protocol::{Operation, audit::line};
+use regex::Regex;
+
+/// What stands in place of a secret.
+const MASK: &str = "***";
+
+/// The same in place of what a pattern has found; a group that the pattern does not have is empty.
+const MASK_FOUND: &str = "${keep}***${end}";
+
+/// A value of the environment is taken for a secret from so many bytes on: shorter ones (`1`, `debug`) would be found everywhere.
+const SECRET_BYTES: usize = 8;
+
+/// How much of a text is looked at, beyond what a secret that is cut in two could take.
+const SEEN_BYTES: usize = 4 << 10;
+
+/// What betrays a secret by what stands around it, which is kept as `keep` and `end`, or by its own shape.
+static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    const NAME: &str =
+        r"(?:token|passw(?:or)?d|passphrase|pwd|secret|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|[_-]auth\b)";
+    const VALUE: &str = r#"(?:"[^"]*"?|'[^']*'?|[^\s&;|<>"']+)"#;
+    [
+        // URL user information.
+        r"(?<keep>\b[a-z][a-z0-9+.-]*://)[^/\s]*(?<end>@)".to_owned(),
+        format!(r#"(?<keep>\bauthorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|token)\s+)?){VALUE}"#),
+        format!(r"(?<keep>\bbearer\s+){VALUE}"),
+        // Assignments, fields, parameters; then options.
+        format!(r#"(?<keep>[\w-]*{NAME}[\w-]*["']?\s*[=:]\s*){VALUE}"#),
+        format!(r"(?<keep>(?:^|\s)--?[\w-]*{NAME}[\w-]*\s+){VALUE}"),
+        // curl's, with a password behind the colon.
+        r#"(?<keep>(?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"']+:)[^\s"']+"#.to_owned(),
+        // Keys by their shape: of Cabana, GitHub, GitLab, Slack, AWS, Google, npm, PyPI, Hugging Face, DigitalOcean, and those of many that
+        // begin with sk; JSON Web Tokens; PEM.
+        r"\b(?:cab|cabana|gh[opusr]|github_pat|npm|hf|dop_v1|sk|pk|rk)_\w{8,}".to_owned(),
+        r"\b(?:sk|pk|rk|glpat|xox[a-z]|pypi)-[\w-]{8,}".to_owned(),
+        r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bya29\.[\w.-]+".to_owned(),
+        r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?".to_owned(),
+        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*".to_owned(),
+    ]
+    .iter()
+    .map(|pattern| Regex::new(&format!("(?i){pattern}")).expect("the patterns are tested"))
+    .collect()
+});
+
+/// The summary of a request, in a sandbox with these secrets; empty where there is nothing to say.
+pub fn of<O: Operation>(request: &O, secrets: &[String]) -> String {
+    let own = request.secrets();
+    redact(&request.summary(), own.into_iter().chain(secrets.iter().map(String::as_str)))
+}
+
+/// The text in one line, with these secrets, and what looks like others, made unreadable.
+pub fn redact<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    let mut secrets: Vec<_> = secrets.filter(|secret| secret.len() >= SECRET_BYTES).collect();
+    // One may be part of another.
+    secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let margin = secrets.first().map_or(0, |secret| secret.len()).max(SEEN_BYTES);
+    let end = text.floor_char_boundary(SEEN_BYTES + margin);
+    let mut seen = text[..end].to_owned();
+    for secret in secrets {
+        seen = seen.replace(secret, MASK);
+    }
+    for pattern in PATTERNS.iter() {
+        seen = pattern.replace_all(&seen, MASK_FOUND).into_owned();
+    }
+    if end < text.len() {
+        // A secret that the cut goes through is not found.
+        seen.truncate(seen.floor_char_boundary(seen.len().saturating_sub(margin)));
+    }
+    line(&seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_made_unreadable() {
+        let cases = [
+            ("ls -la /home/user", "ls -la /home/user"),
+            ("git clone https://me:p@ss@example.com/a.git", "git clone https://***@example.com/a.git"),
+            ("psql postgres://user:hunter2@db/x", "psql postgres://***@db/x"),
+            ("npm view https://registry.npmjs.org/@scope/a", "npm view https://registry.npmjs.org/@scope/a"),
+            ("curl -H 'Authorization: Bearer abc.def' x", "curl -H 'Authorization: Bearer ***' x"),
+            ("curl -H \"authorization: token abcdef\" x", "curl -H \"authorization: token ***\" x"),
+            ("curl -H Authorization:abc", "curl -H Authorization:***"),
+            ("bearer x", "bearer ***"),
+            ("API_TOKEN=abc DB_PASSWORD='a b c' make", "API_TOKEN=*** DB_PASSWORD=*** make"),
+            ("export AWS_SECRET_ACCESS_KEY=\"a b", "export AWS_SECRET_ACCESS_KEY=***"),
+            ("curl 'https://x/?a=1&access_token=abc&b=2'", "curl 'https://x/?a=1&access_token=***&b=2'"),
+            (r#"{"password": "hunter2", "a": 1}"#, r#"{"password": ***, "a": 1}"#),
+            ("tool --token abc --api-key=def --passphrase 'g h'", "tool --token *** --api-key=*** --passphrase ***"),
+            ("curl -u me:hunter2 x", "curl -u me:*** x"),
+            ("curl --user 'me:hunter2' x", "curl --user 'me:***' x"),
+            ("echo ghp_0123456789abcdef sk-proj-0123456789", "echo *** ***"),
+            ("echo AKIAIOSFODNN7EXAMPLE glpat-0123456789", "echo *** ***"),
+            ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln y", "x *** y"),
+            ("echo '-----BEGIN RSA PRIVATE KEY-----\nMII", "echo '***"),
+            ("echo s3cret-value and 's3cret-value'", "echo *** and '***'"),
+            ("echo s3cret-value-that-is-longer", "echo ***"),
+            ("echo short", "echo short"),
+            ("echo a\n--token\nabc", "echo a\\n--token\\n***"),
+        ];
+        for (text, expected) in cases {
+            let secrets = ["s3cret-value", "s3cret-value-that-is-longer", "short"];
+            assert_eq!(redact(text, secrets.into_iter()), expected);
+        }
+    }
+
+    #[test]
+    fn no_cut_brings_a_secret_back() {
+        let secret = "0123456789".repeat(100);
+        for before in (SEEN_BYTES - 20..=2 * SEEN_BYTES + 20).step_by(97) {
+            // What is found before makes the rest move up.
+            let text = format!("token={} {secret}", "a".repeat(before));
+            let summary = redact(&text, std::iter::once(secret.as_str()));
+            assert!(!summary.contains("0123"), "{before}: {summary}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_its_own_secrets() {
+        let exec: cabana_protocol::exec::Exec = serde_json::from_str(
+            r#"{"command":["echo","hunter2hunter2","of-the-sandbox"],"env":{"A":"hunter2hunter2","B":null}}"#,
+        )
+        .unwrap();
+        assert_eq!(of(&exec, &["of-the-sandbox".to_owned()]), "echo *** ***");
+    }
+}
