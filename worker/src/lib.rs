@@ -1,6 +1,6 @@
 //! The deployable gateway: routes and authentication over the cabana library.
 //!
-//! `GET /health` is open; everything else needs the API key ([`auth`]), paths that do not exist included. What is let in is
+//! `GET /health` and the API's description are open ([`open`]); everything else needs the API key ([`auth`]), paths that do not exist included. What is let in is
 //! answered by [`cabana::proxy_to_sandbox`].
 //!
 //! | variable | meaning |
@@ -10,10 +10,10 @@
 
 pub mod auth;
 pub mod call;
+pub mod open;
 pub mod route;
 
 use cabana::{Error, Principal, RequestId, proxy_to_sandbox, reply};
-use serde_json::json;
 use worker::{Context, Env, Request, Response, event};
 
 use crate::{
@@ -44,8 +44,8 @@ async fn answer(request: Request, env: Env, context: Context, request_id: Reques
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
     // As it came: workers-rs takes every method that it does not know for GET.
     let route = Route::parse(&request.inner().method(), url.path());
-    if route == Ok(Route::Health) {
-        return Ok(health(&request_id));
+    if let Some(answer) = route.as_ref().ok().and_then(|route| open::answer(route, &request_id)) {
+        return Ok(answer);
     }
     // Who is not let in learns nothing of what there is.
     let principal = authenticate(&request, &env)?;
@@ -57,15 +57,12 @@ async fn serve(route: Route, call: Call) -> Result<Response, Error> {
         call.principal.check(&access)?;
     }
     match route {
-        Route::Health => Ok(health(&call.request_id)),
+        // What is open was answered before anyone asked who is calling.
+        Route::Health | Route::Description | Route::Documentation => Err(Error::internal("an open route was left over")),
         Route::Library => Ok(proxy_to_sandbox(call.request, &call.env, BINDING, &call.principal).await),
     }
 }
 
 fn authenticate(request: &Request, env: &Env) -> Result<Principal, Error> {
     auth::authenticate(&Credentials::of(request)?, &Config::read(env))
-}
-
-fn health(request_id: &RequestId) -> Response {
-    reply::json(200, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }), request_id)
 }

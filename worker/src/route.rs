@@ -7,6 +7,10 @@ use cabana::{Access, Error, route::not_allowed};
 pub enum Route {
     /// `GET /health`: open to everyone.
     Health,
+    /// `GET /v1/openapi.json`: what there is, for programs; open to everyone.
+    Description,
+    /// `GET /v1/docs`: the same to read; open to everyone.
+    Documentation,
     /// Everything else is for [`cabana::proxy_to_sandbox`], which knows what there is under `/v1/sandboxes` and what there is not.
     Library,
 }
@@ -21,6 +25,8 @@ impl Route {
         let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
         match segments.as_slice() {
             ["health"] => choose(method, [("GET", Self::Health)]),
+            ["v1", "openapi.json"] => choose(method, [("GET", Self::Description)]),
+            ["v1", "docs"] => choose(method, [("GET", Self::Documentation)]),
             _ => Ok(Self::Library),
         }
     }
@@ -28,7 +34,7 @@ impl Route {
     /// What the request amounts to; `None` where the gateway does not ask, because everyone may or because the library asks.
     pub fn access(&self) -> Option<Access<'_>> {
         match self {
-            Self::Health | Self::Library => None,
+            Self::Health | Self::Description | Self::Documentation | Self::Library => None,
         }
     }
 }
@@ -53,6 +59,8 @@ mod tests {
         for (method, path, route) in [
             ("GET", "/health", Route::Health),
             ("HEAD", "/health/", Route::Health),
+            ("GET", "/v1/openapi.json", Route::Description),
+            ("GET", "/v1/docs/", Route::Documentation),
             ("GET", "/", Route::Library),
             ("GET", "/healthy", Route::Library),
             ("POST", "/v1/sandboxes", Route::Library),

@@ -1,5 +1,6 @@
 //! Finding or building the tools: each step does nothing when its result is already there.
 
+mod api_tools;
 mod cargo_tools;
 mod case_tools;
 mod lint;
@@ -14,6 +15,8 @@ use anyhow::{Context, Result};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use wasm::Toolchain;
+
+pub(crate) use api_tools::ApiTools;
 
 /// Every tool the other commands need, ready to run.
 pub(crate) struct Tools {
@@ -90,6 +93,13 @@ pub(crate) fn provide_case_tools() -> Result<()> {
     let places = Places::find()?;
     let _lock = lock(&places.cache)?;
     Step::run("programs of the cases", |step| case_tools::provide(&places, step))
+}
+
+/// Finds or installs what judges and fuzzes the API.
+pub(crate) fn provide_api_tools() -> Result<ApiTools> {
+    let places = Places::find()?;
+    let _lock = lock(&places.cache)?;
+    Step::run("tools for the API", |step| api_tools::provide(&places, step))
 }
 
 /// Finds or builds cargo-fuzz, which only fuzzing needs.

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what CI runs, and a contributor before a change.
 
+mod api;
 mod cases;
 mod report;
 mod tally;
@@ -31,6 +32,8 @@ enum Part {
     Agent,
     /// A deployment as far as it goes without an account
     Deploy,
+    /// The API's description, and the running service fuzzed by it
+    Api,
     /// The integration cases against the whole service in wrangler dev
     Stack,
 }
@@ -53,8 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(Part::Agent) {
         report.cases("agent", || run.agent_cases());
     }
-    if wanted(Part::Deploy) || wanted(Part::Stack) {
-        run.stack(&mut report, wanted(Part::Deploy), wanted(Part::Stack));
+    if [Part::Deploy, Part::Api, Part::Stack].into_iter().any(wanted) {
+        run.stack(&mut report, wanted);
     }
     print!("{report}");
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -87,14 +90,17 @@ impl Run {
         cases::integration(&self.root, "agent", &[("CABANA_AGENT_BIN", programs.agent.as_os_str())])
     }
 
-    /// Starts the service once for both parts.
-    fn stack(&self, report: &mut Report, deploy: bool, stack: bool) {
+    /// Starts the service once for all parts that need it.
+    fn stack(&self, report: &mut Report, wanted: impl Fn(Part) -> bool) {
         let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false };
         let Some(mut running) = report.step("start the stack", || Stack::launch(&self.tools, options)) else { return };
-        if deploy {
+        if wanted(Part::Deploy) {
             report.check("deploy --dry-run", || self.rehearse_deployment(&running));
         }
-        if stack {
+        if wanted(Part::Api) {
+            self.api(report, &running);
+        }
+        if wanted(Part::Stack) {
             report.cases("stack", || {
                 let (url, key) = (running.url().as_ref(), running.api_key().as_ref());
                 cases::integration(&self.root, "stack", &[("CABANA_TEST_URL", url), ("CABANA_TEST_API_KEY", key)])
@@ -104,6 +110,12 @@ impl Run {
             report.check("services", || Err(ended));
         }
         running.stop();
+    }
+
+    fn api(&self, report: &mut Report, running: &Stack) {
+        let Some(tools) = report.step("tools for the API", setup::provide_api_tools) else { return };
+        report.check("openapi", || api::validate(&tools, &self.root));
+        report.check("schemathesis", || api::fuzz(&tools, &self.root, running));
     }
 
     /// Everything `wrangler deploy` does before it talks to Cloudflare.

@@ -42,7 +42,7 @@ pub fn empty(request_id: &RequestId) -> Response {
 }
 
 /// The same response with one header set; one that the runtime does not take is left out. The body stays the stream it is.
-pub(crate) fn with_header(response: Response, name: &str, value: &str) -> Response {
+pub fn with_header(response: Response, name: &str, value: &str) -> Response {
     // The headers of a response that was fetched cannot be changed, so they are copied.
     let headers = response.headers().clone();
     if let Err(error) = headers.set(name, value) {

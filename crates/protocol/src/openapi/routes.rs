@@ -48,6 +48,9 @@ const fn json<T: schemars::JsonSchema>() -> Body {
     Body::Json(|schema| schema.0.reference::<T>())
 }
 
+/// What needs no credentials.
+const OPEN: [&str; 3] = ["health", "openapi", "docs"];
+
 /// The content of a path, which the byte lanes take from the query.
 const PATH: (&str, &str, &str) = ("path", "string", "A path inside the sandbox, percent-encoded; relative to `/workspace`.");
 
@@ -62,6 +65,24 @@ pub fn table() -> Vec<Route> {
             query: &[],
             request: Body::None,
             response: (200, json::<Health>()),
+        },
+        Route {
+            method: "get",
+            path: "/v1/openapi.json",
+            operation: "openapi",
+            documentation: "This document. Open to everyone.",
+            query: &[],
+            request: Body::None,
+            response: (200, Body::Json(|_| json!({ "type": "object" }))),
+        },
+        Route {
+            method: "get",
+            path: "/v1/docs",
+            operation: "docs",
+            documentation: "The same document as a page to read. Open to everyone.",
+            query: &[],
+            request: Body::None,
+            response: (200, Body::Bytes("text/html")),
         },
         Route {
             method: "post",
@@ -189,7 +210,7 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     if let Some(content) = content(route.request, schemas) {
         operation["requestBody"] = json!({ "content": content });
     }
-    if tag == "health" {
+    if OPEN.contains(&tag) {
         operation["security"] = json!([]);
     }
     operation
