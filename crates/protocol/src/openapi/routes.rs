@@ -1,6 +1,6 @@
 //! What is answered by the gateway or the Durable Object, and the byte lanes of the agent.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Path, Schemas, describe, id_parameter, with_errors};
 use crate::{
@@ -24,8 +24,10 @@ pub struct Route {
     pub query: &'static [(&'static str, &'static str, &'static str)],
     /// What goes in.
     pub request: Body,
-    /// The status of success, and what comes out.
-    pub response: (u16, Body),
+    /// The statuses of success.
+    pub success: &'static [u16],
+    /// What comes out.
+    pub response: Body,
 }
 
 /// What a body holds.
@@ -64,7 +66,8 @@ pub fn table() -> Vec<Route> {
             documentation: "Tells whether the gateway is up. Open to everyone.",
             query: &[],
             request: Body::None,
-            response: (200, json::<Health>()),
+            success: &[200],
+            response: json::<Health>(),
         },
         Route {
             method: "get",
@@ -73,7 +76,8 @@ pub fn table() -> Vec<Route> {
             documentation: "This document. Open to everyone.",
             query: &[],
             request: Body::None,
-            response: (200, Body::Json(|_| json!({ "type": "object" }))),
+            success: &[200],
+            response: Body::Json(|_| json!({ "type": "object" })),
         },
         Route {
             method: "get",
@@ -82,7 +86,8 @@ pub fn table() -> Vec<Route> {
             documentation: "The same document as a page to read. Open to everyone.",
             query: &[],
             request: Body::None,
-            response: (200, Body::Bytes("text/html")),
+            success: &[200],
+            response: Body::Bytes("text/html"),
         },
         Route {
             method: "post",
@@ -92,7 +97,8 @@ pub fn table() -> Vec<Route> {
                             container starts with its first operation.",
             query: &[],
             request: json::<CreateSandbox>(),
-            response: (201, json::<Sandbox>()),
+            success: &[200, 201],
+            response: json::<Sandbox>(),
         },
         Route {
             method: "get",
@@ -101,7 +107,8 @@ pub fn table() -> Vec<Route> {
             documentation: "Shows a sandbox, without waking it.",
             query: &[],
             request: Body::None,
-            response: (200, json::<Sandbox>()),
+            success: &[200],
+            response: json::<Sandbox>(),
         },
         Route {
             method: "delete",
@@ -110,7 +117,8 @@ pub fn table() -> Vec<Route> {
             documentation: "Ends and forgets a sandbox, however often.",
             query: &[],
             request: Body::None,
-            response: (204, Body::None),
+            success: &[204],
+            response: Body::None,
         },
         Route {
             method: "get",
@@ -119,17 +127,19 @@ pub fn table() -> Vec<Route> {
             documentation: "The content of a file.\n\n`Range` and `If-None-Match` work as RFC 9110 says.",
             query: &[PATH],
             request: Body::None,
-            response: (200, Body::Bytes("application/octet-stream")),
+            success: &[200],
+            response: Body::Bytes("application/octet-stream"),
         },
         Route {
             method: "put",
             path: "/v1/sandboxes/{id}/files",
             operation: "file.write#lane",
             documentation: "Writes a file, of any size, and makes missing directories.\n\nIt appears whole and in place of what had its \
-                            name; `If-Match` and `If-None-Match` work.",
+                            name, with 200 then and 201 otherwise; `If-Match` and `If-None-Match` work.",
             query: &[PATH, ("mode", "string", "Permission bits in octal.")],
             request: Body::Bytes("application/octet-stream"),
-            response: (201, json::<file::Written>()),
+            success: &[200, 201],
+            response: json::<file::Written>(),
         },
         Route {
             method: "delete",
@@ -138,7 +148,8 @@ pub fn table() -> Vec<Route> {
             documentation: "Removes a file.",
             query: &[PATH],
             request: Body::None,
-            response: (204, Body::None),
+            success: &[204],
+            response: Body::None,
         },
         Route {
             method: "get",
@@ -152,7 +163,8 @@ pub fn table() -> Vec<Route> {
                 ("exclude", "array", "Globs of what to leave out."),
             ],
             request: Body::None,
-            response: (200, Body::Bytes("application/x-tar")),
+            success: &[200],
+            response: Body::Bytes("application/x-tar"),
         },
         Route {
             method: "put",
@@ -160,8 +172,9 @@ pub fn table() -> Vec<Route> {
             operation: "file.write#archive",
             documentation: "Extracts a tar archive, plain or compressed, into a directory, which is made where it is missing.",
             query: &[PATH],
-            request: Body::Bytes("application/x-tar"),
-            response: (200, json::<file::Extracted>()),
+            request: Body::Bytes("application/octet-stream"),
+            success: &[200],
+            response: json::<file::Extracted>(),
         },
         Route {
             method: "get",
@@ -170,7 +183,8 @@ pub fn table() -> Vec<Route> {
             documentation: "A WebSocket for operations.",
             query: &[("token", "string", "The credential, of a client that cannot set headers.")],
             request: Body::None,
-            response: (101, Body::None),
+            success: &[101],
+            response: Body::None,
         },
     ]
 }
@@ -194,18 +208,18 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let tag = route.operation.split(['.', '#']).next().unwrap_or_default();
     let mut parameters: Vec<_> = route.path.contains("{id}").then(id_parameter).into_iter().collect();
     parameters.extend(route.query.iter().map(parameter));
-    let (status, body) = route.response;
     let mut response = json!({ "description": "What came of it." });
-    if let Some(content) = content(body, schemas) {
+    if let Some(content) = content(route.response, schemas) {
         response["content"] = content;
     }
+    let responses: Map<_, _> = route.success.iter().map(|status| (status.to_string(), response.clone())).collect();
     let mut operation = json!({
         "operationId": route.operation,
         "tags": [tag],
         "summary": summary,
         "description": description,
         "parameters": parameters,
-        "responses": with_errors(json!({ status.to_string(): response })),
+        "responses": with_errors(responses.into()),
     });
     if let Some(content) = content(route.request, schemas) {
         operation["requestBody"] = json!({ "content": content });
