@@ -5,148 +5,192 @@ use std::{ffi::OsString, time::Duration};
 
 use anyhow::Context;
 
-/// What the agent allows. Exceeding a count answers `too_many_requests`, exceeding a size `payload_too_large`.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Processes started by callers that run at once. `CABANA_MAX_PROCESSES`, default 1,024.
-    pub processes: usize,
-    /// Sessions that live at once. `CABANA_MAX_SESSIONS`, default 256.
-    pub sessions: usize,
-    /// Connections open at once; more wait to be accepted. `CABANA_MAX_CONNECTIONS`, default 1,024.
-    pub connections: usize,
-    /// Operations running at once on one WebSocket. `CABANA_MAX_OPERATIONS_PER_SOCKET`, default 256.
-    pub operations_per_socket: usize,
-    /// Bytes of one JSON request or WebSocket message; the byte lanes have no such limit. `CABANA_MAX_REQUEST_BYTES`, default 16 MiB.
-    pub request_bytes: usize,
-    /// Watches at once, of `file.watch` and `file.changes`. `CABANA_MAX_WATCHES`, default 64; the kernel has a limit of its own for each user, 128 by default.
-    pub watches: usize,
-    /// Directories that one of them covers. `CABANA_MAX_WATCHED_DIRECTORIES`, default 16,384.
-    pub watched_directories: usize,
+/// What can be limited: a number that is read from a variable, and shown in a table.
+trait Limit: Sized {
+    fn of(number: u64) -> Option<Self>;
+
+    #[cfg(test)]
+    fn number(&self) -> u64;
+}
+
+/// Makes all of it from one list: of each limit its meaning, its name, type and default, and its variable. Sizes are in bytes, spans of
+/// time in milliseconds.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kind:ty = $default:expr, $variable:literal;)+) => {
+        /// What the agent allows. Exceeding a count answers `too_many_requests`, exceeding a size `payload_too_large`.
+        #[derive(Debug, Clone)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ #[doc = concat!("\n`", $variable, "`, default `", stringify!($default), "`.")] pub $name: $kind,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// The defaults, with what `variable` finds in their place.
+            ///
+            /// Fails where that is not a positive number.
+            pub fn from_env(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
+                Ok(Self { $($name: read($variable, variable($variable), $default)?,)+ })
+            }
+
+            /// Of each limit its variable, its default, and what it means.
+            #[cfg(test)]
+            fn described() -> Vec<(&'static str, String, &'static str)> {
+                let defaults = Self::default();
+                vec![$(($variable, tests::show($variable, defaults.$name.number()), concat!($($doc,)+)),)+]
+            }
+        }
+    };
+}
+
+limits! {
+    /// Processes started by callers that run at once.
+    processes: usize = 1_024, "CABANA_MAX_PROCESSES";
+    /// Sessions that live at once.
+    sessions: usize = 256, "CABANA_MAX_SESSIONS";
+    /// Connections open at once; more wait to be accepted.
+    connections: usize = 1_024, "CABANA_MAX_CONNECTIONS";
+    /// Operations running at once on one WebSocket.
+    operations_per_socket: usize = 256, "CABANA_MAX_OPERATIONS_PER_SOCKET";
+    /// Bytes of one JSON request or WebSocket message; the byte lanes have no such limit.
+    request_bytes: usize = 16 << 20, "CABANA_MAX_REQUEST_BYTES";
+    /// Watches at once, of `file.watch` and `file.changes`; the kernel has a limit of its own for each user, 128 by default.
+    watches: usize = 64, "CABANA_MAX_WATCHES";
+    /// Directories that one of them covers.
+    watched_directories: usize = 16_384, "CABANA_MAX_WATCHED_DIRECTORIES";
     /// Bytes of output of all detached processes together that are kept in memory for replay. When they print more, the one of
-    /// which most is kept moves its oldest to disk. `CABANA_REPLAY_BYTES`, default 32 MiB.
-    pub replay_bytes: usize,
+    /// which most is kept moves its oldest to disk.
+    replay_bytes: usize = 32 << 20, "CABANA_REPLAY_BYTES";
     /// Bytes of output of one detached process that are kept on disk, once they are more than the 1 MiB kept in memory; less
-    /// than 64 KiB keeps none there. What is older is forgotten. `CABANA_REPLAY_DISK_BYTES`, default 64 MiB.
-    pub replay_disk_bytes: usize,
+    /// than 64 KiB keeps none there. What is older is forgotten.
+    replay_disk_bytes: usize = 64 << 20, "CABANA_REPLAY_DISK_BYTES";
     /// The same of all detached processes together. When they print more, the one of which most is kept forgets its oldest.
-    /// `CABANA_REPLAY_DISK_TOTAL_BYTES`, default 512 MiB.
-    pub replay_disk_total_bytes: usize,
-    /// Runs of `file.find` and `file.search` at once; more wait for their turn. `CABANA_MAX_SEARCHES`, default 8.
-    pub searches: usize,
+    replay_disk_total_bytes: usize = 512 << 20, "CABANA_REPLAY_DISK_TOTAL_BYTES";
+    /// Runs of `file.find` and `file.search` at once; more wait for their turn.
+    searches: usize = 8, "CABANA_MAX_SEARCHES";
     /// Bytes of what git prints that one operation on a repository takes in; the answer says so where there is more.
-    /// `CABANA_MAX_GIT_OUTPUT_BYTES`, default 4 MiB.
-    pub git_output_bytes: usize,
-    /// Archives that are made or extracted at once. `CABANA_MAX_ARCHIVES`, default 16.
-    pub archives: usize,
-    /// What one archive that is extracted may come to.
-    pub archive: ArchiveLimits,
-    /// How long a process tree may take to end after SIGTERM, before SIGKILL. `CABANA_KILL_GRACE_MS`, default 2,000.
-    pub kill_grace: Duration,
+    git_output_bytes: usize = 4 << 20, "CABANA_MAX_GIT_OUTPUT_BYTES";
+    /// Archives that are made or extracted at once.
+    archives: usize = 16, "CABANA_MAX_ARCHIVES";
+    /// Entries of one archive that is extracted.
+    archive_entries: u64 = 1_000_000, "CABANA_MAX_ARCHIVE_ENTRIES";
+    /// Bytes that it comes to, once decompressed.
+    archive_bytes: u64 = 16 << 30, "CABANA_MAX_ARCHIVE_BYTES";
+    /// How many times its compressed size that may be, beyond the first 64 MiB.
+    archive_ratio: u64 = 250, "CABANA_MAX_ARCHIVE_RATIO";
+    /// How long a process tree may take to end after SIGTERM, before SIGKILL.
+    kill_grace: Duration = Duration::from_millis(2_000), "CABANA_KILL_GRACE_MS";
 }
 
 /// What an archive that is extracted may come to, before it is stopped with `payload_too_large`.
 #[derive(Debug, Clone, Copy)]
 pub struct ArchiveLimits {
-    /// Entries. `CABANA_MAX_ARCHIVE_ENTRIES`, default 1,000,000.
+    /// [`Limits::archive_entries`].
     pub entries: u64,
-    /// Bytes, once decompressed. `CABANA_MAX_ARCHIVE_BYTES`, default 16 GiB.
+    /// [`Limits::archive_bytes`].
     pub bytes: u64,
-    /// How many times its compressed size, beyond the first 64 MiB. `CABANA_MAX_ARCHIVE_RATIO`, default 250.
+    /// [`Limits::archive_ratio`].
     pub ratio: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            processes: 1_024,
-            sessions: 256,
-            connections: 1_024,
-            operations_per_socket: 256,
-            request_bytes: 16 << 20,
-            watches: 64,
-            watched_directories: 16_384,
-            replay_bytes: 32 << 20,
-            replay_disk_bytes: 64 << 20,
-            replay_disk_total_bytes: 512 << 20,
-            searches: 8,
-            git_output_bytes: 4 << 20,
-            archives: 16,
-            archive: ArchiveLimits { entries: 1_000_000, bytes: 16 << 30, ratio: 250 },
-            kill_grace: Duration::from_secs(2),
-        }
+impl Limits {
+    /// Those of one archive.
+    pub fn archive(&self) -> ArchiveLimits {
+        ArchiveLimits { entries: self.archive_entries, bytes: self.archive_bytes, ratio: self.archive_ratio }
     }
 }
 
-impl Limits {
-    /// The defaults, with what `variable` finds in their place.
-    pub fn from_env(variable: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
-        let number = |name: &str, default: usize| match variable(name) {
-            None => Ok(default),
-            Some(text) => text
-                .to_str()
-                .and_then(|text| text.parse().ok())
-                .filter(|number| *number > 0)
-                .with_context(|| format!("{name} must be a positive number")),
-        };
-        let defaults = Self::default();
-        let large = |name: &str, default: u64| anyhow::Ok(number(name, usize::try_from(default)?)? as u64);
-        let grace_ms = usize::try_from(defaults.kill_grace.as_millis())?;
-        Ok(Self {
-            processes: number("CABANA_MAX_PROCESSES", defaults.processes)?,
-            sessions: number("CABANA_MAX_SESSIONS", defaults.sessions)?,
-            connections: number("CABANA_MAX_CONNECTIONS", defaults.connections)?,
-            operations_per_socket: number("CABANA_MAX_OPERATIONS_PER_SOCKET", defaults.operations_per_socket)?,
-            request_bytes: number("CABANA_MAX_REQUEST_BYTES", defaults.request_bytes)?,
-            watches: number("CABANA_MAX_WATCHES", defaults.watches)?,
-            watched_directories: number("CABANA_MAX_WATCHED_DIRECTORIES", defaults.watched_directories)?,
-            replay_bytes: number("CABANA_REPLAY_BYTES", defaults.replay_bytes)?,
-            replay_disk_bytes: number("CABANA_REPLAY_DISK_BYTES", defaults.replay_disk_bytes)?,
-            replay_disk_total_bytes: number("CABANA_REPLAY_DISK_TOTAL_BYTES", defaults.replay_disk_total_bytes)?,
-            searches: number("CABANA_MAX_SEARCHES", defaults.searches)?,
-            git_output_bytes: number("CABANA_MAX_GIT_OUTPUT_BYTES", defaults.git_output_bytes)?,
-            archives: number("CABANA_MAX_ARCHIVES", defaults.archives)?,
-            archive: ArchiveLimits {
-                entries: large("CABANA_MAX_ARCHIVE_ENTRIES", defaults.archive.entries)?,
-                bytes: large("CABANA_MAX_ARCHIVE_BYTES", defaults.archive.bytes)?,
-                ratio: large("CABANA_MAX_ARCHIVE_RATIO", defaults.archive.ratio)?,
-            },
-            kill_grace: Duration::from_millis(number("CABANA_KILL_GRACE_MS", grace_ms)? as u64),
-        })
+fn read<T: Limit>(name: &str, variable: Option<OsString>, default: T) -> anyhow::Result<T> {
+    let Some(text) = variable else { return Ok(default) };
+    let number = text.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
+    number.and_then(T::of).with_context(|| format!("{name} must be a positive number"))
+}
+
+impl Limit for usize {
+    fn of(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+
+    #[cfg(test)]
+    fn number(&self) -> u64 {
+        *self as u64
+    }
+}
+
+impl Limit for u64 {
+    fn of(number: u64) -> Option<Self> {
+        Some(number)
+    }
+
+    #[cfg(test)]
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl Limit for Duration {
+    fn of(number: u64) -> Option<Self> {
+        Some(Self::from_millis(number))
+    }
+
+    #[cfg(test)]
+    fn number(&self) -> u64 {
+        u64::try_from(self.as_millis()).expect("no default is that long")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::PathBuf};
+
     use super::*;
+
+    const BEGIN: &str = "<!-- limits: begin -->\n";
+    const END: &str = "<!-- limits: end -->\n";
+
+    /// A default as people write it: sizes in the largest unit that takes no fraction, other numbers with commas.
+    pub(super) fn show(variable: &str, number: u64) -> String {
+        const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        if variable.ends_with("_BYTES") {
+            let (unit, bytes) = UNITS.into_iter().find(|(_, bytes)| number.is_multiple_of(*bytes)).unwrap();
+            return format!("{} {unit}", number / bytes);
+        }
+        let digits = number.to_string();
+        let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+        groups.join(",")
+    }
 
     #[test]
     fn variables_override_and_nonsense_is_refused() {
         let with = |value: &'static str| Limits::from_env(move |name| (name == "CABANA_MAX_PROCESSES").then(|| value.into()));
         assert_eq!(with("7").unwrap().processes, 7);
         assert_eq!(with("7").unwrap().connections, Limits::default().connections);
-        for name in [
-            "CABANA_MAX_PROCESSES",
-            "CABANA_MAX_SESSIONS",
-            "CABANA_MAX_CONNECTIONS",
-            "CABANA_MAX_OPERATIONS_PER_SOCKET",
-            "CABANA_MAX_REQUEST_BYTES",
-            "CABANA_MAX_WATCHES",
-            "CABANA_MAX_WATCHED_DIRECTORIES",
-            "CABANA_REPLAY_BYTES",
-            "CABANA_REPLAY_DISK_BYTES",
-            "CABANA_REPLAY_DISK_TOTAL_BYTES",
-            "CABANA_MAX_SEARCHES",
-            "CABANA_MAX_GIT_OUTPUT_BYTES",
-            "CABANA_MAX_ARCHIVES",
-            "CABANA_MAX_ARCHIVE_ENTRIES",
-            "CABANA_MAX_ARCHIVE_BYTES",
-            "CABANA_MAX_ARCHIVE_RATIO",
-            "CABANA_KILL_GRACE_MS",
-        ] {
+        for (name, _, _) in Limits::described() {
             for nonsense in ["", "0", "-1", "1.5", "1k", "many", "99999999999999999999"] {
                 let error = Limits::from_env(|asked| (asked == name).then(|| nonsense.into())).unwrap_err();
                 assert!(error.to_string().contains(name), "{name}={nonsense}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_every_limit() {
+        let lines = Limits::described()
+            .into_iter()
+            .map(|(variable, default, meaning)| format!("| `{variable}` | {default} |{meaning} |\n"));
+        let table = format!("| variable | default | what it limits |\n| --- | --- | --- |\n{}", lines.collect::<String>());
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+        let readme = fs::read_to_string(&path).unwrap();
+        let (before, rest) = readme.split_once(BEGIN).expect("the README says where the table begins");
+        let (kept, after) = rest.split_once(END).expect("the README says where the table ends");
+        if std::env::var_os("CABANA_BLESS").is_some() {
+            fs::write(&path, [before, BEGIN, &table, END, after].concat()).unwrap();
+        } else {
+            assert!(kept == table, "CABANA_BLESS=1 cargo test -p cabana-agent writes the README's table anew:\n{table}");
         }
     }
 }

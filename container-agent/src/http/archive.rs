@@ -124,7 +124,7 @@ async fn upload(agent: Agent, query: Option<String>, pieces: &mut BodyDataStream
     let Query { path, .. } = Query::of(query.as_deref())?;
     let place = place(&agent)?;
     let (inlet, input) = archive::inlet();
-    let limits = agent.limits.archive;
+    let limits = agent.limits.archive();
     // It ends when its input does, or breaks off.
     let extraction = file::blocking(&agent, move |roots| {
         let _place = place;
