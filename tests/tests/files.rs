@@ -7,6 +7,7 @@ mod editing;
 mod lane;
 mod ownership;
 mod reading;
+mod refusing;
 mod removal;
 mod searching;
 mod watch;

@@ -9,11 +9,14 @@ mod exec;
 mod file;
 mod footprint;
 mod idle;
+mod list;
 mod loopback;
 mod quantity;
+mod race;
 mod row;
 mod samples;
 mod scratch;
+mod search;
 mod session;
 mod small;
 mod stack;
@@ -63,6 +66,9 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "stalled", measure: stalled::measure },
     Measurement { name: "file", measure: file::measure },
     Measurement { name: "small", measure: small::measure },
+    Measurement { name: "search", measure: search::measure },
+    Measurement { name: "list", measure: list::measure },
+    Measurement { name: "race", measure: race::measure },
     Measurement { name: "archive", measure: archive::measure },
 ];
 

@@ -10,7 +10,7 @@ mod system;
 pub(crate) mod wasm;
 
 use crate::paths;
-use crate::progress::{Step, say};
+use crate::progress::{Outcome, Step, say};
 use anyhow::{Context, Result};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -108,6 +108,16 @@ pub(crate) fn provide_cargo_fuzz() -> Result<PathBuf> {
     let places = Places::find()?;
     let _lock = lock(&places.cache)?;
     Step::run("cargo-fuzz", |step| cargo_tools::provide(&places, step, "cargo-fuzz", "cargo-fuzz", VERSION))
+}
+
+/// Finds ripgrep, which only the benchmark needs, or asks the system for it.
+pub(crate) fn provide_ripgrep() -> Result<PathBuf> {
+    let places = Places::find()?;
+    let _lock = lock(&places.cache)?;
+    if paths::which("rg").is_none() {
+        Step::run("ripgrep", |step| Ok((Outcome::Done("installed".to_owned()), system::install(&places, step, &["ripgrep"])?)))?;
+    }
+    paths::which("rg").context("ripgrep is not on the search path")
 }
 
 /// Waits until no other setup runs. The lock ends with the returned file, or with this process.

@@ -7,6 +7,8 @@ use cabana_tests::{in_agent_by, in_either_confinement};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::refusing::REFUSING;
+
 #[tokio::test]
 async fn nothing_outside_the_roots_is_reached() {
     in_either_confinement(async |sandbox| {
@@ -59,20 +61,10 @@ async fn nothing_outside_the_roots_is_reached() {
     .await;
 }
 
-/// Becomes a program that may not call openat2, which the kernel refuses with the given error: for x86-64 and 64-bit ARM alike, a filter
-/// of four instructions that looks at the number of the call.
-const WITHOUT_OPENAT2: &str = "import ctypes, os, struct, sys\n\
-    code = [(0x20, 0, 0, 0), (0x15, 0, 1, 437), (6, 0, 0, 0x50000 | int(sys.argv[1])), (6, 0, 0, 0x7fff0000)]\n\
-    filter = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *instruction) for instruction in code))\n\
-    program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(filter)))\n\
-    libc = ctypes.CDLL(None)\n\
-    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
-    os.execv(sys.argv[2], sys.argv[2:])";
-
 #[tokio::test]
 async fn without_openat2_paths_are_walked() {
     for errno in ["1", "38"] {
-        in_agent_by(&["python3", "-c", WITHOUT_OPENAT2, errno], &[], async |sandbox| {
+        in_agent_by(&["python3", "-c", REFUSING, "openat2", "0", errno], &[], async |sandbox| {
             let health = sandbox.send(sandbox.anonymous(Method::GET, "/../health")).await;
             assert_eq!(health.json()["confinement"], "walk");
             assert_eq!(sandbox.call(Info {}).await.confinement, Some(Confinement::Walk));

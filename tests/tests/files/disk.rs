@@ -5,6 +5,8 @@ use futures_util::stream;
 use reqwest::Body;
 use serde_json::{Value, json};
 
+use super::refusing::REFUSING;
+
 /// Starts an agent in whose root the directory `small` is a disk of 1 MiB and 64 files, which only it sees. Takes root.
 const SMALL_DISK: [&str; 6] = [
     "unshare",
@@ -37,9 +39,13 @@ fn writes(directory: &str) -> Vec<(&'static str, Value)> {
 }
 
 async fn check(sandbox: &Sandbox, directory: &str, code: &str) {
+    check_all(sandbox, directory, code, writes(directory)).await;
+}
+
+async fn check_all(sandbox: &Sandbox, directory: &str, code: &str, writes: Vec<(&str, Value)>) {
     let show = format!("cd {directory} && ls -A && cat old other");
     let before = sandbox.shell(&show).await;
-    for (name, request) in writes(directory) {
+    for (name, request) in writes {
         let append = &request["append"];
         assert_eq!(sandbox.post(name, request.clone()).await.code(), code, "{name}, append: {append}");
         assert!(sandbox.shell(&show).await == before, "{name}, append: {append}");
@@ -110,4 +116,21 @@ async fn a_limit_on_the_size_of_files_ends_the_write_and_not_the_agent() {
         sandbox.put("d/old", "small enough").await.success();
     })
     .await;
+}
+
+/// Errors that take a quota, or a disk that breaks: the kernel is made to give them for each write of more than a few KiB.
+#[tokio::test]
+async fn a_quota_and_a_broken_disk_leave_everything_as_it_was() {
+    const EDQUOT: &str = "122";
+    const EIO: &str = "5";
+    for (errno, code) in [(EDQUOT, "storage_full"), (EIO, "internal")] {
+        in_agent_by(&["python3", "-c", REFUSING, "write", "4096", errno], &[], async |sandbox| {
+            sandbox.shell("mkdir d; echo old > d/old; echo other > d/other").await;
+            // A copy is the kernel's own work, and writes nothing.
+            let writes = writes("d").into_iter().filter(|(name, _)| *name != "file.copy").collect();
+            check_all(sandbox, "d", code, writes).await;
+            sandbox.put("d/old", "small enough").await.success();
+        })
+        .await;
+    }
 }

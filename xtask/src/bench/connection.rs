@@ -82,6 +82,14 @@ impl Connection {
         self.answer()
     }
 
+    /// Asks for an operation that may be refused, and gives the status.
+    pub(super) fn attempt(&mut self, operation: &str, request: &str) -> Result<u16> {
+        self.send_operation(operation, request, JSON)?;
+        let (status, body) = self.any_head()?;
+        self.take_body(body)?;
+        Ok(status)
+    }
+
     /// The same, but takes in no more than the first line of the stream that comes back.
     pub(super) fn listen(&mut self, operation: &str, request: &str) -> Result<()> {
         self.send_operation(operation, request, NDJSON)?;
@@ -143,6 +151,10 @@ impl Connection {
 
     fn answer(&mut self) -> Result<Answer> {
         let body = self.head()?;
+        self.take_body(body)
+    }
+
+    fn take_body(&mut self, body: Body) -> Result<Answer> {
         let mut answer = Answer::default();
         match body {
             Body::Length(length) => self.body(length, &mut answer)?,
@@ -158,8 +170,16 @@ impl Connection {
     }
 
     fn head(&mut self) -> Result<Body> {
-        let status = self.line()?;
-        ensure!(status.starts_with("HTTP/1.1 20"), "the answer is {status}");
+        let (status, body) = self.any_head()?;
+        ensure!(matches!(status, 200..=209), "the answer's status is {status}");
+        Ok(body)
+    }
+
+    /// The head of an answer of whatever status.
+    fn any_head(&mut self) -> Result<(u16, Body)> {
+        let line = self.line()?;
+        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.with_context(|| format!("not the first line of an answer: {line:?}"))?;
         let mut body = None;
         loop {
             let line = self.line()?.to_ascii_lowercase();
@@ -167,7 +187,7 @@ impl Connection {
                 Some(("content-length", length)) => body = Some(Body::Length(length.trim().parse()?)),
                 Some(("transfer-encoding", _)) => body = Some(Body::Chunked),
                 Some(_) => {}
-                None => return body.context("the answer does not say how long it is"),
+                None => return Ok((status, body.context("the answer does not say how long it is")?)),
             }
         }
     }
