@@ -4,6 +4,7 @@ mod confinement;
 mod copying;
 mod disk;
 mod editing;
+mod hostile;
 mod lane;
 mod ownership;
 mod reading;
