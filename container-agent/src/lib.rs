@@ -29,6 +29,7 @@ pub mod session;
 mod signals;
 pub mod summary;
 pub mod system;
+mod waiting;
 
 pub use agent::Agent;
 pub use config::Config;

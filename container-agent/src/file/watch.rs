@@ -33,6 +33,7 @@ use super::blocking;
 use crate::{
     Agent,
     dispatch::{Channel, Run},
+    waiting::if_any,
 };
 use watcher::Watcher;
 
@@ -51,7 +52,7 @@ impl Run<Watch> for Agent {
         let watcher = blocking(&self, move |_| Watcher::open(agent, &request)).await?;
         tokio::select! {
             watched = tell(watcher, limit, &channel.events) => watched,
-            () = pass(timeout) => Ok(Watched { reason: WatchEnd::TimedOut }),
+            () = if_any(timeout.map(tokio::time::sleep)) => Ok(Watched { reason: WatchEnd::TimedOut }),
             () = channel.cancel.cancelled() => Err(Error::new(Code::Interrupted, "no longer watching")),
         }
     }
@@ -101,11 +102,4 @@ async fn tell(mut watcher: Watcher, limit: Option<u32>, events: &mpsc::Sender<Ch
 
 async fn say(events: &mpsc::Sender<Change>, change: Change) -> Result<(), Error> {
     events.send(change).await.map_err(|_| Error::internal("nobody listens any more"))
-}
-
-async fn pass(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
-    }
 }

@@ -6,7 +6,10 @@ use cabana_protocol::{
     ProcessId, Signal,
     exec::{ExecResult, Exit, Usage},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -22,6 +25,7 @@ use super::{
     terminal::Terminal,
     tree,
 };
+use crate::waiting::if_any;
 
 /// The owner's ties to everybody else.
 #[derive(Debug)]
@@ -134,14 +138,15 @@ impl Owner {
             _ => None,
         };
         let (ending, signalling) = (gone.is_some(), self.signalling.is_some());
+        let until = self.ties.timeout.map(|timeout| self.started + timeout);
         tokio::select! {
-            chunk = print(&self.ties.journal, &mut self.pipes), if self.printing => Happened::Printed(chunk),
-            done = write(&mut self.feed), if self.feed.as_ref().is_some_and(Feed::busy) => Happened::Fed(done),
+            chunk = self.pipes.print(&self.ties.journal), if self.printing => Happened::Printed(chunk),
+            done = if_any(self.feed.as_mut().map(Feed::write)), if self.feed.as_ref().is_some_and(Feed::busy) => Happened::Fed(done),
             input = self.ties.inputs.recv(), if self.told && !signalling => Happened::Told(input),
             ended = self.exited.wait(), if !ending && !signalling && !waited_for => Happened::Ended(ended.ok()),
-            () = complete(gone), if ending => Happened::Gone,
-            () = complete(self.signalling.as_mut()), if signalling => Happened::Signalled,
-            () = pass(self.started, self.ties.timeout), if running => Happened::MustEnd(Exit::TimedOut),
+            () = if_any(gone), if ending => Happened::Gone,
+            () = if_any(self.signalling.as_mut()), if signalling => Happened::Signalled,
+            () = if_any(until.map(sleep_until)), if running => Happened::MustEnd(Exit::TimedOut),
             () = self.ties.cancel.cancelled(), if running => Happened::MustEnd(Exit::Cancelled),
             () = self.ties.agent_ends.cancelled(), if running => Happened::MustEnd(Exit::Lost),
         }
@@ -219,32 +224,5 @@ impl Owner {
                 feed.iter_mut().for_each(Feed::end);
             }
         }
-    }
-}
-
-/// What it prints next, once whoever waits for it has taken what came before.
-async fn print(journal: &Journal, pipes: &mut Pipes) -> Option<Chunk> {
-    journal.room().await;
-    pipes.next().await
-}
-
-async fn pass(started: Instant, timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep_until(started + timeout).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn write(feed: &mut Option<Feed>) -> bool {
-    match feed {
-        Some(feed) => feed.write().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn complete(gone: Option<&mut Pin<Box<dyn Future<Output = ()> + Send>>>) {
-    match gone {
-        Some(gone) => gone.await,
-        None => std::future::pending().await,
     }
 }

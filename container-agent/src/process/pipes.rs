@@ -3,10 +3,14 @@
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{io::AsyncReadExt, net::unix::pipe, time::Instant};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe,
+    time::{Instant, sleep_until},
+};
 
-use super::terminal::Screen;
-use crate::buffers::Buffers;
+use super::{journal::Journal, terminal::Screen};
+use crate::{buffers::Buffers, waiting::if_any};
 
 /// Most bytes in one chunk: what a pipe of Linux holds.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -77,6 +81,12 @@ impl Pipes {
         }
     }
 
+    /// What is printed next, once whoever waits for it in the journal has taken what came before.
+    pub(crate) async fn print(&mut self, journal: &Journal) -> Option<Chunk> {
+        journal.room().await;
+        self.next().await
+    }
+
     /// The next chunk; `None` when there will be none. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Option<Chunk> {
         loop {
@@ -86,7 +96,7 @@ impl Pipes {
             let (stream, read) = tokio::select! {
                 read = read(&mut self.stdout), if self.stdout.is_some() => (Stream::Stdout, read),
                 read = read(&mut self.stderr), if self.stderr.is_some() => (Stream::Stderr, read),
-                () = until(self.drain), if self.paid() => match self.rest() {
+                () = if_any(self.drain.map(sleep_until)), if self.paid() => match self.rest() {
                     Some(bytes) => (Stream::Stdout, Some(bytes)),
                     None => return None,
                 },
@@ -186,12 +196,5 @@ async fn read(source: &mut Option<Source>) -> Option<Bytes> {
     match source.as_mut()? {
         Source::Pipe(pipe) => pipe.read().await,
         Source::Screen(screen) => screen.read().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

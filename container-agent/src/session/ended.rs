@@ -3,7 +3,7 @@
 use cabana_protocol::exec::ExecResult;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{Chunk, Journal, Pipes, Place};
+use crate::process::{Journal, Pipes, Place};
 
 /// A command that has ended, and whose last words are still to be read.
 pub(super) struct Ended {
@@ -22,7 +22,7 @@ impl Ended {
     pub(super) async fn relate(self) {
         let Self { result, mut pipes, journal, place, agent_ends, .. } = self;
         let last_words = async {
-            while let Some(chunk) = print(&journal, &mut pipes).await {
+            while let Some(chunk) = pipes.print(&journal).await {
                 journal.push(chunk);
             }
         };
@@ -33,10 +33,4 @@ impl Ended {
             agent_ends.run_until_cancelled_owned(pipes.discard()).await;
         }
     }
-}
-
-/// What it prints next, once whoever waits for it has taken what came before.
-pub(super) async fn print(journal: &Journal, pipes: &mut Pipes) -> Option<Chunk> {
-    journal.room().await;
-    pipes.next().await
 }

@@ -1,23 +1,32 @@
 //! One command of a session, from its order to its result.
 
-use std::{pin::Pin, time::Duration};
+mod phase;
+
+use std::time::Duration;
 
 use cabana_protocol::{
     Error, Signal,
     exec::{ExecResult, Exit},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ended::{Ended, print},
+    ended::Ended,
     line::{self, DROP, Order, Report},
     owner::Owner,
     recovery::{Recovery, asked_for},
     script::{Files, Script},
     streams::Streams,
 };
-use crate::process::{Chunk, Feed, Input, Journal, Members, Place, Stdin, tree};
+use crate::{
+    process::{Feed, Input, Journal, Members, Place, Stdin, tree},
+    waiting::if_any,
+};
+use phase::{Happened, Pending, Phase};
 
 /// How long a shell may take to come back to its senses.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,8 +45,6 @@ pub(super) struct Command {
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) cancel: CancellationToken,
 }
-
-type Pending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A command while it runs.
 pub(super) struct Run<'a> {
@@ -65,48 +72,6 @@ pub(super) struct Run<'a> {
     signalling: Option<Pending>,
     /// There may be more output.
     printing: bool,
-}
-
-/// How far a command has come.
-enum Phase {
-    /// It runs. Once somebody has interrupted it, its report may be lost, and is asked for.
-    Running { interrupted: Option<Recovery> },
-    /// The shell is halted, and what the command has started is being ended.
-    Stopping { exit: Exit, gone: Pending },
-    /// The shell drops what it was doing.
-    Recovering { exit: Exit, recovery: Recovery, until: Instant },
-    /// What the shell has started on its way is being ended.
-    Sweeping { exit: Exit, gone: Pending },
-    /// The whole session is being ended.
-    Closing { exit: Exit, gone: Pending },
-    /// All that it had started is gone; the shell is to be waited for.
-    Closed { exit: Exit },
-    /// It is done.
-    Done { exit: Exit, session_ended: bool },
-}
-
-/// What can happen to a command.
-enum Happened {
-    /// It printed something, or will print no more.
-    Printed(Option<Chunk>),
-    /// What it reads took some bytes; true when it will take no more.
-    Fed(bool),
-    /// Somebody told it something, or nobody ever will again.
-    Told(Option<Input>),
-    /// The shell reports.
-    Reported(Report),
-    /// The shell has ended, or cannot be spoken to.
-    ShellEnded(Exit),
-    /// The command is to end, for this reason.
-    MustEnd(Exit),
-    /// The session is to end, for this reason.
-    SessionMustEnd(Exit),
-    /// What was to be ended is gone.
-    Gone,
-    /// A signal has reached what the command has started.
-    Signalled,
-    /// It is time to ask for a report.
-    Ask,
 }
 
 impl<'a> Run<'a> {
@@ -186,15 +151,15 @@ impl<'a> Run<'a> {
         let feeding = streams.feed.as_ref().is_some_and(Feed::busy);
         tokio::select! {
             report = owner.console.report() => report.map_or(Happened::ShellEnded(Exit::Lost), Happened::Reported),
-            chunk = print(journal, &mut streams.pipes), if self.printing => Happened::Printed(chunk),
-            done = write(&mut streams.feed), if feeding => Happened::Fed(done),
+            chunk = streams.pipes.print(journal), if self.printing => Happened::Printed(chunk),
+            done = if_any(streams.feed.as_mut().map(Feed::write)), if feeding => Happened::Fed(done),
             input = inputs.recv(), if self.told && !signals => Happened::Told(input),
             exit = owner.shell.wait(), if !ending && !signals => Happened::ShellEnded(exit),
-            () = complete(gone), if ending => Happened::Gone,
-            () = complete(signalling.as_mut()), if signals => Happened::Signalled,
-            () = pass(ask), if ask.is_some() => Happened::Ask,
-            () = pass(until), if until.is_some() => Happened::SessionMustEnd(Exit::Lost),
-            () = pass(Some(self.started + self.timeout)), if running => Happened::MustEnd(Exit::TimedOut),
+            () = if_any(gone), if ending => Happened::Gone,
+            () = if_any(signalling.as_mut()), if signals => Happened::Signalled,
+            () = if_any(ask.map(sleep_until)), if ask.is_some() => Happened::Ask,
+            () = if_any(until.map(sleep_until)), if until.is_some() => Happened::SessionMustEnd(Exit::Lost),
+            () = sleep_until(self.started + self.timeout), if running => Happened::MustEnd(Exit::TimedOut),
             () = cancel.cancelled(), if running => Happened::MustEnd(Exit::Cancelled),
             () = owner.ties.end.cancelled(), if !closing => Happened::SessionMustEnd(Exit::Cancelled),
             () = owner.ties.agent_ends.cancelled(), if !closing => Happened::SessionMustEnd(Exit::Lost),
@@ -209,26 +174,13 @@ impl<'a> Run<'a> {
             Happened::Told(input) => self.tell(input),
             Happened::Reported(report) => self.hear(report),
             Happened::ShellEnded(exit) => {
-                self.phase = Phase::Done { exit: self.decided().unwrap_or(exit), session_ended: true };
+                self.phase = Phase::Done { exit: self.phase.decided().unwrap_or(exit), session_ended: true };
             }
             Happened::MustEnd(exit) => self.stop(exit),
             Happened::SessionMustEnd(exit) => self.close(exit),
             Happened::Gone => self.go_on(),
             Happened::Signalled => self.signalling = None,
             Happened::Ask => self.ask(),
-        }
-    }
-
-    /// How it will have ended, where that no longer depends on it.
-    fn decided(&self) -> Option<Exit> {
-        match self.phase {
-            Phase::Running { .. } => None,
-            Phase::Stopping { exit, .. }
-            | Phase::Recovering { exit, .. }
-            | Phase::Sweeping { exit, .. }
-            | Phase::Closing { exit, .. }
-            | Phase::Closed { exit }
-            | Phase::Done { exit, .. } => Some(exit),
         }
     }
 
@@ -240,7 +192,7 @@ impl<'a> Run<'a> {
 
     /// Ends the whole session.
     fn close(&mut self, exit: Exit) {
-        let exit = self.decided().unwrap_or(exit);
+        let exit = self.phase.decided().unwrap_or(exit);
         // An interactive shell does not hear SIGTERM.
         self.owner.shell.signal(Signal::HUP);
         let gone = Box::pin(tree::end(self.owner.shell.members(), self.owner.ties.grace));
@@ -339,26 +291,5 @@ impl<'a> Run<'a> {
         let result = ExecResult { process: place.record.id.clone(), exit: Some(exit), duration_ms, session_ended, usage: None };
         let pipes = streams.finish(&owner.directory);
         Ended { session_ended, result, pipes, journal, place, agent_ends: owner.ties.agent_ends.clone() }
-    }
-}
-
-async fn write(feed: &mut Option<Feed>) -> bool {
-    match feed {
-        Some(feed) => feed.write().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn complete(pending: Option<&mut Pending>) {
-    match pending {
-        Some(pending) => pending.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn pass(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until).await,
-        None => std::future::pending().await,
     }
 }
