@@ -31,7 +31,7 @@ use super::{
 /// The largest `depth`.
 const MAX_DEPTH: u32 = 64;
 
-/// Names of a directory that are remembered at once. A larger one is read again for those that follow.
+/// Names of a directory that are remembered at once, on each level that is listed. A larger one is read again for those that follow.
 const NAMES: usize = 2_048;
 
 /// A page whose paths take this much is full, whatever its limit.
@@ -44,6 +44,8 @@ struct Page<'a> {
     hidden: bool,
     glob: Option<Globs>,
     limit: usize,
+    /// Names that are remembered at once.
+    names: usize,
     entries: Vec<Metadata>,
     /// What their paths take.
     bytes: usize,
@@ -64,6 +66,8 @@ pub(super) fn list(roots: &Roots, request: &List, cancel: &CancellationToken) ->
         hidden: request.hidden.unwrap_or(true),
         glob: request.glob.as_ref().map(|glob| Globs::new(&[glob])).transpose()?,
         limit: limit as usize,
+        // On a single level, a page's worth and one more: reading the directory once tells all of them.
+        names: if depth > 1 { NAMES } else { NAMES.max(limit as usize + 1) },
         entries: Vec::new(),
         bytes: 0,
         more: false,
@@ -86,7 +90,7 @@ impl Page<'_> {
                     return Ok(());
                 }
             }
-            if names.len() < NAMES {
+            if names.len() < self.names {
                 return Ok(());
             }
             done = names.into_iter().next_back();
@@ -135,7 +139,7 @@ impl Page<'_> {
             if !shown || done.is_some_and(|done| name <= done) || self.passed(&join(path, name)) {
                 continue;
             }
-            if names.len() < NAMES {
+            if names.len() < self.names {
                 names.push(name.to_owned());
             } else if let Some(mut last) = names.peek_mut().filter(|last| name < last.as_c_str()) {
                 *last = name.to_owned();
