@@ -3,11 +3,15 @@
 //! The parser is our own because a line that belongs nowhere must be an error: parsers that pass over what follows a hunk, as patch(1)
 //! does, apply half of a diff whose counts are wrong.
 
+mod header;
+mod hunk;
 mod lines;
 mod names;
 
 use std::fmt;
 
+use header::Header;
+pub(super) use hunk::{Hunk, Line};
 use lines::{Cursor, trimmed};
 use names::Names;
 
@@ -30,22 +34,6 @@ pub(super) enum Change {
     Copy { from: Vec<u8>, to: Vec<u8> },
 }
 
-/// A run of lines that are to become others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hunk<'a> {
-    /// How many lines of the file come before it, as far as the diff knows.
-    pub(super) before: usize,
-    pub(super) lines: Vec<Line<'a>>,
-}
-
-/// A line of a hunk, with its line break if it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line<'a> {
-    Context(&'a [u8]),
-    Removed(&'a [u8]),
-    Added(&'a [u8]),
-}
-
 /// Why something is not a diff that can be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Malformed {
@@ -66,19 +54,6 @@ impl fmt::Display for Malformed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "line {} of the diff: {}", self.line, self.why)
     }
-}
-
-/// What git says of a file before its hunks.
-#[derive(Debug, Default)]
-struct Header {
-    names: Option<Names>,
-    renamed: bool,
-    copied: bool,
-    created: bool,
-    deleted: bool,
-    from: Option<Vec<u8>>,
-    to: Option<Vec<u8>>,
-    executable: Option<bool>,
 }
 
 /// Reads a whole diff, of at least one file. What stands before and between the files is no part of it: mails, commit messages.
@@ -117,7 +92,7 @@ fn belongs_nowhere(line: &[u8]) -> bool {
 
 /// A file as git shows it, from `diff --git` on; none where git has nothing to say of it.
 fn git<'a>(cursor: &mut Cursor<'a>, names: &[u8], strip: Option<usize>) -> Result<Option<FileDiff<'a>>, Malformed> {
-    let mut header = Header { names: Names::of_git(names, strip), ..Header::default() };
+    let mut header = Header::of(Names::of_git(names, strip));
     cursor.pass();
     while let Some(line) = cursor.peek().filter(|line| !line.starts_with(b"diff --git ") && !line.starts_with(b"@@ ")) {
         if is_header(cursor) {
@@ -134,73 +109,6 @@ fn git<'a>(cursor: &mut Cursor<'a>, names: &[u8], strip: Option<usize>) -> Resul
     Ok(says.then_some(FileDiff { change, executable, hunks: Vec::new() }))
 }
 
-impl Header {
-    /// Takes a line of git's; false where it is none.
-    fn take(&mut self, line: &[u8], strip: Option<usize>) -> Result<bool, &'static str> {
-        let (word, rest) = WORDS.iter().find_map(|word| Some((*word, line.strip_prefix(word.as_bytes())?))).unwrap_or(("", line));
-        match word {
-            "rename from " | "copy from " => self.from = Some(names::bare(rest, strip)?),
-            "rename to " => (self.renamed, self.to) = (true, Some(names::bare(rest, strip)?)),
-            "copy to " => (self.copied, self.to) = (true, Some(names::bare(rest, strip)?)),
-            "new file mode " => (self.created, self.executable) = (true, Some(executable(rest)?)),
-            "deleted file mode " => self.deleted = true,
-            "new mode " => self.executable = Some(executable(rest)?),
-            "GIT binary patch" | "Binary files " => return Err("a binary file, which a unified diff cannot show"),
-            "" => return Ok(false),
-            _ => {}
-        }
-        Ok(true)
-    }
-
-    /// What is done to which file.
-    fn change(self) -> Result<Change, &'static str> {
-        let Names { old, new } = match self.names {
-            Some(names) => names,
-            None if self.renamed || self.copied => Names { old: None, new: None },
-            None => return Err("which file is meant cannot be told"),
-        };
-        match (old, new) {
-            _ if self.renamed || self.copied => {
-                let (from, to) = self.from.zip(self.to).ok_or("a file is renamed or copied, but not from where to where")?;
-                Ok(if self.renamed { Change::Rename { from, to } } else { Change::Copy { from, to } })
-            }
-            (None, None) => Err("neither the old file nor the new one is there"),
-            (Some(path), None) => Ok(Change::Delete { path }),
-            (None, Some(path)) => Ok(Change::Create { path }),
-            (Some(path), Some(_)) if self.deleted => Ok(Change::Delete { path }),
-            (Some(_), Some(path)) if self.created => Ok(Change::Create { path }),
-            // Where the names differ without git saying why, it is one file and a copy from before: a.orig and a.
-            (Some(_), Some(path)) => Ok(Change::Modify { path }),
-        }
-    }
-}
-
-/// The words that git's lines begin with.
-const WORDS: [&str; 14] = [
-    "rename from ",
-    "rename to ",
-    "copy from ",
-    "copy to ",
-    "new file mode ",
-    "deleted file mode ",
-    "old mode ",
-    "new mode ",
-    "similarity index ",
-    "dissimilarity index ",
-    "index ",
-    "GIT binary patch",
-    "Binary files ",
-    "Index: ",
-];
-
-fn executable(mode: &[u8]) -> Result<bool, &'static str> {
-    match mode {
-        b"100644" => Ok(false),
-        b"100755" => Ok(true),
-        _ => Err("neither a plain file nor an executable one"),
-    }
-}
-
 /// A file from its names on.
 fn file<'a>(cursor: &mut Cursor<'a>, mut header: Header, strip: Option<usize>) -> Result<FileDiff<'a>, Malformed> {
     let (old, new) = (cursor.pass(), cursor.pass());
@@ -209,94 +117,12 @@ fn file<'a>(cursor: &mut Cursor<'a>, mut header: Header, strip: Option<usize>) -
     let change = header.change().map_err(|why| cursor.malformed(why))?;
     let mut hunks = Vec::new();
     while cursor.peek().is_some_and(|line| line.starts_with(b"@@ ")) {
-        hunks.push(hunk(cursor)?);
+        hunks.push(Hunk::read(cursor)?);
     }
     if hunks.is_empty() {
         return Err(cursor.malformed("a file without hunks"));
     }
     Ok(FileDiff { change, executable, hunks })
-}
-
-fn hunk<'a>(cursor: &mut Cursor<'a>) -> Result<Hunk<'a>, Malformed> {
-    let ranges =
-        cursor.peek().and_then(ranges).ok_or_else(|| cursor.malformed("a hunk begins with @@ -line,count +line,count @@"))?;
-    let ((start, mut removed), (_, mut added)) = ranges;
-    cursor.pass();
-    // Of nothing, the line before is told.
-    let before = if removed == 0 { start } else { start.saturating_sub(1) };
-    let mut lines = Vec::new();
-    while removed > 0 || added > 0 {
-        let line = cursor.peek().ok_or_else(|| cursor.malformed("the diff ends within a hunk"))?;
-        if !cursor.drop_break(&mut lines) {
-            let line = Line::of(line).ok_or_else(|| cursor.malformed("it is no line of a hunk, and the hunk is not complete"))?;
-            let short = || cursor.malformed("the hunk has more lines than it says");
-            if !matches!(line, Line::Added(_)) {
-                removed = removed.checked_sub(1).ok_or_else(short)?;
-            }
-            if !matches!(line, Line::Removed(_)) {
-                added = added.checked_sub(1).ok_or_else(short)?;
-            }
-            lines.push(line);
-            cursor.pass();
-        }
-    }
-    cursor.drop_break(&mut lines);
-    cursor.end_hunk();
-    Ok(Hunk { before, lines })
-}
-
-type Range = (usize, usize);
-
-/// The two ranges of a hunk's first line.
-fn ranges(line: &[u8]) -> Option<(Range, Range)> {
-    let line = std::str::from_utf8(line).ok().or_else(|| std::str::from_utf8(&line[..line.len().min(64)]).ok())?;
-    let (old, rest) = line.strip_prefix("@@ -")?.split_once(" +")?;
-    let (new, _) = rest.split_once(" @@")?;
-    let range = |text: &str| match text.split_once(',') {
-        Some((start, count)) => Some((start.parse().ok()?, count.parse().ok()?)),
-        None => Some((text.parse().ok()?, 1)),
-    };
-    Some((range(old)?, range(new)?))
-}
-
-impl<'a> Line<'a> {
-    fn of(line: &'a [u8]) -> Option<Self> {
-        match line.split_first()? {
-            (b' ', rest) => Some(Self::Context(rest)),
-            (b'-', rest) => Some(Self::Removed(rest)),
-            (b'+', rest) => Some(Self::Added(rest)),
-            // Editors and mailers take away a space at the end of a line.
-            (b'\n', _) => Some(Self::Context(line)),
-            (b'\r', b"\n") => Some(Self::Context(line)),
-            _ => None,
-        }
-    }
-
-    /// The same without its line break.
-    fn unbroken(self) -> Self {
-        let cut = |line: &'a [u8]| line.strip_suffix(b"\n").unwrap_or(line);
-        match self {
-            Self::Context(line) => Self::Context(cut(line)),
-            Self::Removed(line) => Self::Removed(cut(line)),
-            Self::Added(line) => Self::Added(cut(line)),
-        }
-    }
-
-    /// What the file says there before, if the line is in it.
-    pub(super) fn before(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Context(line) | Self::Removed(line) => Some(line),
-            Self::Added(_) => None,
-        }
-    }
-
-    /// What it says afterwards.
-    pub(super) fn after(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Context(line) | Self::Added(line) => Some(line),
-            Self::Removed(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -362,6 +188,7 @@ mod tests {
             ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n-b\n+c\n", 5, "more lines than it says"),
             ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\nx\n+c\n", 5, "no line of a hunk"),
             ("--- a/f\n+++ b/f\n@@ 1 @@\n", 3, "begins with @@"),
+            ("--- a/f\n+++ b/f\n@@ -9223372036854775809 +1 @@\n-a\n+b\n", 3, "begins with @@"),
             ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n\n@@ -9 +9 @@\n", 7, "of no file"),
             ("--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n", 3, "neither"),
             ("diff --git a/x b/x\nGIT binary patch\nliteral 1\n", 2, "binary"),
