@@ -1,5 +1,6 @@
 //! What only the whole stack can do: a sandbox's life, and the gateway in front of it.
 
+mod directory;
 mod tour;
 
 use cabana_tests::{Sandbox, Socket, Target, in_sandbox, until};

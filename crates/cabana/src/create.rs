@@ -1,6 +1,9 @@
 //! What `POST /v1/sandboxes` may ask for. Pure.
 
-use cabana_protocol::{Error, SandboxId, sandbox::CreateSandbox};
+use cabana_protocol::{
+    Error, SandboxId,
+    sandbox::{CreateSandbox, check_labels},
+};
 
 use crate::random;
 
@@ -17,6 +20,7 @@ pub(crate) fn validate(request: &CreateSandbox) -> Result<SandboxId, Error> {
     for (name, value) in &request.env {
         check_variable(name, value.as_deref())?;
     }
+    check_labels(&request.labels)?;
     let kind = request.kind.as_deref().unwrap_or(SandboxId::DEFAULT_KIND);
     match &request.name {
         Some(name) => SandboxId::new(kind, name),

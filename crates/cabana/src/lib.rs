@@ -36,6 +36,8 @@
 //! | [`request_id`] | the name of a request in every hop's logs |
 //! | [`request`] | bodies of requests, bounded and decoded |
 //! | [`reply`] | JSON and coded errors as responses |
+//! | [`database`] | D1, and nothing else |
+//! | `directory` | where sandboxes are found |
 //! | `sandbox` | the Durable Object: record, life, start, forwarding |
 //! | `container` | the platform's container, and nothing else |
 //!
@@ -44,6 +46,8 @@
 mod config;
 mod container;
 mod create;
+pub mod database;
+mod directory;
 mod fault;
 mod handle;
 pub mod lifecycle;
@@ -65,6 +69,7 @@ pub use cabana_protocol::{
 
 pub use crate::{
     config::{Config, variable},
+    database::Database,
     handle::Handle,
     principal::Principal,
     proxy::proxy_to_sandbox,

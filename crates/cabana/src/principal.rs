@@ -39,6 +39,11 @@ impl Principal {
         if self.operator { Ok(()) } else { self.scopes.check(access) }
     }
 
+    /// As [`Self::check`], where it is not known yet on which sandbox: it is to be asked again with the sandbox.
+    pub fn check_operation(&self, access: &Access<'_>) -> Result<(), Error> {
+        if self.operator { Ok(()) } else { self.scopes.check_operation(access) }
+    }
+
     /// Whether what belongs to `owner` is there for the caller.
     pub fn sees(&self, owner: &Tenant) -> bool {
         self.operator || self.tenant == *owner

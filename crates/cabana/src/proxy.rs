@@ -1,10 +1,10 @@
 //! The whole `/v1/sandboxes` API as one function.
 
-use cabana_protocol::{Access, Error};
-use worker::{Env, Method, Request, Response, wasm_bindgen::JsValue};
+use cabana_protocol::{Access, Error, sandbox::UpdateSandbox};
+use worker::{Env, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
-    Handle, Principal, RequestId, create,
+    Database, Handle, Principal, RequestId, create, directory,
     handle::{self, ORIGIN},
     principal, reply,
     request::{decode, read_body},
@@ -23,6 +23,8 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// | request | answer |
 /// | --- | --- |
 /// | `POST /v1/sandboxes` | makes a sandbox: 201; finds it, by its name, as it is: 200 |
+/// | `GET /v1/sandboxes` | lists them, by filters and pages, see [`ListSandboxes`](cabana_protocol::sandbox::ListSandboxes) |
+/// | `PATCH /v1/sandboxes/{id}` | changes its labels |
 /// | `GET /v1/sandboxes/{id}` | shows it, without waking it |
 /// | `DELETE /v1/sandboxes/{id}` | ends and forgets it: 204, also where there is none |
 /// | anything on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
@@ -52,8 +54,14 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
     // As it came: workers-rs takes every method that it does not know for GET.
     let method = request.inner().method();
     let route = Route::parse(&method, url.path())?;
-    route.access(&method, |access| origin.principal.check(access))?;
+    route.access(&method, |access| match route {
+        // What is created, and what is listed, is asked about below.
+        Route::Create | Route::List => origin.principal.check_operation(access),
+        _ => origin.principal.check(access),
+    })?;
     match route {
+        Route::List => list(&url, env, origin).await,
+        Route::Update(id) => update(request, Handle::new(env, binding, id)?, origin).await,
         Route::Create => create(request, env, binding, origin).await,
         Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
         Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
@@ -71,6 +79,17 @@ async fn create(mut request: Request, env: &Env, binding: &str, origin: &Origin<
     origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;
     let handle = Handle::new(env, binding, id)?;
     let request = handle::request(Method::Post, CONTROL_PATH, Some(&body))?;
+    handle.fetch(named(request, origin)?).await
+}
+
+async fn list(url: &Url, env: &Env, origin: &Origin<'_>) -> Result<Response, Error> {
+    let sandboxes = directory::list(&Database::get(env)?, url.query(), origin.principal).await?;
+    Ok(reply::json(200, &sandboxes, origin.request_id))
+}
+
+async fn update(mut request: Request, handle: Handle, origin: &Origin<'_>) -> Result<Response, Error> {
+    let body: UpdateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+    let request = handle::request(Method::Patch, CONTROL_PATH, Some(&body))?;
     handle.fetch(named(request, origin)?).await
 }
 

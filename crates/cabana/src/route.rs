@@ -10,8 +10,12 @@ use serde_json::json;
 pub enum Route<'a> {
     /// `POST /v1/sandboxes`
     Create,
+    /// `GET /v1/sandboxes`
+    List,
     /// `GET /v1/sandboxes/{id}`
     Info(SandboxId),
+    /// `PATCH /v1/sandboxes/{id}`
+    Update(SandboxId),
     /// `DELETE /v1/sandboxes/{id}`
     Destroy(SandboxId),
     /// Any method on `/v1/sandboxes/{id}/<rest>`: for the agent, which alone knows its operations.
@@ -38,7 +42,9 @@ impl<'a> Route<'a> {
         };
         match sandboxes.strip_prefix('/') {
             None if !sandboxes.is_empty() => Err(unknown(path)),
-            None | Some("") => allow(method, &["POST"], |_| Ok(Self::Create)),
+            None | Some("") => {
+                allow(method, &["GET", "HEAD", "POST"], |method| Ok(if method == "POST" { Self::Create } else { Self::List }))
+            }
             Some(sandbox) => match sandbox.split_once('/') {
                 None | Some((_, "")) => Self::of_sandbox(method, sandbox.trim_end_matches('/')),
                 Some((id, rest)) => Ok(Self::Agent { id: parse_id(id)?, rest }),
@@ -49,8 +55,8 @@ impl<'a> Route<'a> {
     /// The sandbox that it is about.
     pub fn sandbox(&self) -> Option<&SandboxId> {
         match self {
-            Self::Create => None,
-            Self::Info(id) | Self::Destroy(id) | Self::Agent { id, .. } => Some(id),
+            Self::Create | Self::List => None,
+            Self::Info(id) | Self::Update(id) | Self::Destroy(id) | Self::Agent { id, .. } => Some(id),
         }
     }
 
@@ -61,6 +67,8 @@ impl<'a> Route<'a> {
         let look = method == "GET" || method == "HEAD";
         let (operation, read_only) = match self {
             Self::Create => (Cow::Borrowed("sandbox.create"), false),
+            Self::List => (Cow::Borrowed("sandbox.list"), true),
+            Self::Update(_) => (Cow::Borrowed("sandbox.update"), false),
             Self::Info(_) => (Cow::Borrowed("sandbox.get"), true),
             Self::Destroy(_) => (Cow::Borrowed("sandbox.delete"), false),
             Self::Agent { rest, .. } => match rest.trim_end_matches('/') {
@@ -77,9 +85,13 @@ impl<'a> Route<'a> {
     }
 
     fn of_sandbox(method: &str, id: &str) -> Result<Self, Error> {
-        allow(method, &["GET", "HEAD", "DELETE"], |method| {
+        allow(method, &["GET", "HEAD", "PATCH", "DELETE"], |method| {
             let id = parse_id(id)?;
-            Ok(if method == "DELETE" { Self::Destroy(id) } else { Self::Info(id) })
+            Ok(match method {
+                "DELETE" => Self::Destroy(id),
+                "PATCH" => Self::Update(id),
+                _ => Self::Info(id),
+            })
         })
     }
 
@@ -165,6 +177,9 @@ mod tests {
     fn control() {
         check("POST", "/v1/sandboxes", Route::Create);
         check("POST", "/v1/sandboxes/", Route::Create);
+        check("GET", "/v1/sandboxes", Route::List);
+        check("HEAD", "/v1/sandboxes/", Route::List);
+        check("PATCH", "/v1/sandboxes/sbx-a", Route::Update(id("sbx-a")));
         check("GET", "/v1/sandboxes/sbx-a", Route::Info(id("sbx-a")));
         check("HEAD", "/v1/sandboxes/sbx-a", Route::Info(id("sbx-a")));
         check("GET", "/v1/sandboxes/sbx-a/", Route::Info(id("sbx-a")));
@@ -208,6 +223,8 @@ mod tests {
             ("POST", "/v1/sandboxes", "sandbox.create", false),
             ("GET", "/v1/sandboxes/sbx-a", "sandbox.get", true),
             ("DELETE", "/v1/sandboxes/sbx-a", "sandbox.delete", false),
+            ("GET", "/v1/sandboxes", "sandbox.list", true),
+            ("PATCH", "/v1/sandboxes/sbx-a", "sandbox.update", false),
             ("POST", "/v1/sandboxes/sbx-a/exec", "exec", false),
             ("POST", "/v1/sandboxes/sbx-a/file/read", "file.read", true),
             ("POST", "/v1/sandboxes/sbx-a/file/write", "file.write", false),
@@ -229,9 +246,9 @@ mod tests {
         for path in ["/", "", "/v1", "/v1/", "/v2/sandboxes", "/v1/sandboxesx", "/v1/sandboxes-x/sbx-a", "/V1/sandboxes"] {
             check_error("GET", path, Code::NotFound);
         }
-        check_error("GET", "/v1/sandboxes", Code::InvalidRequest);
+        check_error("PUT", "/v1/sandboxes", Code::InvalidRequest);
         check_error("PUT", "/v1/sandboxes/sbx-a", Code::InvalidRequest);
         let error = Route::parse("POST", "/v1/sandboxes/sbx-a").unwrap_err();
-        assert_eq!(error.details, Some(json!({ "allowed_methods": ["GET", "HEAD", "DELETE"] })));
+        assert_eq!(error.details, Some(json!({ "allowed_methods": ["GET", "HEAD", "PATCH", "DELETE"] })));
     }
 }

@@ -4,6 +4,7 @@
 
 mod forward;
 mod life;
+mod listing;
 mod record;
 mod start;
 
@@ -12,9 +13,9 @@ use std::rc::Rc;
 use cabana_protocol::{Error, SandboxId, sandbox::CreateSandbox};
 use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
 
-use self::life::Life;
+use self::{life::Life, listing::Listing};
 use crate::{
-    Config, Handle, Principal, RequestId, create, principal, reply,
+    Config, Database, Handle, Principal, RequestId, create, principal, reply,
     request::{decode, read_body},
 };
 
@@ -32,7 +33,7 @@ pub struct Sandbox {
     life: Result<Rc<Life>, Error>,
 }
 
-/// Where the object answers for itself: `POST` creates, `GET` describes, `DELETE` destroys.
+/// Where the object answers for itself: `POST` creates, `GET` describes, `PATCH` changes, `DELETE` destroys.
 pub(crate) const CONTROL_PATH: &str = "/sandbox";
 
 impl Sandbox {
@@ -56,8 +57,12 @@ impl Sandbox {
         match request.method() {
             Method::Post => {
                 let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-                let (sandbox, new) = life.create(body.env, &principal)?;
+                let (sandbox, new) = life.create(body, &principal)?;
                 Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id))
+            }
+            Method::Patch => {
+                let body = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+                Ok(reply::json(200, &life.update(body)?, request_id))
             }
             Method::Delete => life.destroy().await.map(|()| reply::empty(request_id)),
             _ => Ok(reply::json(200, &life.describe()?, request_id)),
@@ -67,12 +72,19 @@ impl Sandbox {
 
 impl DurableObject for Sandbox {
     fn new(state: State, env: Env) -> Self {
-        Self { life: Life::load(state, Config::read(&env)) }
+        Self { life: Life::load(state, Config::read(&env), Listing::new(Database::of(&env))) }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         let request_id = RequestId::of(request.headers());
         let answer = self.answer(request, &request_id).await;
         Ok(answer.unwrap_or_else(|error| reply::error(&error, &request_id)))
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        if let Ok(life) = &self.life {
+            life.list();
+        }
+        Response::empty()
     }
 }

@@ -101,6 +101,20 @@ impl Scopes {
     ///
     /// Fails with `forbidden`, saying what is missing.
     pub fn check(&self, access: &Access<'_>) -> Result<(), Error> {
+        self.check_operation(access)?;
+        let forbidden = |what: String| Err(Error::new(crate::Code::Forbidden, what));
+        match access.sandbox {
+            _ if self.sandboxes.is_empty() => Ok(()),
+            Some(id) if self.sandboxes.iter().any(|pattern| matches(pattern, id.as_str())) => Ok(()),
+            Some(_) => forbidden("these credentials are not for this sandbox".to_owned()),
+            None => forbidden(format!("these credentials are for certain sandboxes, and {} is about none", access.operation)),
+        }
+    }
+
+    /// Whether a request is allowed on some sandbox, where it is not known yet on which: it is to be asked again with the sandbox.
+    ///
+    /// Fails with `forbidden`, saying what is missing.
+    pub fn check_operation(&self, access: &Access<'_>) -> Result<(), Error> {
         let forbidden = |what: String| Err(Error::new(crate::Code::Forbidden, what));
         if self.read_only && !access.read_only {
             return forbidden(format!("{} changes something, and these credentials are read-only", access.operation));
@@ -108,12 +122,7 @@ impl Scopes {
         if !self.covers_operation(access.operation) {
             return forbidden(format!("these credentials are not for {}", access.operation));
         }
-        match access.sandbox {
-            _ if self.sandboxes.is_empty() => Ok(()),
-            Some(id) if self.sandboxes.iter().any(|pattern| matches(pattern, id.as_str())) => Ok(()),
-            Some(_) => forbidden("these credentials are not for this sandbox".to_owned()),
-            None => forbidden(format!("these credentials are for certain sandboxes, and {} is about none", access.operation)),
-        }
+        Ok(())
     }
 
     fn covers_operation(&self, operation: &str) -> bool {

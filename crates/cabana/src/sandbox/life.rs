@@ -14,19 +14,21 @@ use std::{
 
 use cabana_protocol::{
     Code, Error, SandboxId,
-    sandbox::{Sandbox, State},
+    sandbox::{CreateSandbox, Labels, Sandbox, State, UpdateSandbox, check_labels},
 };
 use futures_util::future::{self, Either};
 use serde_json::json;
-use worker::Delay;
+use worker::{Date, Delay};
 
 use super::{
+    listing::Listing,
     record::{Record, Records},
     start::{self, Outcome},
 };
 use crate::{
     Config, Principal,
     container::Container,
+    directory::Entry,
     fault,
     lifecycle::{Effect, Effects, Event, step},
     random,
@@ -40,30 +42,35 @@ pub(super) struct Life {
     /// The platform's handle on the object, which keeps spawned work alive.
     state: worker::State,
     pub(super) config: Result<Config, Error>,
-    records: Records,
+    pub(super) records: Records,
+    pub(super) listing: Listing,
     container: Option<Container>,
     /// `None` where no sandbox was created, or it was destroyed.
     record: RefCell<Option<Record>>,
     /// The highest incarnation there was since the object came into memory, over all sandboxes that were created and destroyed
     /// under its name: word of an earlier one's container must not be taken for word of this one's.
     incarnations: Cell<u64>,
+    /// The highest version of a record, in the same way.
+    versions: Cell<u64>,
     /// The start under way, or the last one.
     start: RefCell<Option<Outcome>>,
 }
 
 impl Life {
     /// Takes up what is stored. Fails where the storage does.
-    pub(super) fn load(state: worker::State, config: Result<Config, Error>) -> Result<Rc<Self>, Error> {
+    pub(super) fn load(state: worker::State, config: Result<Config, Error>, listing: Listing) -> Result<Rc<Self>, Error> {
         let records = Records::new(state.storage());
         let record = records.load()?;
         let incarnations = Cell::new(record.as_ref().map_or(0, |record| record.incarnation));
+        let versions = Cell::new(record.as_ref().map_or(0, |record| record.version));
         let container = Container::of(&state);
         let (record, start) = (RefCell::new(record), RefCell::default());
-        let life = Rc::new(Self { state, config, records, container, record, incarnations, start });
+        let life = Rc::new(Self { state, config, records, listing, container, record, incarnations, versions, start });
         life.happen(Event::Loaded { container: life.runs() })?;
         if life.current() == Some(State::Running) {
             life.spawn(start::watch(Rc::clone(&life), life.incarnation()));
         }
+        life.list();
         Ok(life)
     }
 
@@ -83,7 +90,7 @@ impl Life {
     /// Makes the sandbox, or finds it; true where it was made.
     ///
     /// Fails with `invalid_request` where there is no such kind, and with `conflict` where the name is another tenant's.
-    pub(super) fn create(&self, env: BTreeMap<String, Option<String>>, principal: &Principal) -> Result<(Sandbox, bool), Error> {
+    pub(super) fn create(self: &Rc<Self>, request: CreateSandbox, principal: &Principal) -> Result<(Sandbox, bool), Error> {
         if let Ok(sandbox) = self.describe() {
             let taken = |_| Error::new(Code::Conflict, "this name is not available");
             return self.admit(principal).map_err(taken).map(|()| (sandbox, false));
@@ -94,27 +101,48 @@ impl Life {
             let message = format!("there is no kind {:?}", id.kind());
             Error::invalid_request(message).with_details(json!({ "kinds": unknown.known }))
         })?;
-        let created_at = String::from(js_sys::Date::new_0().to_iso_string());
+        let created_at = timestamp(Date::now().as_millis());
         let (state, failure, secret) = (State::Created, None, String::new());
         let incarnation = self.incarnations.get() + 1;
         let tenant = principal.tenant.clone();
-        let record = Record { id, tenant, env, created_at, state, failure, secret, incarnation };
+        let CreateSandbox { env, labels, .. } = request;
+        let (project, updated_at, version) = (None, String::new(), 0);
+        let mut record =
+            Record { id, tenant, env, labels, project, created_at, state, failure, secret, incarnation, updated_at, version };
         self.records.migrate()?;
-        self.records.save(&record)?;
+        self.store(&mut record)?;
         let sandbox = record.describe();
         self.incarnations.set(incarnation);
         self.record.replace(Some(record));
+        self.list();
         Ok((sandbox, true))
     }
 
+    /// Changes what callers may change.
+    ///
+    /// Fails with `invalid_request` where the labels would be too many, and with `not_found`.
+    pub(super) fn update(self: &Rc<Self>, request: UpdateSandbox) -> Result<Sandbox, Error> {
+        let mut slot = self.record.borrow_mut();
+        let record = slot.as_mut().ok_or_else(not_found)?;
+        let labels = merge(&record.labels, request.labels);
+        check_labels(&labels)?;
+        record.labels = labels;
+        self.store(record)?;
+        let sandbox = record.describe();
+        drop(slot);
+        self.list();
+        Ok(sandbox)
+    }
+
     /// Ends the container and forgets everything. Does nothing where there is no sandbox.
-    pub(super) async fn destroy(&self) -> Result<(), Error> {
+    pub(super) async fn destroy(self: &Rc<Self>) -> Result<(), Error> {
         let effects = self.advance(Event::Destroy)?;
         for effect in effects {
             match effect {
                 Effect::End => self.end().await,
                 // A sandbox of the same name may have been created while the container ended.
-                Effect::Wipe if self.record.borrow().is_none() => self.records.wipe().await?,
+                Effect::Wipe if self.is_gone() && self.listing.exists() => self.list(),
+                Effect::Wipe if self.is_gone() => self.records.wipe().await?,
                 Effect::Wipe | Effect::Start | Effect::Resume | Effect::Terminate => {}
             }
         }
@@ -164,6 +192,7 @@ impl Life {
                 Effect::Wipe => {}
             }
         }
+        self.list();
         Ok(())
     }
 
@@ -211,6 +240,11 @@ impl Life {
         }
     }
 
+    /// Whether there is no sandbox here.
+    pub(super) fn is_gone(&self) -> bool {
+        self.record.borrow().is_none()
+    }
+
     fn current(&self) -> Option<State> {
         self.record.borrow().as_ref().map(|record| record.state)
     }
@@ -228,11 +262,13 @@ impl Life {
         };
         let (next, effects) = step(record.state, event);
         if next == State::Destroyed {
-            *slot = None;
+            record.state = next;
+            self.store(record)?;
             self.records.remove()?;
+            *slot = None;
         } else if next != record.state {
             record.state = next;
-            self.records.save(record)?;
+            self.store(record)?;
         }
         Ok(effects)
     }
@@ -256,7 +292,21 @@ impl Life {
         record.secret = random::secret();
         record.failure = None;
         self.incarnations.set(record.incarnation);
-        self.records.save(record)
+        self.store(record)
+    }
+
+    /// Stores a record that has changed, and what the directory is to be told of it.
+    fn store(&self, record: &mut Record) -> Result<(), Error> {
+        let now = Date::now();
+        // The clock may stand still, and goes back where the object comes back on another machine.
+        record.version = now.as_millis().max(self.versions.get() + 1);
+        record.updated_at = timestamp(now.as_millis());
+        self.versions.set(record.version);
+        self.records.save(record)?;
+        if !self.listing.exists() {
+            return Ok(());
+        }
+        self.records.owe(&Entry { version: record.version, sandbox: record.describe() })
     }
 
     async fn started(&self) -> Result<(), Error> {
@@ -274,9 +324,26 @@ impl Life {
     }
 
     /// Hands work to the object, which owns it from then on.
-    fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         self.state.wait_until(work);
     }
+}
+
+/// The labels after a change.
+fn merge(labels: &Labels, changes: BTreeMap<String, Option<String>>) -> Labels {
+    let mut merged = labels.clone();
+    for (name, value) in changes {
+        match value {
+            Some(value) => merged.insert(name, value),
+            None => merged.remove(&name),
+        };
+    }
+    merged
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+fn timestamp(milliseconds: u64) -> String {
+    js_sys::Date::new(&(milliseconds as f64).into()).to_iso_string().into()
 }
 
 fn not_found() -> Error {

@@ -1,16 +1,18 @@
 //! What a sandbox remembers, in its Durable Object's SQLite storage.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use cabana_protocol::{
     Error, SandboxId, Tenant,
-    sandbox::{Sandbox, State},
+    sandbox::{Labels, Sandbox, State},
 };
 use serde::Deserialize;
-use worker::{SqlStorageValue, Storage};
+use worker::{Date, SqlStorageValue, Storage};
+
+use crate::directory::Entry;
 
 /// Each entry brings the schema from the version that is its index to the next. Only ever append.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "CREATE TABLE sandbox (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     id TEXT NOT NULL,
@@ -22,6 +24,11 @@ const MIGRATIONS: [&str; 2] = [
     incarnation INTEGER NOT NULL
 )",
     "ALTER TABLE sandbox ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default'",
+    "ALTER TABLE sandbox ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE sandbox ADD COLUMN project TEXT;
+ALTER TABLE sandbox ADD COLUMN updated_at TEXT NOT NULL DEFAULT '';
+ALTER TABLE sandbox ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE owed (singleton INTEGER PRIMARY KEY CHECK (singleton = 1), version INTEGER NOT NULL, entry TEXT NOT NULL)",
 ];
 
 /// One sandbox. It has no `Debug`: its variables and its secret belong into no log.
@@ -32,6 +39,9 @@ pub(super) struct Record {
     pub(super) tenant: Tenant,
     /// Variables for every command, null for one of the image's that it is not to see; may hold secrets.
     pub(super) env: BTreeMap<String, Option<String>>,
+    pub(super) labels: Labels,
+    /// The project that it was made for.
+    pub(super) project: Option<String>,
     /// RFC 3339 in UTC.
     pub(super) created_at: String,
     pub(super) state: State,
@@ -41,6 +51,10 @@ pub(super) struct Record {
     pub(super) secret: String,
     /// How many containers were started; tells the present one from those before.
     pub(super) incarnation: u64,
+    /// RFC 3339 in UTC.
+    pub(super) updated_at: String,
+    /// Grows with each change, see [`Entry::version`](crate::directory::Entry::version).
+    pub(super) version: u64,
 }
 
 impl Record {
@@ -48,9 +62,13 @@ impl Record {
     pub(super) fn describe(&self) -> Sandbox {
         Sandbox {
             id: self.id.clone(),
+            tenant: self.tenant.clone(),
             kind: self.id.kind().to_owned(),
+            project: self.project.clone(),
+            labels: self.labels.clone(),
             state: self.state,
             created_at: self.created_at.clone(),
+            updated_at: self.updated_at.clone(),
             failure: self.failure.clone().filter(|_| self.state == State::Failed),
         }
     }
@@ -69,6 +87,15 @@ struct Row {
     failure: Option<String>,
     secret: String,
     incarnation: u64,
+    labels: String,
+    project: Option<String>,
+    updated_at: String,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct Owed {
+    entry: String,
 }
 
 #[derive(Deserialize)]
@@ -86,10 +113,15 @@ impl Records {
         Self(storage)
     }
 
+    /// Whether there are any tables.
+    pub(super) fn exist(&self) -> Result<bool, Error> {
+        let tables = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = 'schema'";
+        Ok(self.query::<Count>(tables)?.iter().any(|row| row.count > 0))
+    }
+
     /// The stored sandbox, its schema brought up to date.
     pub(super) fn load(&self) -> Result<Option<Record>, Error> {
-        let tables = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = 'schema'";
-        if self.query::<Count>(tables)?.iter().all(|row| row.count == 0) {
+        if !self.exist()? {
             return Ok(None);
         }
         self.migrate()?;
@@ -105,11 +137,15 @@ impl Records {
             encode(&record.state)?.into(),
             record.failure.clone().into(),
             record.secret.as_str().into(),
-            i64::try_from(record.incarnation).unwrap_or(i64::MAX).into(),
+            integer(record.incarnation),
             record.tenant.as_str().into(),
+            encode(&record.labels)?.into(),
+            record.project.clone().into(),
+            record.updated_at.as_str().into(),
+            integer(record.version),
         ];
         // In the order in which the migrations have made the columns.
-        let insert = "INSERT OR REPLACE INTO sandbox VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let insert = "INSERT OR REPLACE INTO sandbox VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.execute(insert, values)
     }
 
@@ -128,6 +164,28 @@ impl Records {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Stores what the directory is still to be told, in place of what it was to be told before.
+    pub(super) fn owe(&self, entry: &Entry) -> Result<(), Error> {
+        self.execute("INSERT OR REPLACE INTO owed VALUES (1, ?, ?)", vec![integer(entry.version), encode(entry)?.into()])
+    }
+
+    /// What the directory is still to be told.
+    pub(super) fn owed(&self) -> Result<Option<Entry>, Error> {
+        self.query::<Owed>("SELECT entry FROM owed")?.pop().map(|row| decode(&row.entry)).transpose()
+    }
+
+    /// Notes that the directory knows of this version.
+    pub(super) fn settle(&self, version: u64) -> Result<(), Error> {
+        self.execute("DELETE FROM owed WHERE version = ?", vec![integer(version)])
+    }
+
+    /// Has the object woken after this time, unless it is to be woken before.
+    pub(super) async fn wake_after(&self, time: Duration) -> Result<(), Error> {
+        let due = Date::now().as_millis() as i64 + time.as_millis() as i64;
+        let sooner = self.0.get_alarm().await.map_err(failed)?.is_some_and(|alarm| alarm <= due);
+        if sooner { Ok(()) } else { self.0.set_alarm(time).await.map_err(failed) }
     }
 
     /// Forgets the sandbox at once; [`Self::wipe`] then frees the storage.
@@ -162,12 +220,20 @@ impl TryFrom<Row> for Record {
             failure: row.failure,
             secret: row.secret,
             incarnation: row.incarnation,
+            labels: decode(&row.labels)?,
+            project: row.project,
+            updated_at: row.updated_at,
+            version: row.version,
         })
     }
 }
 
 pub(super) fn encode(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|_| Error::internal("a field of the sandbox cannot be encoded"))
+}
+
+fn integer(number: u64) -> SqlStorageValue {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
 fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Path, Schemas, describe, id_parameter, with_errors};
 use crate::{
     file,
-    sandbox::{CreateSandbox, Sandbox},
+    sandbox::{CreateSandbox, Sandbox, Sandboxes, UpdateSandbox},
 };
 
 /// A route that is no operation of the agent's.
@@ -98,6 +98,38 @@ pub fn table() -> Vec<Route> {
             query: &[],
             request: json::<CreateSandbox>(),
             success: &[200, 201],
+            response: json::<Sandbox>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes",
+            operation: "sandbox.list",
+            documentation: "Lists sandboxes, those that the caller may see and all filters hold for.\n\nWhat changes is known here a moment \
+                            later. A parameter that does not exist is an `invalid_request`.",
+            query: &[
+                ("label", "array", "`name=value`, or a name alone: has that label. All must hold."),
+                ("kind", "string", "Of this kind."),
+                ("project", "string", "Of this project."),
+                ("state", "string", "In this state."),
+                ("name", "string", "Of this name, the part of the id after the kind."),
+                ("tenant", "string", "Of this tenant; for operators, who see all otherwise."),
+                ("sort", "string", "`created_at` (default), `updated_at` or `id`."),
+                ("order", "string", "`desc` (default) or `asc`."),
+                ("limit", "integer", "How many in one answer, 1 to 1,000; default 100."),
+                ("cursor", "string", "`next_cursor` of the answer before; the other parameters stay as they were."),
+            ],
+            request: Body::None,
+            success: &[200],
+            response: json::<Sandboxes>(),
+        },
+        Route {
+            method: "patch",
+            path: "/v1/sandboxes/{id}",
+            operation: "sandbox.update",
+            documentation: "Changes a sandbox, without waking it.\n\nWhat is not named stays as it is.",
+            query: &[],
+            request: json::<UpdateSandbox>(),
+            success: &[200],
             response: json::<Sandbox>(),
         },
         Route {
