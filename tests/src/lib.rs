@@ -9,7 +9,7 @@ mod agent;
 mod sandbox;
 mod socket;
 
-pub use sandbox::{Answer, Sandbox, gather};
+pub use sandbox::{Answer, Sandbox, drain, gather};
 pub use socket::Socket;
 
 use std::{panic::AssertUnwindSafe, time::Duration};

@@ -227,6 +227,12 @@ fn lines<O: Streaming>(response: Response) -> impl Stream<Item = LineOf<O>> + Un
     lines.boxed()
 }
 
+/// Reads an answer to its end; fails where it breaks off.
+pub async fn drain(mut response: Response) -> reqwest::Result<()> {
+    while response.chunk().await?.is_some() {}
+    Ok(())
+}
+
 /// What a whole stream said: stdout, stderr, and its result. Checks that the offsets number every byte once.
 pub async fn gather(mut lines: impl Stream<Item = LineOf<Exec>> + Unpin) -> (Vec<u8>, Vec<u8>, ExecResult) {
     let (mut stdout, mut stderr, mut next) = (Vec::new(), Vec::new(), 0);
