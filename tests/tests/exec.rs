@@ -3,6 +3,7 @@
 mod ending;
 mod isolation;
 mod output;
+mod tree;
 mod vanishing;
 
 use cabana_protocol::{
@@ -149,93 +150,11 @@ async fn output_comes_while_the_command_runs() {
     .await;
 }
 
-/// Starts whatever might get away: children, another process group, another session, a daemon with another environment, and one
-/// that ignores SIGTERM.
-fn escapees(mark: &str) -> String {
-    format!(
-        "sleep {mark} & setsid sleep {mark} & (setsid sh -c 'sleep {mark} & sleep {mark}' &) ; \
-         (trap '' TERM; env -i sleep {mark} & sleep {mark}) & echo ready; wait; sleep {mark}"
-    )
-}
-
-#[tokio::test]
-async fn a_timeout_ends_the_whole_tree() {
-    in_sandbox(async |sandbox| {
-        let mark = mark();
-        let output = sandbox.exec(json!({ "command": escapees(&mark), "timeout_ms": 300 })).await;
-        assert_eq!(output.result.exit, Some(Exit::TimedOut));
-        assert_eq!(output.stdout.0, "ready\n");
-        assert_eq!(sandbox.count_processes(&mark).await, 0);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn going_away_ends_the_whole_tree() {
-    in_sandbox(async |sandbox| {
-        for accept in [NDJSON, SSE] {
-            let mark = mark();
-            let mut lines = sandbox.stream(accept, json!({ "command": escapees(&mark) })).await;
-            lines.next().await.unwrap();
-            assert!(matches!(lines.next().await, Some(LineOf::<Exec>::Event(ExecEvent::Stdout { .. }))));
-            assert_ne!(sandbox.count_processes(&mark).await, 0);
-            drop(lines);
-            until("the tree is gone", async || sandbox.count_processes(&mark).await == 0).await;
-        }
-        let mark = mark();
-        let fold = sandbox.request(reqwest::Method::POST, "/exec").json(&json!({ "command": escapees(&mark) })).send();
-        tokio::select! {
-            answer = fold => panic!("{answer:?}"),
-            () = until("it runs", async || sandbox.count_processes(&mark).await > 5) => {}
-        }
-        until("the tree is gone", async || sandbox.count_processes(&mark).await == 0).await;
-    })
-    .await;
-}
-
 /// The connection shows that it is alive, in a way that no reader sees.
 #[tokio::test]
 async fn a_long_silence_changes_nothing() {
     in_sandbox(async |sandbox| {
         check(sandbox, json!({ "command": "sleep 6; echo late; exit 4" }), b"late\n", b"", exited(4)).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_name_that_is_not_text_hides_nobody() {
-    in_sandbox(async |sandbox| {
-        // The kernel keeps 15 bytes of a name, here half a character at the end.
-        let name = "aaaaaaaaaaaaaa\u{e9}";
-        sandbox.shell(&format!("cp /bin/sleep {name}")).await;
-        for command in [json!([format!("./{name}"), "3595.5"]), json!(format!("./{name} 3595.5 & sleep 3595.5"))] {
-            let output = sandbox.exec(json!({ "command": command, "timeout_ms": 200 })).await;
-            assert_eq!(output.result.exit, Some(Exit::TimedOut));
-            assert_eq!(sandbox.count_processes("3595.5").await, 0);
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_stopped_process_is_ended_too() {
-    in_sandbox(async |sandbox| {
-        let output = sandbox.exec(json!({ "command": "kill -STOP $$", "timeout_ms": 200 })).await;
-        assert_eq!(output.result.exit, Some(Exit::TimedOut));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_daemon_neither_holds_the_result_nor_is_ended_by_it() {
-    in_sandbox(async |sandbox| {
-        let mark = mark();
-        let daemon = format!("(while sleep 0.05; do echo still here; done) & sleep {mark} & echo started");
-        let output = sandbox.exec(json!({ "command": daemon })).await;
-        assert!(output.result.success());
-        assert!(output.stdout.0.starts_with(b"started\n"));
-        assert_eq!(sandbox.count_processes(&format!("^sleep {mark}")).await, 1);
-        sandbox.exec(json!({ "command": ["pkill", "--full", mark] })).await;
     })
     .await;
 }
