@@ -41,6 +41,11 @@ pub fn authenticate(credentials: &Credentials, config: &Config) -> Result<Princi
     }
 }
 
+/// Tells whose a token is that came neither in a header nor on a WebSocket: a preview's visitor brings it.
+pub fn authenticate_token(token: &str, env: &Env) -> Result<Principal, Error> {
+    authenticate(&Credentials { tokens: vec![token.to_owned()] }, &Config::read(env))
+}
+
 impl Credentials {
     /// The credentials of a request.
     ///

@@ -1,11 +1,13 @@
 //! The deployable gateway: routes and authentication over the cabana library.
 //!
-//! `GET /health` and the API's description are open ([`open`]); everything else needs the API key ([`auth`]), paths that do not exist included. What is let in is
-//! answered by [`cabana::proxy_to_sandbox`].
+//! The host of a request is looked at first: what is for a preview is answered by [`cabana::proxy_to_preview`] and sees nothing of the
+//! API. `GET /health` and the API's description are open ([`open`]); everything else needs the API key ([`auth`]), paths that do not exist
+//! included. What is let in is answered by [`cabana::proxy_to_sandbox`].
 //!
 //! | variable | meaning |
 //! | --- | --- |
 //! | `CABANA_API_KEY` | the key every request must show; best set as a secret. Without it every request is refused |
+//! | `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS` | see [`cabana::preview::Hosts`] |
 //! | `CABANA_START_TIMEOUT_MS`, `CABANA_START_LIMIT_MS`, `CABANA_SLEEP_AFTER_MS`, `CABANA_INTERNET` | see [`cabana::Config`] |
 
 pub mod auth;
@@ -13,7 +15,7 @@ pub mod call;
 pub mod open;
 pub mod route;
 
-use cabana::{Error, Principal, RequestId, proxy_to_sandbox, reply};
+use cabana::{Error, Principal, RequestId, proxy_to_preview, proxy_to_sandbox, reply};
 use worker::{Context, Env, Request, Response, event};
 
 use crate::{
@@ -35,6 +37,10 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let request = match proxy_to_preview(request, &env, BINDING, async |token| auth::authenticate_token(token, &env)).await {
+        Ok(answer) => return Ok(answer),
+        Err(request) => request,
+    };
     let request_id = RequestId::of(request.headers());
     let answer = answer(request, env, context, request_id.clone()).await;
     Ok(answer.unwrap_or_else(|error| reply::error(&error, &request_id)))

@@ -9,6 +9,8 @@ use worker::{
     wasm_bindgen::{JsCast, JsValue},
 };
 
+use crate::preview::Hosts;
+
 /// How sandboxes start. Every value may be set by a variable of the Worker, as a string, number or boolean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +25,8 @@ pub struct Config {
     pub sleep_after: Duration,
     /// `CABANA_INTERNET`: whether sandboxes reach the internet; default true.
     pub internet: bool,
+    /// `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS`: under which hosts the deployment is reached.
+    pub hosts: Hosts,
 }
 
 impl Config {
@@ -47,6 +51,7 @@ impl Config {
                 Some("false") => false,
                 Some(_) => return Err(invalid("CABANA_INTERNET", "true or false")),
             },
+            hosts: Hosts::parse(lookup("CABANA_PREVIEW_DOMAIN").as_deref(), lookup("CABANA_API_HOSTS").as_deref())?,
         })
     }
 }
@@ -85,6 +90,7 @@ mod tests {
             ("CABANA_START_LIMIT_MS", "1.5"),
             ("CABANA_SLEEP_AFTER_MS", "soon"),
             ("CABANA_INTERNET", "maybe"),
+            ("CABANA_PREVIEW_DOMAIN", "https://previews"),
         ] {
             assert!(parse(name, value).unwrap_err().message.contains(name), "{name}");
         }

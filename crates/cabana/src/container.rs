@@ -106,7 +106,12 @@ impl Container {
 
     /// Where HTTP requests reach the agent.
     pub(crate) fn agent(&self) -> worker::Result<Fetcher> {
-        self.0.get_tcp_port(AGENT_PORT)
+        self.port(AGENT_PORT)
+    }
+
+    /// Where HTTP requests reach what listens on a port.
+    pub(crate) fn port(&self, port: u16) -> worker::Result<Fetcher> {
+        self.0.get_tcp_port(port)
     }
 }
 

@@ -25,12 +25,13 @@
 //! ```
 //!
 //! [`proxy_to_sandbox`] answers the whole HTTP and WebSocket API, for a Worker that wants to offer it behind its own
-//! authentication.
+//! authentication, and [`proxy_to_preview`] whatever comes for the host of a preview.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`lifecycle`] | a sandbox's life as a pure state machine |
 //! | [`route`] | which request is which |
+//! | [`preview`] | ports that are reached from outside |
 //! | `principal` | who is calling |
 //! | [`token`] | credentials outside headers, and keeping them from the sandbox |
 //! | [`request_id`] | the name of a request in every hop's logs |
@@ -51,6 +52,7 @@ mod directory;
 mod fault;
 mod handle;
 pub mod lifecycle;
+pub mod preview;
 mod principal;
 mod proxy;
 mod random;
@@ -71,6 +73,7 @@ pub use crate::{
     config::{Config, variable},
     database::Database,
     handle::Handle,
+    preview::proxy_to_preview,
     principal::Principal,
     proxy::proxy_to_sandbox,
     request_id::RequestId,

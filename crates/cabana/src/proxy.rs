@@ -1,16 +1,16 @@
 //! The whole `/v1/sandboxes` API as one function.
 
 use cabana_protocol::{Access, Error, sandbox::UpdateSandbox};
-use worker::{Env, Method, Request, Response, Url, wasm_bindgen::JsValue};
+use worker::{Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
     Database, Handle, Principal, RequestId, create, directory,
     handle::{self, ORIGIN},
-    principal, reply,
+    preview, principal, reply,
     request::{decode, read_body},
     request_id,
     route::Route,
-    sandbox::{CONTROL_PATH, redirect},
+    sandbox::{CONTROL_PATH, PORTS_PATH, redirect},
     token,
 };
 
@@ -27,7 +27,9 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// | `PATCH /v1/sandboxes/{id}` | changes its labels |
 /// | `GET /v1/sandboxes/{id}` | shows it, without waking it |
 /// | `DELETE /v1/sandboxes/{id}` | ends and forgets it: 204, also where there is none |
-/// | anything on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
+/// | `GET`, `POST /v1/sandboxes/{id}/ports`, `GET`, `DELETE …/ports/{port}` | which ports have a URL |
+/// | anything on `/v1/sandboxes/{id}/ports/{port}/proxy/…` | what a program in it answers on that port; starts the container if it has to |
+/// | anything else on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
 /// | `GET /v1/sandbox/{id}/connect` | the same as `/v1/sandboxes/{id}/connect` |
 ///
 /// It does not ask who the caller is: that is the Worker's to do first; one that serves nobody but itself says
@@ -65,10 +67,17 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
         Route::Create => create(request, env, binding, origin).await,
         Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
         Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
-        Route::Agent { id, rest } => {
-            let target = agent_url(rest, url.query());
-            forward(Handle::new(env, binding, id)?, &request, &target, origin).await
+        Route::Ports(id) => pass(Handle::new(env, binding, id)?, &request, &format!("{ORIGIN}{PORTS_PATH}"), origin).await,
+        Route::Port(id, port) => {
+            pass(Handle::new(env, binding, id)?, &request, &format!("{ORIGIN}{PORTS_PATH}/{port}"), origin).await
         }
+        Route::Proxy { id, port, rest } => {
+            let prefix = format!("/v1/sandboxes/{id}/ports/{port}/proxy");
+            let edit = |headers: &Headers| preview::prepare_by_path(headers, &url, port, &prefix);
+            let target = preview::url_by_path(rest, url.query());
+            forward(Handle::new(env, binding, id)?, &request, &target, origin, edit).await.map(preview::isolate)
+        }
+        Route::Agent { id, rest } => pass(Handle::new(env, binding, id)?, &request, &agent_url(rest, url.query()), origin).await,
     }
 }
 
@@ -98,7 +107,17 @@ async fn control(handle: Handle, method: Method, origin: &Origin<'_>) -> Result<
     handle.fetch(named(request, origin)?).await
 }
 
-async fn forward(handle: Handle, request: &Request, target: &str, origin: &Origin<'_>) -> Result<Response, Error> {
+async fn pass(handle: Handle, request: &Request, target: &str, origin: &Origin<'_>) -> Result<Response, Error> {
+    forward(handle, request, target, origin, |_| Ok(())).await
+}
+
+async fn forward(
+    handle: Handle,
+    request: &Request,
+    target: &str,
+    origin: &Origin<'_>,
+    edit: impl FnOnce(&Headers) -> Result<(), Error>,
+) -> Result<Response, Error> {
     let offered = request.headers().get(token::SUBPROTOCOL_HEADER).map_err(internal)?;
     let outgoing = redirect(request, target).map_err(internal)?;
     let headers = outgoing.headers();
@@ -110,6 +129,7 @@ async fn forward(handle: Handle, request: &Request, target: &str, origin: &Origi
         Some(None) => headers.delete(token::SUBPROTOCOL_HEADER).map_err(thrown)?,
         None => {}
     }
+    edit(&Headers(outgoing.headers()))?;
     let response = handle.fetch(named(outgoing.into(), origin)?).await?;
     Ok(choose_subprotocol(response, offered.as_deref()))
 }

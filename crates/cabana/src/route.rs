@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use cabana_protocol::{Access, Error, SandboxId, table};
 use serde_json::json;
 
+use crate::preview::{self, Port};
+
 /// What a request under `/v1/sandboxes` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -18,6 +20,19 @@ pub enum Route<'a> {
     Update(SandboxId),
     /// `DELETE /v1/sandboxes/{id}`
     Destroy(SandboxId),
+    /// `GET`, `POST /v1/sandboxes/{id}/ports`
+    Ports(SandboxId),
+    /// `GET`, `DELETE /v1/sandboxes/{id}/ports/{port}`
+    Port(SandboxId, Port),
+    /// Any method on `/v1/sandboxes/{id}/ports/{port}/proxy/<rest>`: for a program in the sandbox.
+    Proxy {
+        /// The sandbox.
+        id: SandboxId,
+        /// Where the program listens.
+        port: Port,
+        /// The program's own path, without the slash that it begins with, as it came.
+        rest: &'a str,
+    },
     /// Any method on `/v1/sandboxes/{id}/<rest>`: for the agent, which alone knows its operations.
     Agent {
         /// The sandbox.
@@ -47,7 +62,7 @@ impl<'a> Route<'a> {
             }
             Some(sandbox) => match sandbox.split_once('/') {
                 None | Some((_, "")) => Self::of_sandbox(method, sandbox.trim_end_matches('/')),
-                Some((id, rest)) => Ok(Self::Agent { id: parse_id(id)?, rest }),
+                Some((id, rest)) => Self::within(method, parse_id(id)?, rest),
             },
         }
     }
@@ -56,7 +71,8 @@ impl<'a> Route<'a> {
     pub fn sandbox(&self) -> Option<&SandboxId> {
         match self {
             Self::Create | Self::List => None,
-            Self::Info(id) | Self::Update(id) | Self::Destroy(id) | Self::Agent { id, .. } => Some(id),
+            Self::Info(id) | Self::Update(id) | Self::Destroy(id) | Self::Ports(id) | Self::Port(id, _) => Some(id),
+            Self::Proxy { id, .. } | Self::Agent { id, .. } => Some(id),
         }
     }
 
@@ -71,6 +87,11 @@ impl<'a> Route<'a> {
             Self::Update(_) => (Cow::Borrowed("sandbox.update"), false),
             Self::Info(_) => (Cow::Borrowed("sandbox.get"), true),
             Self::Destroy(_) => (Cow::Borrowed("sandbox.delete"), false),
+            Self::Ports(_) | Self::Port(..) if look => (Cow::Borrowed("port.get"), true),
+            Self::Ports(_) => (Cow::Borrowed("port.expose"), false),
+            Self::Port(..) => (Cow::Borrowed("port.close"), false),
+            // What it does, the program alone knows.
+            Self::Proxy { .. } => (Cow::Borrowed(preview::OPERATION), false),
             Self::Agent { rest, .. } => match rest.trim_end_matches('/') {
                 "files" | "archive" if look => (Cow::Borrowed("file.read"), true),
                 "files" | "archive" => (Cow::Borrowed("file.write"), false),
@@ -93,6 +114,26 @@ impl<'a> Route<'a> {
                 _ => Self::Info(id),
             })
         })
+    }
+
+    /// What follows a sandbox's id.
+    fn within(method: &str, id: SandboxId, rest: &'a str) -> Result<Self, Error> {
+        let Some(ports) = rest.strip_prefix("ports").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+            return Ok(Self::Agent { id, rest });
+        };
+        let (port, rest) = match ports.trim_start_matches('/').split_once('/') {
+            None => (ports.trim_start_matches('/'), ""),
+            Some((port, rest)) => (port, rest),
+        };
+        match (port, rest.strip_prefix("proxy").filter(|rest| rest.is_empty() || rest.starts_with('/'))) {
+            ("", _) => allow(method, &["GET", "HEAD", "POST"], |_| Ok(Self::Ports(id))),
+            (port, None) if rest.is_empty() => {
+                let port = port.parse()?;
+                allow(method, &["GET", "HEAD", "DELETE"], |_| Ok(Self::Port(id, port)))
+            }
+            (port, Some(rest)) => Ok(Self::Proxy { id, port: port.parse()?, rest: rest.strip_prefix('/').unwrap_or(rest) }),
+            (_, None) => Err(unknown(&format!("…/ports/{port}/{rest}"))),
+        }
     }
 
     /// `/v1/sandbox/{id}/connect`, the other spelling of `/v1/sandboxes/{id}/connect`.
@@ -209,6 +250,31 @@ mod tests {
     }
 
     #[test]
+    fn ports() {
+        let port = |number: u16| Port::try_from(number).unwrap();
+        for method in ["GET", "HEAD", "POST"] {
+            check(method, "/v1/sandboxes/sbx-a/ports", Route::Ports(id("sbx-a")));
+            check(method, "/v1/sandboxes/sbx-a/ports/", Route::Ports(id("sbx-a")));
+        }
+        check("GET", "/v1/sandboxes/sbx-a/ports/80", Route::Port(id("sbx-a"), port(80)));
+        check("DELETE", "/v1/sandboxes/sbx-a/ports/80/", Route::Port(id("sbx-a"), port(80)));
+        for (path, rest) in [("", ""), ("/", ""), ("/a/b%2Fc", "a/b%2Fc"), ("//169.254.169.254/", "/169.254.169.254/")] {
+            let path = format!("/v1/sandboxes/sbx-a/ports/80/proxy{path}");
+            check("PROPFIND", &path, Route::Proxy { id: id("sbx-a"), port: port(80), rest });
+        }
+        for port in ["0", "49983", "99999", "080", "3000@evil", "a", "%38%30"] {
+            check_error("GET", &format!("/v1/sandboxes/sbx-a/ports/{port}"), Code::InvalidRequest);
+            check_error("GET", &format!("/v1/sandboxes/sbx-a/ports/{port}/proxy/"), Code::InvalidRequest);
+        }
+        check_error("DELETE", "/v1/sandboxes/sbx-a/ports", Code::InvalidRequest);
+        check_error("POST", "/v1/sandboxes/sbx-a/ports/80", Code::InvalidRequest);
+        check_error("GET", "/v1/sandboxes/sbx-a/ports/80/other", Code::NotFound);
+        check_error("GET", "/v1/sandboxes/sbx-a/ports/80/proxyless", Code::NotFound);
+        check("POST", "/v1/sandboxes/sbx-a/port/list", Route::Agent { id: id("sbx-a"), rest: "port/list" });
+        check("POST", "/v1/sandboxes/sbx-a/portside", Route::Agent { id: id("sbx-a"), rest: "portside" });
+    }
+
+    #[test]
     fn connect_has_a_second_spelling() {
         check("GET", "/v1/sandbox/sbx_a/connect", Route::Agent { id: id("sbx-a"), rest: "connect" });
         check("GET", "/v1/sandbox/sbx-a/connect/", Route::Agent { id: id("sbx-a"), rest: "connect" });
@@ -233,6 +299,12 @@ mod tests {
             ("PUT", "/v1/sandboxes/sbx-a/files", "file.write", false),
             ("DELETE", "/v1/sandboxes/sbx-a/files", "file.write", false),
             ("GET", "/v1/sandboxes/sbx-a/connect", "connect", false),
+            ("POST", "/v1/sandboxes/sbx-a/ports", "port.expose", false),
+            ("GET", "/v1/sandboxes/sbx-a/ports", "port.get", true),
+            ("GET", "/v1/sandboxes/sbx-a/ports/80", "port.get", true),
+            ("DELETE", "/v1/sandboxes/sbx-a/ports/80", "port.close", false),
+            ("GET", "/v1/sandboxes/sbx-a/ports/80/proxy/", "port.proxy", false),
+            ("POST", "/v1/sandboxes/sbx-a/port/list", "port.list", true),
             ("GET", "/v1/sandboxes/sbx-a/no/such", "no.such", false),
         ] {
             let route = Route::parse(method, path).unwrap();

@@ -5,6 +5,7 @@
 mod forward;
 mod life;
 mod listing;
+mod ports;
 mod record;
 mod start;
 
@@ -19,14 +20,14 @@ use crate::{
     request::{decode, read_body},
 };
 
-pub(crate) use self::forward::redirect;
+pub(crate) use self::{forward::redirect, ports::PORTS_PATH};
 
 /// The Durable Object class to name in wrangler.jsonc: `"class_name": "Sandbox"`, with SQLite storage and a container.
 ///
 /// The object of a sandbox is the one whose name is the sandbox's id. [`Sandbox::get`] reaches it.
 ///
-/// Its requests come from [`Handle`] alone: what is under `/v1/` is the agent's and passed on as it is, and [`CONTROL_PATH`] is
-/// its own.
+/// Its requests come from [`Handle`] alone: what is under `/v1/` is the agent's and passed on as it is, what is under `/visit/` is for a
+/// program that listens on a port, and [`CONTROL_PATH`] and [`PORTS_PATH`] are its own.
 #[durable_object]
 #[allow(missing_debug_implementations)]
 pub struct Sandbox {
@@ -47,6 +48,9 @@ impl Sandbox {
     async fn answer(&self, mut request: Request, request_id: &RequestId) -> Result<Response, Error> {
         let life = self.life.as_ref().map_err(Clone::clone)?;
         let principal = Principal::decode(request.headers().get(principal::HEADER).ok().flatten().as_deref())?;
+        if let Some(call) = ports::Call::of(&request.path()) {
+            return call.answer(life, &principal, request, request_id).await;
+        }
         let creates = request.path() == CONTROL_PATH && request.method() == Method::Post;
         if !creates {
             life.admit(&principal)?;

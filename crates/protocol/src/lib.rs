@@ -12,6 +12,7 @@
 //! | [`process`] | processes that run or ran: describe, listen, feed, signal, wait |
 //! | [`session`] | shells that live between commands |
 //! | [`port`] | who listens |
+//! | [`preview`] | control: ports that are reached from outside |
 //! | [`system`] | what the sandbox is and how much of it is used |
 //! | [`file`] | small content and metadata of files |
 //! | [`git`] | repositories |
@@ -43,6 +44,7 @@ pub mod line;
 pub mod openapi;
 pub mod operation;
 pub mod port;
+pub mod preview;
 pub mod process;
 pub mod sandbox;
 pub mod session;

@@ -185,8 +185,10 @@ impl Stack {
     fn start_wrangler(&mut self, tools: &Tools, options: Options, root: &Path) -> Result<()> {
         let variables = self.directory.join("variables");
         // In a file, since the arguments of a process can be read by everyone.
-        write_private(&variables, &format!("CABANA_API_KEY={}\n", self.api_key))?;
         let (_, port) = self.url.rsplit_once(':').context("the URL has no port")?;
+        // Browsers and curl take every name below localhost for this machine.
+        let values = format!("CABANA_API_KEY={}\nCABANA_PREVIEW_DOMAIN=localhost:{port}\n", self.api_key);
+        write_private(&variables, &values)?;
         let mut dev = wrangler(tools, root, self.directory.path());
         dev.arg("dev").arg(self.directory.join("worker/index.js"));
         dev.args(["--ip", "127.0.0.1", "--port", port, "--inspector-port", "0", "--show-interactive-dev-session=false"]);

@@ -67,7 +67,7 @@ async fn call(life: &Life, request: &Request, secret: &str) -> WorkerResult<Resp
 
 /// The same request, given up when the caller's is. A Durable Object outlives its callers, and so would the call to the agent:
 /// the command of a caller who has hung up would go on.
-fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> WorkerResult<web_sys::Request> {
+pub(super) fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> WorkerResult<web_sys::Request> {
     // The runtime hears a signal of this object's own; the caller's, given to the call directly, does nothing.
     let controller = web_sys::AbortController::new()?;
     let abort: Function = Reflect::get(&controller, &"abort".into())?.dyn_into()?;
@@ -80,7 +80,7 @@ fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> Wor
 
 /// The response where the runtime makes one of it again. Code in the sandbox may have taken the agent's place, and what the
 /// runtime refuses would be a panic in workers-rs, which takes down every request beside this one.
-fn check(response: Response) -> Result<Response, Error> {
+pub(super) fn check(response: Response) -> Result<Response, Error> {
     let status = response.status_code();
     let (head, body) = response.into_parts();
     let sound = match status {

@@ -245,6 +245,11 @@ impl Life {
         self.record.borrow().is_none()
     }
 
+    /// Whether its container is up or on the way up.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.current(), Some(State::Running | State::Starting))
+    }
+
     fn current(&self) -> Option<State> {
         self.record.borrow().as_ref().map(|record| record.state)
     }

@@ -6,13 +6,13 @@ use cabana_protocol::{
     Error, SandboxId, Tenant,
     sandbox::{Labels, Sandbox, State},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use worker::{Date, SqlStorageValue, Storage};
 
 use crate::directory::Entry;
 
 /// Each entry brings the schema from the version that is its index to the next. Only ever append.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "CREATE TABLE sandbox (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     id TEXT NOT NULL,
@@ -29,6 +29,7 @@ ALTER TABLE sandbox ADD COLUMN project TEXT;
 ALTER TABLE sandbox ADD COLUMN updated_at TEXT NOT NULL DEFAULT '';
 ALTER TABLE sandbox ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE owed (singleton INTEGER PRIMARY KEY CHECK (singleton = 1), version INTEGER NOT NULL, entry TEXT NOT NULL)",
+    "CREATE TABLE port (port INTEGER PRIMARY KEY, exposure TEXT NOT NULL)",
 ];
 
 /// One sandbox. It has no `Debug`: its variables and its secret belong into no log.
@@ -96,6 +97,11 @@ struct Row {
 #[derive(Deserialize)]
 struct Owed {
     entry: String,
+}
+
+#[derive(Deserialize)]
+struct Exposed {
+    exposure: String,
 }
 
 #[derive(Deserialize)]
@@ -190,7 +196,31 @@ impl Records {
 
     /// Forgets the sandbox at once; [`Self::wipe`] then frees the storage.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        self.execute("DELETE FROM sandbox", vec![])
+        self.execute("DELETE FROM sandbox", vec![])?;
+        self.execute("DELETE FROM port", vec![])
+    }
+
+    /// Stores how a port is exposed.
+    pub(super) fn save_port(&self, port: u16, exposure: &impl Serialize) -> Result<(), Error> {
+        let values = vec![integer(port.into()), encode(exposure)?.into()];
+        self.execute("INSERT OR REPLACE INTO port VALUES (?, ?)", values)
+    }
+
+    /// Forgets how a port is exposed.
+    pub(super) fn remove_port(&self, port: u16) -> Result<(), Error> {
+        self.execute("DELETE FROM port WHERE port = ?", vec![integer(port.into())])
+    }
+
+    /// How a port is exposed.
+    pub(super) fn port<T: DeserializeOwned>(&self, port: u16) -> Result<Option<T>, Error> {
+        let rows = self.query_with::<Exposed>("SELECT exposure FROM port WHERE port = ?", vec![integer(port.into())])?;
+        rows.first().map(|row| decode(&row.exposure)).transpose()
+    }
+
+    /// How all ports are exposed, by their number.
+    pub(super) fn ports<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        let rows = self.query::<Exposed>("SELECT exposure FROM port ORDER BY port")?;
+        rows.iter().map(|row| decode(&row.exposure)).collect()
     }
 
     /// Frees the storage, tables and all.
@@ -202,8 +232,12 @@ impl Records {
         self.0.sql().exec(query, values).map(drop).map_err(failed)
     }
 
-    fn query<T: serde::de::DeserializeOwned>(&self, query: &str) -> Result<Vec<T>, Error> {
-        self.0.sql().exec(query, None).and_then(|cursor| cursor.to_array()).map_err(failed)
+    fn query<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>, Error> {
+        self.query_with(query, vec![])
+    }
+
+    fn query_with<T: DeserializeOwned>(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>, Error> {
+        self.0.sql().exec(query, values).and_then(|cursor| cursor.to_array()).map_err(failed)
     }
 }
 
@@ -228,7 +262,7 @@ impl TryFrom<Row> for Record {
     }
 }
 
-pub(super) fn encode(value: &impl serde::Serialize) -> Result<String, Error> {
+pub(super) fn encode(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|_| Error::internal("a field of the sandbox cannot be encoded"))
 }
 
@@ -236,7 +270,7 @@ fn integer(number: u64) -> SqlStorageValue {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
-fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Error> {
+fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     // The message of serde would quote the value, which may be a secret.
     serde_json::from_str(text).map_err(|_| Error::internal("a stored field cannot be decoded"))
 }

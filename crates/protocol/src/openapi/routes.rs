@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Path, Schemas, describe, id_parameter, with_errors};
 use crate::{
     file,
+    preview::{ExposePort, ExposedPort, ExposedPorts},
     sandbox::{CreateSandbox, Sandbox, Sandboxes, UpdateSandbox},
 };
 
@@ -209,6 +210,58 @@ pub fn table() -> Vec<Route> {
             response: json::<file::Extracted>(),
         },
         Route {
+            method: "post",
+            path: "/v1/sandboxes/{id}/ports",
+            operation: "port.expose",
+            documentation: "Gives a port of the sandbox a URL, or changes how it is reached.\n\nAnswers 201 where it had none and 200 where it \
+                            had one; what the request does not name stays as it is, the URL included. Wakes nothing.",
+            query: &[],
+            request: json::<ExposePort>(),
+            success: &[200, 201],
+            response: json::<ExposedPort>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/ports",
+            operation: "port.get#all",
+            documentation: "Lists the ports that have a URL, without waking the sandbox.\n\nWho listens in the sandbox, `port.list` tells.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<ExposedPorts>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/ports/{port}",
+            operation: "port.get",
+            documentation: "Shows a port that has a URL, without waking the sandbox.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<ExposedPort>(),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/sandboxes/{id}/ports/{port}",
+            operation: "port.close",
+            documentation: "Takes a port's URL away, however often. What listens there goes on.",
+            query: &[],
+            request: Body::None,
+            success: &[204],
+            response: Body::None,
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/ports/{port}/proxy/{path}",
+            operation: "port.proxy",
+            documentation: "What a program in the sandbox answers on this port, whether the port has a URL or not; starts the container if it \
+                            has to.\n\nAny method and body, WebSocket too; credentials and cookies do not reach the program.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: Body::Bytes("*/*"),
+        },
+        Route {
             method: "get",
             path: "/v1/sandboxes/{id}/connect",
             operation: "connect",
@@ -238,7 +291,7 @@ pub(super) fn paths(schemas: &mut Schemas) -> Vec<Path> {
 fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let (summary, description) = describe(route.documentation);
     let tag = route.operation.split(['.', '#']).next().unwrap_or_default();
-    let mut parameters: Vec<_> = route.path.contains("{id}").then(id_parameter).into_iter().collect();
+    let mut parameters: Vec<_> = route.path.split('/').filter_map(path_parameter).collect();
     parameters.extend(route.query.iter().map(parameter));
     let mut response = json!({ "description": "What came of it." });
     if let Some(content) = content(route.response, schemas) {
@@ -260,6 +313,17 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         operation["security"] = json!([]);
     }
     operation
+}
+
+/// The parameter that a segment of a path is.
+fn path_parameter(segment: &str) -> Option<Value> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    let (description, schema) = match name {
+        "id" => return Some(id_parameter()),
+        "port" => ("A port of the sandbox.", json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
+        _ => ("The rest of the path.", json!({ "type": "string" })),
+    };
+    Some(json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema }))
 }
 
 fn parameter((name, kind, description): &(&str, &str, &str)) -> Value {
