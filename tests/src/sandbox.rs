@@ -37,7 +37,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn of(response: Response) -> Self {
+    /// Reads an answer.
+    pub async fn of(response: Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         Self { status, headers, bytes: response.bytes().await.unwrap().into() }
     }

@@ -1,6 +1,7 @@
 //! What only the whole stack can do: a sandbox's life, and the gateway in front of it.
 
 mod directory;
+mod preview;
 mod tour;
 
 use cabana_tests::{Sandbox, Socket, Target, in_sandbox, until};

@@ -6,8 +6,9 @@ use crate::progress::{Outcome, Step};
 use anyhow::Result;
 
 /// Each program with the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("bash", "bash"),
+    ("chromium", "chromium"),
     ("cmp", "diffutils"),
     ("curl", "curl"),
     ("gcc", "gcc"),
