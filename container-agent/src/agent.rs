@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Limits,
+    Activity, Config, Limits,
     file::{Confinement, Owner, Polled, Roots},
     process::{Identity, Processes},
     secret::Secret,
@@ -36,6 +36,8 @@ pub struct State {
     pub processes: Processes,
     /// The shells that live between commands.
     pub sessions: Sessions,
+    /// Whether there is anything to do that keeps the sandbox awake.
+    pub activity: Activity,
     /// One permit for each connection.
     pub connections: Arc<Semaphore>,
     /// One permit for each watch.
@@ -75,6 +77,7 @@ impl Agent {
             sessions: Sessions::new(processes.incarnation(), &limits),
             limits,
             processes,
+            activity: Activity::default(),
             connections,
             searches,
             watches,

@@ -28,10 +28,13 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use cabana_protocol::{Code, Error, system};
-use serde_json::json;
+use cabana_protocol::{
+    Code, Error,
+    health::{Health, PROTOCOL},
+    system, table,
+};
 
-use crate::{Agent, summary};
+use crate::{Agent, dispatch, summary};
 use answer::Failure;
 
 /// All of it.
@@ -50,21 +53,43 @@ pub fn router(agent: Agent) -> Router {
 }
 
 async fn health(State(agent): State<Agent>) -> Response {
-    let health = json!({
-        "status": "ok",
-        "version": env!("CARGO_PKG_VERSION"),
-        "incarnation": agent.processes.incarnation(),
-        "confinement": system::Confinement::from(agent.roots.confinement()),
-    });
-    answer::json(health.to_string().into())
+    let (busy, idle) = agent.activity.look();
+    let health = Health {
+        status: "ok".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL,
+        incarnation: agent.processes.incarnation().to_owned(),
+        proof: agent.secret.proof().to_owned(),
+        busy,
+        idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
+        confinement: Some(system::Confinement::from(agent.roots.confinement())),
+    };
+    answer::json(dispatch::encode(&health).unwrap_or_default())
 }
 
 /// Lets nobody pass who does not know the secret: code in the sandbox reaches this port too.
 async fn authorize(State(agent): State<Agent>, request: Request, next: Next) -> Result<Response, Failure> {
     match bearer(request.headers()) {
-        Some(token) if agent.secret.is(token) => Ok(next.run(request).await),
-        _ => Err(Failure::new(request.headers(), Error::new(Code::Unauthorized, "the agent's secret is missing or wrong"))),
+        Some(token) if agent.secret.is(token) => {}
+        _ => {
+            return Err(Failure::new(
+                request.headers(),
+                Error::new(Code::Unauthorized, "the agent's secret is missing or wrong"),
+            ));
+        }
     }
+    let busy = keeps_awake(request.uri().path()).then(|| agent.activity.begin());
+    let response = next.run(request).await;
+    Ok(match busy {
+        Some(busy) => response.map(|body| busy.until_sent(body)),
+        None => response,
+    })
+}
+
+/// Whether a request keeps the sandbox awake while it is under way. A WebSocket does not: its operations do.
+fn keeps_awake(path: &str) -> bool {
+    let name = path.trim_start_matches("/v1/").trim_end_matches('/').replace('/', ".");
+    name != "connect" && table::find(&name).is_none_or(|operation| operation.asleep.is_none())
 }
 
 /// Says in the answers of the byte lanes what they were about: method and path.
@@ -95,6 +120,20 @@ async fn unknown(uri: Uri, headers: HeaderMap) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looking_and_an_idle_socket_keep_nothing_awake() {
+        for (path, awake) in [
+            ("/v1/exec", true),
+            ("/v1/files", true),
+            ("/v1/process/attach", true),
+            ("/v1/process/list", false),
+            ("/v1/system/stats/", false),
+            ("/v1/connect", false),
+        ] {
+            assert_eq!(keeps_awake(path), awake, "{path}");
+        }
+    }
 
     #[test]
     fn one_bearer_token_is_taken() {

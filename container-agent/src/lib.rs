@@ -8,6 +8,7 @@
 //! The agent trusts whoever knows its secret and nobody else: what runs in the sandbox reaches its port, but never learns
 //! the secret.
 
+mod activity;
 pub mod agent;
 mod buffers;
 mod cgroup;
@@ -31,6 +32,7 @@ pub mod summary;
 pub mod system;
 mod waiting;
 
+pub use activity::{Activity, Busy};
 pub use agent::Agent;
 pub use config::Config;
 pub use limits::Limits;

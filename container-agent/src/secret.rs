@@ -2,21 +2,34 @@
 
 use std::{ffi::CStr, fmt};
 
+use cabana_protocol::health::PROOF_PREFIX;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// Text that is compared in constant time and never printed.
 #[derive(Clone)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    proof: String,
+}
 
 impl Secret {
     /// Wraps the text.
     pub fn new(text: String) -> Self {
-        Self(text)
+        let digest = Sha256::new().chain_update(PROOF_PREFIX).chain_update(&text).finalize();
+        Self { text, proof: HEXLOWER.encode(&digest) }
+    }
+
+    /// What shows that somebody knows the secret and does not give it away, see
+    /// [`Health::proof`](cabana_protocol::health::Health::proof).
+    pub fn proof(&self) -> &str {
+        &self.proof
     }
 
     /// Whether `candidate` is the secret. Takes as long for a near miss as for a wild guess of the same length.
     pub fn is(&self, candidate: &[u8]) -> bool {
-        self.0.as_bytes().ct_eq(candidate).into()
+        self.text.as_bytes().ct_eq(candidate).into()
     }
 }
 
@@ -81,6 +94,12 @@ unsafe fn wipe(name: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_proof_is_what_the_durable_object_expects() {
+        let expected = "d5f1627555c6229e9e3f5c89c5ba47e1fcdbfb523dd4fe10099aee71c3ac87b8";
+        assert_eq!(Secret::new("s3cret".into()).proof(), expected);
+    }
 
     #[test]
     fn only_the_secret_itself_is_the_secret() {

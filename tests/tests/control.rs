@@ -1,6 +1,7 @@
 //! What only the whole stack can do: a sandbox's life, and the gateway in front of it.
 
 mod directory;
+mod lifecycle;
 mod preview;
 mod tour;
 

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use cabana_protocol::{
     Code, Error,
     frame::{CANCEL, ClientFrame, INPUT, MAX_ID_BYTES, Ready, Reply},
-    table::DESCRIPTORS,
+    table::{self, DESCRIPTORS},
 };
 use futures_util::{Stream, StreamExt};
 use serde_json::json;
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Failure;
 use crate::{
-    Agent,
+    Agent, Busy,
     dispatch::{self, Conversation, Entry, Pending, Said, encode},
     server::Place,
 };
@@ -173,25 +173,27 @@ impl Connection {
             let error = Error::new(Code::TooManyRequests, format!("{limit} operations run on this socket already"));
             return Err(error.with_details(json!({ "limit": limit })));
         }
+        let wakes = table::find(name).is_some_and(|operation| operation.asleep.is_none());
+        let busy = wakes.then(|| self.agent.activity.begin());
         let (agent, id, mut about) = (self.agent.clone(), id.to_owned(), String::new());
         match dispatch::find(name)? {
             Entry::Call(call) => {
                 let answer = call(agent, Bytes::copy_from_slice(payload.as_bytes()), &mut about)?;
                 let cancel = self.running.call(&id);
-                self.tasks.spawn(answer_once(self.ends(id), answer, cancel));
+                self.tasks.spawn(answer_once(self.ends(id, busy), answer, cancel));
             }
             Entry::Stream { start, .. } => {
                 let events = frames::events(&id)?;
                 let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), None, events, &mut about)?;
                 self.running.stream(&id, tell, cancel);
-                self.tasks.spawn(relay(self.ends(id), said));
+                self.tasks.spawn(relay(self.ends(id, busy), said));
             }
         }
         Ok(())
     }
 
-    fn ends(&self, id: String) -> Ends {
-        Ends { id, running: self.running.clone(), frames: self.frames.clone() }
+    fn ends(&self, id: String, busy: Option<Busy>) -> Ends {
+        Ends { id, running: self.running.clone(), frames: self.frames.clone(), _busy: busy }
     }
 }
 
@@ -200,6 +202,8 @@ struct Ends {
     id: String,
     running: Running,
     frames: Frames,
+    /// It keeps the sandbox awake until its last frame is on its way.
+    _busy: Option<Busy>,
 }
 
 impl Ends {

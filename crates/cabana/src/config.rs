@@ -9,7 +9,7 @@ use worker::{
     wasm_bindgen::{JsCast, JsValue},
 };
 
-use crate::preview::Hosts;
+use crate::{lifecycle::Rules, preview::Hosts};
 
 /// How sandboxes start. Every value may be set by a variable of the Worker, as a string, number or boolean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Config {
     /// `CABANA_START_LIMIT_MS`: how long a start may take before it has failed and its container is ended, in milliseconds;
     /// default 120,000.
     pub start_limit: Duration,
-    /// `CABANA_SLEEP_AFTER_MS`: how long a sandbox that nobody asks anything stays up, in milliseconds, at most 6 h; default 600,000. The
-    /// platform counts from when it has taken the object out of memory.
+    /// `CABANA_SLEEP_AFTER_MS`: how long a sandbox that nobody asks anything stays up, in milliseconds, where it does not say so itself;
+    /// default 600,000.
     pub sleep_after: Duration,
     /// `CABANA_INTERNET`: whether sandboxes reach the internet; default true.
     pub internet: bool,
@@ -35,6 +35,11 @@ impl Config {
     /// Fails with `internal`, naming the variable that cannot be understood.
     pub fn read(env: &Env) -> Result<Self, Error> {
         Self::parse(|name| variable(env, name))
+    }
+
+    /// The part of it that the lifecycle goes by.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { sleep_after: self.sleep_after, start_limit: self.start_limit }
     }
 
     fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {

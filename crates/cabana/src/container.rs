@@ -26,6 +26,15 @@ pub(crate) struct Startup<'a> {
     pub(crate) env: BTreeMap<&'a str, &'a str>,
 }
 
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Its program had done all it had to.
+    Well,
+    /// Otherwise; in the platform's words.
+    Failed(String),
+}
+
 /// Why a kind cannot be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnknownKind {
@@ -85,11 +94,11 @@ impl Container {
         JsFuture::from(noted).await.map(drop).map_err(worker::Error::from)
     }
 
-    /// Waits until it has ended, and says why, in the platform's words.
-    pub(crate) async fn exited(&self) -> String {
+    /// Waits until it has ended. The question cannot be taken back, and keeps the object in memory until it is answered.
+    pub(crate) async fn exited(&self) -> Exit {
         match self.0.wait_for_exit().await {
-            Ok(()) => "the container exited".to_owned(),
-            Err(error) => message(&error),
+            Ok(()) => Exit::Well,
+            Err(error) => Exit::Failed(message(&error)),
         }
     }
 

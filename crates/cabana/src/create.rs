@@ -1,13 +1,15 @@
-//! What `POST /v1/sandboxes` may ask for. Pure.
+//! What `POST /v1/sandboxes` and `PATCH /v1/sandboxes/{id}` may ask for. Pure.
+
+use std::collections::BTreeMap;
 
 use cabana_protocol::{
     Error, SandboxId,
-    sandbox::{CreateSandbox, check_labels},
+    sandbox::{CreateSandbox, SPAN_MS, UpdateSandbox, check_labels},
 };
 
 use crate::random;
 
-/// Largest body of `POST /v1/sandboxes`, in bytes: 64 KiB.
+/// Largest body, in bytes: 64 KiB.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// Variables of this prefix are the platform's.
@@ -15,16 +17,37 @@ const RESERVED_PREFIX: &str = "CABANA_";
 
 /// The id that is asked for, its name drawn at random where none is given.
 ///
-/// Fails with `invalid_request` where kind and name make no valid id, or a variable cannot be one.
+/// Fails with `invalid_request` where kind and name make no valid id, a variable cannot be one, or a span of time is too short or long.
 pub(crate) fn validate(request: &CreateSandbox) -> Result<SandboxId, Error> {
-    for (name, value) in &request.env {
-        check_variable(name, value.as_deref())?;
-    }
+    check_env(&request.env)?;
     check_labels(&request.labels)?;
+    check_span("sleep_after_ms", request.sleep_after_ms)?;
+    check_span("max_lifetime_ms", request.max_lifetime_ms)?;
     let kind = request.kind.as_deref().unwrap_or(SandboxId::DEFAULT_KIND);
     match &request.name {
         Some(name) => SandboxId::new(kind, name),
         None => SandboxId::new(kind, &random::name()),
+    }
+}
+
+/// Checks a change in the same way.
+pub(crate) fn check_update(request: &UpdateSandbox) -> Result<(), Error> {
+    request.env.iter().flatten().try_for_each(check_env)?;
+    check_span("sleep_after_ms", request.sleep_after_ms.flatten())?;
+    check_span("max_lifetime_ms", request.max_lifetime_ms.flatten())
+}
+
+fn check_env(env: &BTreeMap<String, Option<String>>) -> Result<(), Error> {
+    env.iter().try_for_each(|(name, value)| check_variable(name, value.as_deref()))
+}
+
+fn check_span(name: &str, span: Option<u64>) -> Result<(), Error> {
+    match span {
+        Some(span) if !SPAN_MS.contains(&span) => {
+            let (least, most) = (SPAN_MS.start(), SPAN_MS.end());
+            Err(Error::invalid_request(format!("{name}: {least} to {most}")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -49,7 +72,7 @@ mod tests {
     use crate::request::decode;
 
     fn id(body: &str) -> Result<String, Error> {
-        Ok(validate(&decode(body.as_bytes())?)?.as_str().to_owned())
+        Ok(validate(&decode::<CreateSandbox>(body.as_bytes())?)?.as_str().to_owned())
     }
 
     #[test]
@@ -85,8 +108,23 @@ mod tests {
             r#"{"env":{"A":1}}"#,
             r#"{"env":{"CABANA_AGENT_SECRET":"v"}}"#,
             r#"{"env":{"CABANA_USER":null}}"#,
+            r#"{"sleep_after_ms":0}"#,
+            r#"{"sleep_after_ms":-1}"#,
+            r#"{"max_lifetime_ms":999}"#,
+            r#"{"keep_alive":"yes"}"#,
         ] {
             assert_eq!(id(body).unwrap_err().code, Code::InvalidRequest, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_change_tells_null_from_absent() {
+        let change: UpdateSandbox = decode(br#"{"sleep_after_ms":null,"keep_alive":true,"env":{"A":null}}"#).unwrap();
+        assert_eq!((change.sleep_after_ms, change.keep_alive, change.max_lifetime_ms), (Some(None), Some(Some(true)), None));
+        assert_eq!(change.env, Some(Some([("A".to_owned(), None)].into())));
+        assert!(check_update(&change).is_ok());
+        for body in [r#"{"sleep_after_ms":1}"#, r#"{"env":{"CABANA_A":"b"}}"#] {
+            assert_eq!(check_update(&decode(body.as_bytes()).unwrap()).unwrap_err().code, Code::InvalidRequest, "{body}");
         }
     }
 

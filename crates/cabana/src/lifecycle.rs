@@ -1,38 +1,90 @@
 //! A sandbox's life as a pure state machine: what happened goes in, the next state and what to do about it come out.
 //!
 //! ```text
-//! created ──Wake──> starting ──Ready──> running ──Exited──> sleeping ──Wake──> starting …
-//!                      │                   │
-//!                      │                   ├─Unreachable──> starting
-//!                      ├─StartFailed──> failed ──Wake──> starting
-//!                      └─────────Stop──────┴──> stopping ──Exited──> sleeping
-//! every state ──Destroy──> destroyed
+//! created ──Wake──> starting ──Ready──> running ──idle──> stopping ──Ended──> sleeping ──Wake──> starting …
+//!                      │  ^                │                  ^
+//!                      │  └──Unreachable───┤                  │
+//!                      ├──Stop─────────────┴───Stop───────────┘
+//!                      └──Ended────> failed <──Ended, Unresponsive── running
+//!                                      └──Wake, after a pause──> starting
+//! every state ──Destroy, or its lifetime is over──> destroyed
 //! ```
 //!
-//! Nothing here does IO or reads a clock. The Durable Object carries the effects out and stores the state after each step.
+//! Nothing here does IO or reads a clock: the time is part of every step. The Durable Object carries the effects out, stores the
+//! outcome after each step, and sets its alarm to the first of the [`Deadlines`], which then comes back as [`Event::Tick`].
+//!
+//! While nothing is in flight nobody watches the container, so that the object can leave memory. That a container has ended
+//! is then learnt from whoever uses it next, from the alarm, or when the object is loaded.
 
-use cabana_protocol::sandbox::State;
+mod crashes;
+mod deadlines;
+mod policy;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use cabana_protocol::sandbox::{Reason, State};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    crashes::Crashes,
+    deadlines::{Deadline, Deadlines},
+    policy::{Policy, Rules},
+    time::Instant,
+};
+
+/// How long a container may take to end by itself. The agent promises 5 s.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long it is remembered that a sandbox has expired.
+pub const RETENTION: Duration = Duration::from_hours(24);
+
+/// The longest that the platform keeps a container whose object is out of memory.
+const LONGEST_ABSENCE: Duration = Duration::from_hours(6);
+
+/// How often the platform is told that a container is still wanted.
+const KEEP_EVERY: Duration = Duration::from_hours(3);
+
+/// How exactly it is known when the sandbox was last used.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// By how much the platform's patience is longer than the sandbox's: the alarm comes first.
+const MARGIN: Duration = Duration::from_secs(120);
 
 /// Something that happened to a sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// An operation needs the agent.
+    /// An operation, or its owner, needs the agent.
     Wake,
-    /// The agent answered its health check.
+    /// The agent of this start answered.
     Ready,
-    /// The container ended while it was starting, could not be started, or its agent did not answer in time.
-    StartFailed,
+    /// The container has ended, or was given up, for this reason.
+    Ended(Reason),
     /// The agent's port refused a connection although the container seemed to run.
     Unreachable,
-    /// The container is asked to end, and its files may be given up.
+    /// The agent is there and does not answer.
+    Unresponsive,
+    /// The container is asked to end, and what only it holds may be given up.
     Stop,
-    /// The container ended.
-    Exited,
     /// The Durable Object came back into memory, and looked whether there is a container.
     Loaded {
         /// Whether the platform says that it runs.
         container: bool,
     },
+    /// Time has passed: the alarm, usually.
+    Tick,
+    /// The agent was asked whether it has anything to do.
+    Seen {
+        /// Whether it has.
+        busy: bool,
+        /// When it last had.
+        active_at: Instant,
+    },
+    /// The owner wants something else.
+    Configure(Policy),
     /// The sandbox is given up for good.
     Destroy,
 }
@@ -42,12 +94,16 @@ pub enum Event {
 pub enum Effect {
     /// Start a fresh container, ending what may be left of an earlier one, then wait for its agent.
     Start,
-    /// Wait for the agent of the container that runs; start a fresh one where none does.
+    /// Wait for the agent of the container that runs; where none does, or it is not the agent's, that container has `Ended`.
     Resume,
-    /// Send SIGTERM to the container.
+    /// Send SIGTERM to the container, and see to it that it ends.
     Terminate,
     /// End the container, whatever it does.
     End,
+    /// Tell the platform for how long the container is wanted, see [`Lifecycle::absence`].
+    Keep,
+    /// Ask the agent whether it has anything to do.
+    Ask,
     /// Forget everything stored.
     Wipe,
 }
@@ -55,127 +111,271 @@ pub enum Effect {
 /// Effects, in the order in which they are to be carried out.
 pub type Effects = &'static [Effect];
 
-/// The state after `event`, and what to do.
-///
-/// An event that means nothing in a state leaves it as it is, without effects: events may be late.
-pub const fn step(state: State, event: Event) -> (State, Effects) {
-    use Effect::{End, Resume, Start, Terminate, Wipe};
-
-    match (state, event) {
-        // Destroying twice ends and wipes twice, which repairs a destroy that was cut short.
-        (_, Event::Destroy) => (State::Destroyed, &[End, Wipe]),
-        (State::Destroyed, _) => (State::Destroyed, &[]),
-
-        (State::Created | State::Sleeping | State::Failed, Event::Wake) => (State::Starting, &[Start]),
-
-        (State::Starting, Event::Ready) => (State::Running, &[]),
-        (State::Starting, Event::StartFailed | Event::Exited) => (State::Failed, &[End]),
-        // The start was cut short by the object's eviction.
-        (State::Starting, Event::Loaded { .. }) => (State::Starting, &[Resume]),
-
-        // The agent may be on its way up again inside a container that outlived it.
-        (State::Running, Event::Unreachable) => (State::Starting, &[Resume]),
-        (State::Running, Event::Exited | Event::Loaded { container: false }) => (State::Sleeping, &[]),
-
-        (State::Starting | State::Running, Event::Stop) => (State::Stopping, &[Terminate]),
-        (State::Stopping, Event::Exited | Event::Loaded { container: false }) => (State::Sleeping, &[]),
-        // Nobody is left who waits for its end.
-        (State::Stopping, Event::Loaded { container: true }) => (State::Stopping, &[End]),
-
-        // Waking while the container is on its way down: the operation waits for the end, then wakes again.
-        (State::Stopping, Event::Wake | Event::Ready | Event::StartFailed | Event::Unreachable | Event::Stop)
-        | (State::Starting, Event::Wake | Event::Unreachable)
-        | (State::Running, Event::Wake | Event::Ready | Event::StartFailed | Event::Loaded { container: true })
-        | (
-            State::Created | State::Sleeping | State::Failed,
-            Event::Ready | Event::StartFailed | Event::Unreachable | Event::Stop | Event::Exited | Event::Loaded { .. },
-        ) => (state, &[]),
-    }
+/// Where a sandbox is in its life, and what it remembers of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// The state.
+    pub state: State,
+    /// How it came there; `None` for one that was never used.
+    pub reason: Option<Reason>,
+    /// Since when it is there.
+    pub since: Instant,
+    /// When the sandbox was made.
+    pub created_at: Instant,
+    /// What its owner wants.
+    pub policy: Policy,
+    /// When it was last used, as far as is known: the agent knows better.
+    pub active_at: Instant,
+    /// How many containers were started.
+    pub starts: u64,
+    /// The last thing that went wrong, and when.
+    pub failure: Option<(Reason, Instant)>,
+    /// Failures in a row.
+    pub crashes: Crashes,
+    /// When the platform was last told that the container is wanted.
+    #[serde(skip)]
+    kept_at: Instant,
+    /// How many uses are under way. An object that comes back into memory has none.
+    #[serde(skip)]
+    busy: u32,
+    /// Whether what is starting may be a container that runs already.
+    resuming: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use Effect::{End, Resume, Start, Terminate, Wipe};
-    use State::{Created, Destroyed, Failed, Running, Sleeping, Starting, Stopping};
-
-    const STATES: [State; 7] = [Created, Starting, Running, Stopping, Sleeping, Failed, Destroyed];
-    const EVENTS: [Event; 9] = [
-        Event::Wake,
-        Event::Ready,
-        Event::StartFailed,
-        Event::Unreachable,
-        Event::Stop,
-        Event::Exited,
-        Event::Loaded { container: true },
-        Event::Loaded { container: false },
-        Event::Destroy,
-    ];
-
-    /// What each event makes of each state; `None` leaves it alone, without effects.
-    #[rustfmt::skip]
-    fn expected(event: Event) -> [Option<(State, Effects)>; 7] {
-        let start = Some((Starting, &[Start] as Effects));
-        let resume = Some((Starting, &[Resume] as Effects));
-        let stop = Some((Stopping, &[Terminate] as Effects));
-        let fail = Some((Failed, &[End] as Effects));
-        let sleep = Some((Sleeping, &[] as Effects));
-        let destroyed = Some((Destroyed, &[End, Wipe] as Effects));
-        let running = Some((Running, &[] as Effects));
-        let end = Some((Stopping, &[End] as Effects));
-        match event {
-            //                                     created  starting  running  stopping  sleeping  failed  destroyed
-            Event::Wake =>                         [start, None, None, None, start, start, None],
-            Event::Ready =>                        [None, running, None, None, None, None, None],
-            Event::StartFailed =>                  [None, fail, None, None, None, None, None],
-            Event::Unreachable =>                  [None, None, resume, None, None, None, None],
-            Event::Stop =>                         [None, stop, stop, None, None, None, None],
-            Event::Exited =>                       [None, fail, sleep, sleep, None, None, None],
-            Event::Loaded { container: true } =>   [None, resume, None, end, None, None, None],
-            Event::Loaded { container: false } =>  [None, resume, sleep, sleep, None, None, None],
-            Event::Destroy =>                      [destroyed; 7],
+impl Lifecycle {
+    /// A sandbox that was just made.
+    pub fn new(policy: Policy, now: Instant) -> Self {
+        Self {
+            state: State::Created,
+            reason: None,
+            since: now,
+            created_at: now,
+            policy,
+            active_at: now,
+            starts: 0,
+            failure: None,
+            crashes: Crashes::default(),
+            kept_at: now,
+            busy: 0,
+            resuming: false,
         }
     }
 
-    #[test]
-    fn every_state_meets_every_event() {
-        for event in EVENTS {
-            for (state, expected) in STATES.into_iter().zip(expected(event)) {
-                assert_eq!(step(state, event), expected.unwrap_or((state, &[])), "{state:?} x {event:?}");
+    /// The sandbox after `event`, and what to do.
+    ///
+    /// An event that means nothing in a state leaves it as it is, without effects: events may be late.
+    #[must_use]
+    pub fn step(mut self, rules: &Rules, event: Event, now: Instant) -> (Self, Effects) {
+        let effects = self.take(rules, event, now);
+        if effects.contains(&Effect::Start) {
+            self.starts += 1;
+        }
+        if effects.contains(&Effect::Keep) {
+            self.kept_at = now;
+        }
+        (self, effects)
+    }
+
+    /// Something begins that keeps it awake.
+    pub fn begin(&mut self, now: Instant) {
+        (self.busy, self.active_at) = (self.busy + 1, now);
+    }
+
+    /// It is over.
+    pub fn over(&mut self, now: Instant) {
+        (self.busy, self.active_at) = (self.busy.saturating_sub(1), now);
+    }
+
+    fn take(&mut self, rules: &Rules, event: Event, now: Instant) -> Effects {
+        use Effect::{Ask, End, Keep, Resume, Start, Terminate, Wipe};
+
+        match (self.state, event) {
+            // Destroying twice ends and wipes twice, which repairs a destroy that was cut short.
+            (_, Event::Destroy) => self.enter(State::Destroyed, Reason::DestroyedByCaller, now, &[End, Wipe]),
+            (State::Destroyed, Event::Tick) if self.is_due(rules, Deadline::Forget, now) => &[End, Wipe],
+            (State::Destroyed, Event::Loaded { container: true }) => &[End],
+            (State::Destroyed, _) => &[],
+            // The alarm may be late, so this is no matter of the alarm alone.
+            (_, _) if self.is_due(rules, Deadline::Expire, now) => self.enter(State::Destroyed, Reason::Expired, now, &[End]),
+
+            (state, Event::Configure(policy)) => {
+                let changed = policy != self.policy;
+                self.policy = policy;
+                if changed && state == State::Running { &[Keep] } else { &[] }
             }
+
+            (State::Created | State::Sleeping | State::Failed, Event::Wake) if now >= self.crashes.retry_at() => {
+                self.start(now, &[Start])
+            }
+
+            (State::Starting, Event::Ready) => {
+                self.active_at = now;
+                self.enter(State::Running, Reason::Woken, now, &[Keep])
+            }
+            (State::Starting, Event::Ended(reason)) if self.resuming => {
+                self.note(&reason, now);
+                if now < self.crashes.retry_at() {
+                    return self.enter(State::Failed, reason, now, &[End]);
+                }
+                self.start(now, &[Start])
+            }
+            (State::Starting, Event::Ended(reason)) => self.fail(reason, now),
+            (State::Starting, Event::Tick) if self.is_due(rules, Deadline::GiveUp, now) => {
+                self.fail(Reason::StartFailed { message: "the start took too long".to_owned() }, now)
+            }
+            // The start was cut short by the object's eviction.
+            (State::Starting, Event::Loaded { container }) => {
+                self.resuming = container;
+                if container { &[Resume] } else { &[Start] }
+            }
+
+            // The agent may be on its way up again inside a container that outlived it.
+            (State::Running, Event::Unreachable) => {
+                self.enter(State::Starting, Reason::Woken, now, &[]);
+                self.resuming = true;
+                &[Resume]
+            }
+            (State::Running, Event::Unresponsive) => self.fail(Reason::Unresponsive, now),
+            (State::Running, Event::Ended(reason)) => self.fail(reason, now),
+            (State::Running, Event::Loaded { container: false }) => self.fail(Reason::Evicted, now),
+            (State::Running, Event::Loaded { container: true }) => &[Keep],
+            (State::Running, Event::Tick) if self.busy > 0 => {
+                self.active_at = now;
+                &[Keep]
+            }
+            (State::Running, Event::Tick) if self.is_due(rules, Deadline::Sleep, now) => &[Ask],
+            (State::Running, Event::Tick) => &[Keep],
+            (State::Running, Event::Seen { busy, active_at }) => {
+                // The answer itself takes its time: what is hardly later is the same.
+                let later = active_at.since(self.active_at) >= SLACK;
+                self.active_at = match busy {
+                    true => now,
+                    false if later => active_at.min(now),
+                    false => self.active_at,
+                };
+                if self.busy == 0 && self.is_due(rules, Deadline::Sleep, now) {
+                    return self.enter(State::Stopping, Reason::Idle, now, &[Terminate]);
+                }
+                &[]
+            }
+
+            (State::Starting | State::Running, Event::Stop) => {
+                self.enter(State::Stopping, Reason::StoppedByCaller, now, &[Terminate])
+            }
+            (State::Stopping, Event::Ended(_) | Event::Loaded { container: false }) => {
+                let reason = self.reason.take().unwrap_or(Reason::StoppedByCaller);
+                self.enter(State::Sleeping, reason, now, &[])
+            }
+            // Nobody is left who waits for its end.
+            (State::Stopping, Event::Loaded { container: true }) => &[End],
+            (State::Stopping, Event::Tick) if self.is_due(rules, Deadline::Kill, now) => &[End],
+
+            // Waking while the container is on its way down: the operation waits for the end, then wakes again.
+            (
+                State::Stopping,
+                Event::Wake
+                | Event::Ready
+                | Event::Unreachable
+                | Event::Unresponsive
+                | Event::Stop
+                | Event::Tick
+                | Event::Seen { .. },
+            )
+            | (State::Starting, Event::Wake | Event::Unreachable | Event::Unresponsive | Event::Tick | Event::Seen { .. })
+            | (State::Running, Event::Wake | Event::Ready)
+            | (
+                State::Created | State::Sleeping | State::Failed,
+                Event::Wake
+                | Event::Ready
+                | Event::Ended(_)
+                | Event::Unreachable
+                | Event::Unresponsive
+                | Event::Stop
+                | Event::Loaded { .. }
+                | Event::Tick
+                | Event::Seen { .. },
+            ) => &[],
         }
     }
 
-    proptest! {
-        #[test]
-        fn no_history_leaves_an_impossible_state(history in prop::collection::vec(prop::sample::select(&EVENTS), 0..40)) {
-            let mut state = Created;
-            let mut destroyed = false;
-            let mut started = false;
-            for event in history {
-                let (next, effects) = step(state, event);
-                destroyed |= event == Event::Destroy;
-                started |= effects.contains(&Start);
+    /// What is to happen when, if nothing happens before.
+    pub fn deadlines(&self, rules: &Rules) -> Deadlines {
+        let expire = self.policy.max_lifetime_ms.map(|lifetime| self.created_at + Duration::from_millis(lifetime));
+        let deadlines = Deadlines::default();
+        match self.state {
+            State::Created | State::Sleeping | State::Failed => deadlines.with(Deadline::Expire, expire),
+            State::Starting => {
+                // The start itself keeps the limit; this is for one that was cut short.
+                let give_up = self.since + rules.start_limit * 2;
+                deadlines.with(Deadline::Expire, expire).with(Deadline::GiveUp, give_up)
+            }
+            State::Running => {
+                let sleep = (!self.policy.keep_alive).then(|| self.active_at + self.sleep_after(rules));
+                deadlines
+                    .with(Deadline::Expire, expire)
+                    .with(Deadline::Sleep, sleep)
+                    .with(Deadline::Keep, self.kept_at + KEEP_EVERY)
+            }
+            State::Stopping => deadlines.with(Deadline::Expire, expire).with(Deadline::Kill, self.since + GRACE),
+            State::Destroyed => deadlines.with(Deadline::Forget, self.since + RETENTION),
+        }
+    }
 
-                // Destroyed is final, and reached in no other way.
-                prop_assert_eq!(next == Destroyed, destroyed);
-                // A container is started only on the way up, and only there.
-                let starts = effects.contains(&Start) || effects.contains(&Resume);
-                prop_assert_eq!(starts, next == Starting && (state != Starting || matches!(event, Event::Loaded { .. })));
-                // Nothing runs, sleeps or stops that was never started.
-                prop_assert!(started || matches!(next, Created | Destroyed));
-                // Running is reached through a healthy agent alone.
-                prop_assert!(next != Running || state == Running || event == Event::Ready);
-                // Storage goes with the sandbox and not before.
-                prop_assert_eq!(effects.contains(&Wipe), event == Event::Destroy);
-                state = next;
-            }
-            // Whatever happened, one more operation and a healthy agent make it run, unless it is on its way down or gone.
-            if !matches!(state, Destroyed | Stopping) {
-                prop_assert_eq!(step(step(state, Event::Wake).0, Event::Ready).0, Running);
-            }
+    /// How long it stays up while nobody asks anything.
+    pub fn sleep_after(&self, rules: &Rules) -> Duration {
+        self.policy.sleep_after_ms.map_or(rules.sleep_after, Duration::from_millis)
+    }
+
+    /// How long its container has to outlast the object's time in memory.
+    pub fn absence(&self, rules: &Rules) -> Duration {
+        if self.policy.keep_alive { LONGEST_ABSENCE } else { (self.sleep_after(rules) + MARGIN).min(LONGEST_ABSENCE) }
+    }
+
+    /// Whether something that keeps it awake is under way.
+    pub fn is_busy(&self) -> bool {
+        self.busy > 0
+    }
+
+    /// Until when it is left alone because it has failed too often, if that lies ahead.
+    pub fn retry_at(&self, now: Instant) -> Option<Instant> {
+        let down = matches!(self.state, State::Created | State::Sleeping | State::Failed);
+        Some(self.crashes.retry_at()).filter(|retry_at| down && *retry_at > now)
+    }
+
+    /// Whether nothing has happened since then but uses.
+    pub fn is_but_used_since(&self, before: &Self) -> bool {
+        *before == Self { active_at: before.active_at, busy: before.busy, kept_at: before.kept_at, ..self.clone() }
+    }
+
+    /// Whether an agent may be there to answer, or is on its way.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Starting | State::Running)
+    }
+
+    fn is_due(&self, rules: &Rules, deadline: Deadline, now: Instant) -> bool {
+        self.deadlines(rules).is_due(deadline, now)
+    }
+
+    fn enter(&mut self, state: State, reason: Reason, now: Instant, effects: Effects) -> Effects {
+        (self.state, self.reason, self.since, self.resuming) = (state, Some(reason), now, false);
+        effects
+    }
+
+    fn start(&mut self, now: Instant, effects: Effects) -> Effects {
+        self.enter(State::Starting, Reason::Woken, now, effects)
+    }
+
+    /// It is down, and not because somebody wanted that.
+    fn fail(&mut self, reason: Reason, now: Instant) -> Effects {
+        self.note(&reason, now);
+        let state = if reason.is_failure() { State::Failed } else { State::Sleeping };
+        self.enter(state, reason, now, &[Effect::End])
+    }
+
+    fn note(&mut self, reason: &Reason, now: Instant) {
+        if reason.is_failure() {
+            self.crashes = self.crashes.and_one(self.since, now);
+            self.failure = Some((reason.clone(), now));
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The whole `/v1/sandboxes` API as one function.
 
-use cabana_protocol::{Access, Error, sandbox::UpdateSandbox};
+use cabana_protocol::{
+    Access, Error,
+    sandbox::{CreateSandbox, UpdateSandbox},
+};
 use worker::{Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
@@ -24,9 +27,11 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// | --- | --- |
 /// | `POST /v1/sandboxes` | makes a sandbox: 201; finds it, by its name, as it is: 200 |
 /// | `GET /v1/sandboxes` | lists them, by filters and pages, see [`ListSandboxes`](cabana_protocol::sandbox::ListSandboxes) |
-/// | `PATCH /v1/sandboxes/{id}` | changes its labels |
 /// | `GET /v1/sandboxes/{id}` | shows it, without waking it |
+/// | `PATCH /v1/sandboxes/{id}` | changes what it was made with |
 /// | `DELETE /v1/sandboxes/{id}` | ends and forgets it: 204, also where there is none |
+/// | `POST /v1/sandboxes/{id}/start`, `…/stop`, `…/restart` | does that, and shows it |
+/// | `GET /v1/sandboxes/{id}/events` | what happened in its life |
 /// | `GET`, `POST /v1/sandboxes/{id}/ports`, `GET`, `DELETE …/ports/{port}` | which ports have a URL |
 /// | anything on `/v1/sandboxes/{id}/ports/{port}/proxy/…` | what a program in it answers on that port; starts the container if it has to |
 /// | anything else on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
@@ -67,6 +72,10 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
         Route::Create => create(request, env, binding, origin).await,
         Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
         Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
+        Route::Control { id, action } => {
+            let target = url_of(CONTROL_PATH, action, url.query());
+            pass(Handle::new(env, binding, id)?, &request, &target, origin).await
+        }
         Route::Ports(id) => pass(Handle::new(env, binding, id)?, &request, &format!("{ORIGIN}{PORTS_PATH}"), origin).await,
         Route::Port(id, port) => {
             pass(Handle::new(env, binding, id)?, &request, &format!("{ORIGIN}{PORTS_PATH}/{port}"), origin).await
@@ -77,12 +86,15 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
             let target = preview::url_by_path(rest, url.query());
             forward(Handle::new(env, binding, id)?, &request, &target, origin, edit).await.map(preview::isolate)
         }
-        Route::Agent { id, rest } => pass(Handle::new(env, binding, id)?, &request, &agent_url(rest, url.query()), origin).await,
+        Route::Agent { id, rest } => {
+            let target = url_of("/v1", rest, url.query());
+            pass(Handle::new(env, binding, id)?, &request, &target, origin).await
+        }
     }
 }
 
 async fn create(mut request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
-    let body = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+    let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
     let id = create::validate(&body)?;
     // Asked again, because the sandbox is known only now: credentials for certain sandboxes make those and no others.
     origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;
@@ -145,10 +157,12 @@ fn choose_subprotocol(response: Response, offered: Option<&str>) -> Response {
     }
 }
 
-fn agent_url(rest: &str, query: Option<&str>) -> String {
+/// Where the object finds what is passed on; a token in the query stays behind.
+fn url_of(base: &str, rest: &str, query: Option<&str>) -> String {
+    let slash = if rest.is_empty() { "" } else { "/" };
     match query.map(token::strip_query).filter(|query| !query.is_empty()) {
-        Some(query) => format!("{ORIGIN}/v1/{rest}?{query}"),
-        None => format!("{ORIGIN}/v1/{rest}"),
+        Some(query) => format!("{ORIGIN}{base}{slash}{rest}?{query}"),
+        None => format!("{ORIGIN}{base}{slash}{rest}"),
     }
 }
 
@@ -178,7 +192,7 @@ mod tests {
             ("connect", Some("token=k"), "http://sandbox/v1/connect"),
             ("connect", Some("token=k&binary=1"), "http://sandbox/v1/connect?binary=1"),
         ] {
-            assert_eq!(agent_url(rest, query), url);
+            assert_eq!(url_of("/v1", rest, query), url);
         }
     }
 }

@@ -16,6 +16,12 @@ pub fn json(status: u16, value: &impl Serialize, request_id: &RequestId) -> Resp
         .fold(response, |response, (name, value)| with_header(response, name, value))
 }
 
+/// A JSON response that is written already.
+pub(crate) fn raw_json(text: &str, request_id: &RequestId) -> Response {
+    let response = ResponseBuilder::new().fixed(text.as_bytes().to_vec());
+    with_header(with_header(response, "content-type", "application/json"), request_id::HEADER, request_id.as_str())
+}
+
 /// The response for an error: its status, its body, and the headers that belong to it.
 pub fn error(error: &Error, request_id: &RequestId) -> Response {
     if error.code == Code::Internal {

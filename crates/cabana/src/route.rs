@@ -20,6 +20,13 @@ pub enum Route<'a> {
     Update(SandboxId),
     /// `DELETE /v1/sandboxes/{id}`
     Destroy(SandboxId),
+    /// What else the sandbox's Durable Object answers for itself: `/v1/sandboxes/{id}/<action>`.
+    Control {
+        /// The sandbox.
+        id: SandboxId,
+        /// What follows the id, without the slash.
+        action: &'a str,
+    },
     /// `GET`, `POST /v1/sandboxes/{id}/ports`
     Ports(SandboxId),
     /// `GET`, `DELETE /v1/sandboxes/{id}/ports/{port}`
@@ -41,6 +48,10 @@ pub enum Route<'a> {
         rest: &'a str,
     },
 }
+
+/// What a Durable Object answers for itself below a sandbox's id, and by which methods.
+const ACTIONS: [(&str, &[&str]); 4] =
+    [("start", &["POST"]), ("stop", &["POST"]), ("restart", &["POST"]), ("events", &["GET", "HEAD"])];
 
 impl<'a> Route<'a> {
     /// The route of a method and a URL's path, which the URL parser has freed of dot segments.
@@ -72,7 +83,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Create | Self::List => None,
             Self::Info(id) | Self::Update(id) | Self::Destroy(id) | Self::Ports(id) | Self::Port(id, _) => Some(id),
-            Self::Proxy { id, .. } | Self::Agent { id, .. } => Some(id),
+            Self::Control { id, .. } | Self::Proxy { id, .. } | Self::Agent { id, .. } => Some(id),
         }
     }
 
@@ -87,6 +98,7 @@ impl<'a> Route<'a> {
             Self::Update(_) => (Cow::Borrowed("sandbox.update"), false),
             Self::Info(_) => (Cow::Borrowed("sandbox.get"), true),
             Self::Destroy(_) => (Cow::Borrowed("sandbox.delete"), false),
+            Self::Control { action, .. } => (Cow::Owned(format!("sandbox.{action}")), look),
             Self::Ports(_) | Self::Port(..) if look => (Cow::Borrowed("port.get"), true),
             Self::Ports(_) => (Cow::Borrowed("port.expose"), false),
             Self::Port(..) => (Cow::Borrowed("port.close"), false),
@@ -118,6 +130,10 @@ impl<'a> Route<'a> {
 
     /// What follows a sandbox's id.
     fn within(method: &str, id: SandboxId, rest: &'a str) -> Result<Self, Error> {
+        let action = rest.strip_suffix('/').unwrap_or(rest);
+        if let Some((_, methods)) = ACTIONS.iter().find(|(name, _)| *name == action) {
+            return allow(method, methods, |_| Ok(Self::Control { id, action }));
+        }
         let Some(ports) = rest.strip_prefix("ports").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
             return Ok(Self::Agent { id, rest });
         };
@@ -225,6 +241,15 @@ mod tests {
         check("HEAD", "/v1/sandboxes/sbx-a", Route::Info(id("sbx-a")));
         check("GET", "/v1/sandboxes/sbx-a/", Route::Info(id("sbx-a")));
         check("DELETE", "/v1/sandboxes/sbx-a", Route::Destroy(id("sbx-a")));
+    }
+
+    #[test]
+    fn what_the_object_answers_for_itself() {
+        for (method, rest, action) in [("POST", "/start", "start"), ("POST", "/stop/", "stop"), ("GET", "/events", "events")] {
+            check(method, &format!("/v1/sandboxes/sbx-a{rest}"), Route::Control { id: id("sbx-a"), action });
+        }
+        check_error("GET", "/v1/sandboxes/sbx-a/start", Code::InvalidRequest);
+        check_error("DELETE", "/v1/sandboxes/sbx-a/events", Code::InvalidRequest);
     }
 
     #[test]

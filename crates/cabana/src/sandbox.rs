@@ -2,23 +2,27 @@
 
 #![allow(missing_docs, reason = "what #[durable_object] generates has none")]
 
+mod alarm;
+mod control;
+mod describe;
 mod forward;
+mod history;
 mod life;
 mod listing;
 mod ports;
+mod probe;
 mod record;
 mod start;
+mod steps;
+mod wake;
 
 use std::rc::Rc;
 
-use cabana_protocol::{Error, SandboxId, sandbox::CreateSandbox};
-use worker::{DurableObject, Env, Method, Request, Response, State, durable_object};
+use cabana_protocol::{Error, SandboxId};
+use worker::{Date, DurableObject, Env, Method, Request, Response, State, durable_object};
 
 use self::{life::Life, listing::Listing};
-use crate::{
-    Config, Database, Handle, Principal, RequestId, create, principal, reply,
-    request::{decode, read_body},
-};
+use crate::{Config, Database, Handle, Principal, RequestId, lifecycle::Instant, principal, reply};
 
 pub(crate) use self::{forward::redirect, ports::PORTS_PATH};
 
@@ -34,7 +38,7 @@ pub struct Sandbox {
     life: Result<Rc<Life>, Error>,
 }
 
-/// Where the object answers for itself: `POST` creates, `GET` describes, `PATCH` changes, `DELETE` destroys.
+/// Where the object answers for itself, see `control`: `POST` creates, `GET` describes, `PATCH` changes, `DELETE` destroys.
 pub(crate) const CONTROL_PATH: &str = "/sandbox";
 
 impl Sandbox {
@@ -45,33 +49,27 @@ impl Sandbox {
         Handle::new(env, binding, id.parse::<SandboxId>()?)
     }
 
-    async fn answer(&self, mut request: Request, request_id: &RequestId) -> Result<Response, Error> {
+    async fn answer(&self, request: Request, request_id: &RequestId) -> Result<Response, Error> {
         let life = self.life.as_ref().map_err(Clone::clone)?;
         let principal = Principal::decode(request.headers().get(principal::HEADER).ok().flatten().as_deref())?;
-        if let Some(call) = ports::Call::of(&request.path()) {
+        let path = request.path();
+        if let Some(call) = ports::Call::of(&path) {
             return call.answer(life, &principal, request, request_id).await;
         }
-        let creates = request.path() == CONTROL_PATH && request.method() == Method::Post;
+        let creates = path == CONTROL_PATH && request.method() == Method::Post;
         if !creates {
             life.admit(&principal)?;
         }
-        if request.path() != CONTROL_PATH {
-            return forward::forward(life, &request, request_id).await;
-        }
-        match request.method() {
-            Method::Post => {
-                let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-                let (sandbox, new) = life.create(body, &principal)?;
-                Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id))
-            }
-            Method::Patch => {
-                let body = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-                Ok(reply::json(200, &life.update(body)?, request_id))
-            }
-            Method::Delete => life.destroy().await.map(|()| reply::empty(request_id)),
-            _ => Ok(reply::json(200, &life.describe()?, request_id)),
+        match path.strip_prefix(CONTROL_PATH) {
+            Some(action) => control::answer(life, request, action, &principal, request_id).await,
+            None => forward::forward(life, &request, request_id).await,
         }
     }
+}
+
+/// The time. It stands still while the object computes.
+fn now() -> Instant {
+    Instant(Date::now().as_millis())
 }
 
 impl DurableObject for Sandbox {
@@ -86,9 +84,10 @@ impl DurableObject for Sandbox {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        if let Ok(life) = &self.life {
-            life.list();
-        }
+        let failed = |error: Error| worker::Error::RustError(error.message);
+        let life = self.life.as_ref().map_err(|error| failed(error.clone()))?;
+        // The platform tries an alarm again that has failed.
+        life.on_alarm().await.map_err(failed)?;
         Response::empty()
     }
 }

@@ -16,6 +16,7 @@
 //! | [`system`] | what the sandbox is and how much of it is used |
 //! | [`file`] | small content and metadata of files |
 //! | [`git`] | repositories |
+//! | [`health`] | how the agent is, and that it is the one that is meant |
 //! | [`sandbox`] | control: a sandbox's identity and state |
 //! | `openapi` | the HTTP API as a document, with the feature `schema` |
 //! | [`audit`] | what was asked of a sandbox, by whom, and what came of it |
@@ -38,6 +39,7 @@ pub mod file;
 pub mod frame;
 pub mod git;
 pub mod header;
+pub mod health;
 pub mod id;
 pub mod line;
 #[cfg(feature = "schema")]

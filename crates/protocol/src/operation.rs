@@ -15,8 +15,9 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     /// True where it changes nothing in the sandbox, so that credentials which may only read are good for it.
     const READ_ONLY: bool = false;
 
-    /// False for operations that only look: they answer from what is known and leave a sleeping sandbox asleep.
-    const WAKES: bool = true;
+    /// What it answers, as JSON, about a sandbox that has no container: operations that only look leave a sleeping sandbox asleep, and
+    /// do not keep one awake. `None` for one that needs the sandbox, and wakes it.
+    const ASLEEP: Option<&'static str> = None;
 
     /// What comes back when it has been carried out.
     type Response: Serialize + DeserializeOwned + Send + 'static;

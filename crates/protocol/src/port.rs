@@ -13,7 +13,7 @@ impl Operation for List {
     const NAME: &'static str = "port.list";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const WAKES: bool = false;
+    const ASLEEP: Option<&'static str> = Some(r#"{"ports":[]}"#);
     type Response = Ports;
 }
 

@@ -21,7 +21,7 @@ impl Operation for List {
     const NAME: &'static str = "process.list";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const WAKES: bool = false;
+    const ASLEEP: Option<&'static str> = Some(r#"{"processes":[]}"#);
     type Response = Processes;
 }
 

@@ -3,9 +3,9 @@
 mod labels;
 mod list;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use labels::{Labels, MAX_LABELS, check_labels};
 pub use list::{ListSandboxes, MAX_LIMIT, Order, Sandboxes, Sort};
@@ -30,18 +30,48 @@ pub struct CreateSandbox {
     /// at most 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
+    /// See [`Sandbox::sleep_after_ms`]. Default: `CABANA_SLEEP_AFTER_MS` of the deployment, which is 10 min where it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep_after_ms: Option<u64>,
+    /// See [`Sandbox::keep_alive`]. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<bool>,
+    /// See [`Sandbox::max_lifetime_ms`]. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime_ms: Option<u64>,
 }
 
-/// `PATCH /v1/sandboxes/{id}`: changes what is named, and nothing else. Wakes nothing.
+/// `PATCH /v1/sandboxes/{id}`: changes what is named, and nothing else; null resets to the default. Setting what is set already changes
+/// nothing, and no timer begins anew. Wakes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UpdateSandbox {
     /// Labels to set; null takes one away, and those that are not named stay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
+    /// See [`CreateSandbox::env`]: all variables, in place of those before. They hold from the next start on.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub env: Option<Option<BTreeMap<String, Option<String>>>>,
+    /// See [`Sandbox::sleep_after_ms`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub sleep_after_ms: Option<Option<u64>>,
+    /// See [`Sandbox::keep_alive`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<Option<bool>>,
+    /// See [`Sandbox::max_lifetime_ms`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub max_lifetime_ms: Option<Option<u64>>,
 }
 
-/// A sandbox, as everything shows it that shows sandboxes.
+/// Tells null from absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Shortest and longest [`Sandbox::sleep_after_ms`] and [`Sandbox::max_lifetime_ms`]: 1 s to 365 days.
+pub const SPAN_MS: RangeInclusive<u64> = 1_000..=365 * 24 * 3_600_000;
+
+/// A sandbox, as everything shows it that shows sandboxes. In lists it is as old as its last change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sandbox {
@@ -60,14 +90,129 @@ pub struct Sandbox {
     pub labels: Labels,
     /// Where it is in its life.
     pub state: State,
+    /// How it came there; absent for one that was never used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<Reason>,
+    /// Since when it is there, RFC 3339 in UTC.
+    #[serde(default)]
+    pub since: String,
     /// When it was made, RFC 3339 in UTC.
     pub created_at: String,
     /// When its state or anything else of it last changed, RFC 3339 in UTC.
     #[serde(default)]
     pub updated_at: String,
-    /// Why the last start failed, while the state is `failed`.
+    /// How many times it was started.
+    #[serde(default)]
+    pub starts: u64,
+    /// How long it stays up while nobody asks anything of it, in milliseconds: an operation that is under way, a stream that is open, an
+    /// upload and the requests of a preview keep it up; a detached process that runs, an idle WebSocket, and operations that only look
+    /// (`process.list` and the like) do not.
+    #[serde(default)]
+    pub sleep_after_ms: u64,
+    /// Whether it stays up all the same, until it is stopped, destroyed, or its lifetime is over.
+    #[serde(default)]
+    pub keep_alive: bool,
+    /// How long after it was made it is destroyed, in milliseconds, whatever runs in it; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
+    pub max_lifetime_ms: Option<u64>,
+    /// When it will go to sleep, if nobody asks anything of it until then, RFC 3339 in UTC; absent while it is not up, is busy, or is kept
+    /// alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleeps_at: Option<String>,
+    /// When its lifetime is over, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Until when it is left alone because it has failed too often, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+    /// The last thing that went wrong. It stays after the sandbox has come up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Failure>,
+    /// How often the sandbox's Durable Object has come into memory, and its alarm has gone off: what an idle sandbox costs.
+    #[serde(default)]
+    pub wakeups: Wakeups,
+}
+
+/// What went wrong, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Failure {
+    /// What went wrong.
+    #[serde(flatten)]
+    pub reason: Reason,
+    /// RFC 3339 in UTC.
+    pub at: String,
+}
+
+/// What brought a Durable Object to work besides requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Wakeups {
+    /// How often it came into memory, for whatever cause.
+    pub loads: u64,
+    /// How often its alarm went off.
+    pub alarms: u64,
+}
+
+/// What happened in a sandbox's life, as far as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct History {
+    /// The changes, oldest first.
+    pub events: Vec<LifeEvent>,
+}
+
+/// A change in a sandbox's life, as `GET /v1/sandboxes/{id}/events` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LifeEvent {
+    /// Its number; it only grows, and a gap means that events in between are no longer kept.
+    pub id: u64,
+    /// When it happened, RFC 3339 in UTC.
+    pub at: String,
+    /// The state that the sandbox came into.
+    pub state: State,
+    /// How.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// How a sandbox came into its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Reason {
+    /// Something was asked of it, or its owner started it.
+    Woken,
+    /// Nobody asked anything of it for its time.
+    Idle,
+    /// Its owner stopped it.
+    StoppedByCaller,
+    /// The platform ended its container, or it ended while nobody looked.
+    Evicted,
+    /// Its container ended by itself.
+    Crashed {
+        /// What the platform says about it.
+        message: String,
+    },
+    /// Its agent did not answer any more.
+    Unresponsive,
+    /// Its container could not be started, or its agent did not come up.
+    StartFailed {
+        /// What is known about it.
+        message: String,
+    },
+    /// Its lifetime was over.
+    Expired,
+    /// Its owner destroyed it.
+    DestroyedByCaller,
+}
+
+impl Reason {
+    /// Whether something went wrong.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Crashed { .. } | Self::Unresponsive | Self::StartFailed { .. })
+    }
 }
 
 /// Where a sandbox is in its life.
@@ -85,9 +230,9 @@ pub enum State {
     Stopping,
     /// It has no container; the next operation starts one.
     Sleeping,
-    /// The last start failed; the next operation tries again.
+    /// Its container could not be started, or has failed; the next operation tries again.
     Failed,
-    /// It is gone for good.
+    /// It is gone for good. Shown for a while where its lifetime was over.
     Destroyed,
 }
 

@@ -80,7 +80,7 @@ impl Operation for List {
     const NAME: &'static str = "session.list";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const WAKES: bool = false;
+    const ASLEEP: Option<&'static str> = Some(r#"{"sessions":[]}"#);
     type Response = Sessions;
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Operation;
 
-/// Tells how much of the sandbox is used at this moment.
+/// Tells how much of the sandbox is used at this moment. One that sleeps uses nothing, and has nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stats {}
@@ -15,7 +15,9 @@ impl Operation for Stats {
     const NAME: &'static str = "system.stats";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const WAKES: bool = false;
+    const ASLEEP: Option<&'static str> = Some(
+        r#"{"cpu":{"used_ms":0,"count":0.0},"memory":{"used_bytes":0,"total_bytes":0},"disk":{"used_bytes":0,"total_bytes":0},"processes":0,"uptime_ms":0}"#,
+    );
     type Response = Usage;
 }
 

@@ -78,15 +78,15 @@ pub struct Descriptor {
     pub idempotent: bool,
     /// See [`Operation::READ_ONLY`].
     pub read_only: bool,
-    /// See [`Operation::WAKES`].
-    pub wakes: bool,
+    /// See [`Operation::ASLEEP`].
+    pub asleep: Option<&'static str>,
     /// True for [`Streaming`] operations.
     pub streaming: bool,
 }
 
 impl Descriptor {
     const fn of_call<O: Operation>() -> Self {
-        Self { name: O::NAME, idempotent: O::IDEMPOTENT, read_only: O::READ_ONLY, wakes: O::WAKES, streaming: false }
+        Self { name: O::NAME, idempotent: O::IDEMPOTENT, read_only: O::READ_ONLY, asleep: O::ASLEEP, streaming: false }
     }
 
     const fn of_stream<O: Streaming>() -> Self {

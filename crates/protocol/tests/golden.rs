@@ -59,13 +59,17 @@ fn call<O: Example + JsonSchema>() -> Value
 where
     O::Response: JsonSchema,
 {
-    json!({
+    let mut golden = json!({
         "name": O::NAME,
         "idempotent": O::IDEMPOTENT,
-        "wakes": O::WAKES,
+        "wakes": O::ASLEEP.is_none(),
         "request": { "example": wire(&O::request()), "schema": schema_for!(O) },
         "response": { "example": wire(&O::response()), "schema": schema_for!(O::Response) },
-    })
+    });
+    if let Some(asleep) = O::ASLEEP {
+        golden["asleep"] = wire(&serde_json::from_str::<O::Response>(asleep).unwrap());
+    }
+    golden
 }
 
 fn stream<O: StreamExample + JsonSchema>() -> Value

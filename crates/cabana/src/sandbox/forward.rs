@@ -1,20 +1,36 @@
 //! Passing a request on to the agent, and its answer back. Bodies are streams that are handed over, never read.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc, time::Duration};
 
-use cabana_protocol::{Code, Error};
+use cabana_protocol::{Code, Error, table};
+use futures_util::future::{self, Either};
 use js_sys::{Function, Reflect};
-use worker::{Request, Response, ResponseBody, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
+use worker::{Delay, Request, Response, ResponseBody, Result as WorkerResult, wasm_bindgen::JsCast, web_sys};
 
-use super::life::Life;
+use super::{
+    life::Life,
+    wake::{Finding, HANG},
+};
 use crate::{RequestId, fault::Fault, lifecycle::Event, principal, reply, request_id};
 
+/// How long an agent may be silent before it is asked for its health beside the call. Long silence is no fault: a command may run for
+/// hours and print nothing.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// Wakes the sandbox and has its agent answer. The request's URL is already the agent's.
+///
+/// An operation that only looks neither wakes a sandbox nor keeps one awake: where there is no agent to ask, its answer is the one that
+/// the protocol gives it for a sandbox that sleeps.
 ///
 /// A request without a body is repeated once if the agent never saw it; one with a body is the caller's to repeat, because
 /// the body may be used up. Fails as [`Life::awake`] does, and with `container_not_ready` or `interrupted` by what became of
 /// the request.
 pub(super) async fn forward(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> Result<Response, Error> {
+    let asleep = operation(&request.path()).and_then(|operation| operation.asleep);
+    if let Some(asleep) = asleep.filter(|_| !life.is_gone() && !life.is_up()) {
+        return Ok(reply::raw_json(asleep, request_id));
+    }
+    let _busy = asleep.is_none().then(|| life.begin());
     let repeatable = request.inner().body().is_none();
     match attempt(life, request, request_id).await {
         Err(Failed::Fault(Fault::NotAdmitted)) if repeatable => attempt(life, request, request_id).await,
@@ -24,6 +40,11 @@ pub(super) async fn forward(life: &Rc<Life>, request: &Request, request_id: &Req
         Failed::Fault(fault) => fault.error(),
         Failed::Error(error) => error,
     })
+}
+
+/// The operation of this path, where it is one: the byte lane and the WebSocket are none.
+fn operation(path: &str) -> Option<&'static table::Descriptor> {
+    table::find(&path.strip_prefix("/v1/")?.trim_end_matches('/').replace('/', "."))
 }
 
 enum Failed {
@@ -41,22 +62,50 @@ impl From<Error> for Failed {
 
 async fn attempt(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> Result<Response, Failed> {
     let secret = life.awake().await?;
+    let incarnation = life.incarnation();
     match call(life, request, &secret).await {
-        Ok(response) => Ok(reply::with_header(check(response)?, request_id::HEADER, request_id.as_str())),
+        Ok(response) => {
+            life.trust(true);
+            Ok(reply::with_header(check(response)?, request_id::HEADER, request_id.as_str()))
+        }
         Err(error) => {
             let fault = Fault::of(&error.to_string());
             if !request.inner().signal().aborted() {
                 worker::console_warn!("{request_id}: the agent did not answer ({fault:?}): {error}");
+                life.trust(false);
             }
             if fault == Fault::NotAdmitted {
-                life.happen(if life.runs() { Event::Unreachable } else { Event::Exited })?;
+                life.happen_to(incarnation, Event::Unreachable)?;
             }
             Err(Failed::Fault(fault))
         }
     }
 }
 
-async fn call(life: &Life, request: &Request, secret: &str) -> WorkerResult<Response> {
+/// Has the agent answer, as far as its answer's head. It may take as long as it likes, as long as it is well: that is asked beside the
+/// call, which fails where the agent is gone or hangs.
+async fn call(life: &Rc<Life>, request: &Request, secret: &str) -> WorkerResult<Response> {
+    let mut answer = pin!(fetch(life, request, secret));
+    let incarnation = life.incarnation();
+    loop {
+        let silence = match future::select(answer, pin!(Delay::from(SILENCE))).await {
+            Either::Left((answer, _)) => return answer,
+            Either::Right(((), answer)) => answer,
+        };
+        answer = match future::select(silence, pin!(life.examine(HANG))).await {
+            Either::Left((answer, _)) => return answer,
+            Either::Right((Finding::Well(_), answer)) => answer,
+            Either::Right((finding, _)) => {
+                if matches!(finding, Finding::Hangs) {
+                    life.note(life.happen_to(incarnation, Event::Unresponsive));
+                }
+                return Err(worker::Error::RustError(format!("the agent was asked how it is: {finding:?}")));
+            }
+        };
+    }
+}
+
+async fn fetch(life: &Life, request: &Request, secret: &str) -> WorkerResult<Response> {
     let container = life.container().map_err(|error| worker::Error::RustError(error.message))?;
     let outgoing = cancellable(&redirect(request, &request.inner().url())?, &request.inner().signal())?;
     outgoing.headers().set("authorization", &format!("Bearer {secret}"))?;

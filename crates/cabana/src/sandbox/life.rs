@@ -1,4 +1,4 @@
-//! Carries out what the lifecycle asks for, and is the one place that changes a sandbox's record.
+//! One sandbox at work: its record, its container, and whoever waits for either.
 //!
 //! A Durable Object runs on one thread, and other requests get their turn at every `await`. So the record is changed and
 //! stored in one go, and no borrow of it lives across an `await`. A start belongs to the object and not to the request that
@@ -7,53 +7,79 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    pin::pin,
     rc::Rc,
     time::Duration,
 };
 
 use cabana_protocol::{
     Code, Error, SandboxId,
-    sandbox::{CreateSandbox, Labels, Sandbox, State, UpdateSandbox, check_labels},
+    sandbox::{CreateSandbox, Labels, Sandbox, State, UpdateSandbox, Wakeups, check_labels},
 };
-use futures_util::future::{self, Either};
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, Shared},
+};
 use serde_json::json;
-use worker::{Date, Delay};
 
 use super::{
+    alarm::Armed,
+    describe::describe,
+    history::Followers,
     listing::Listing,
+    now,
     record::{Record, Records},
-    start::{self, Outcome},
+    start::{Outcome, look_for_end},
+    wake::Finding,
 };
 use crate::{
     Config, Principal,
-    container::Container,
+    container::{Container, message},
     directory::Entry,
-    fault,
-    lifecycle::{Effect, Effects, Event, step},
-    random,
+    lifecycle::{Effect, Event, Instant, Lifecycle, Policy, Rules},
 };
 
-/// How often a request looks whether a container that is on its way down has ended.
-const STOPPING_POLL: Duration = Duration::from_millis(50);
+/// How old a use must be before it is stored, as a part of the time after which the sandbox sleeps. The agent knows of its operations
+/// without that.
+const USE_IS_STORED_AFTER: u32 = 10;
 
-/// One sandbox at work.
+/// How long the agent may take to be described.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// See above.
 pub(super) struct Life {
     /// The platform's handle on the object, which keeps spawned work alive.
-    state: worker::State,
+    pub(super) state: worker::State,
     pub(super) config: Result<Config, Error>,
+    pub(super) rules: Rules,
     pub(super) records: Records,
     pub(super) listing: Listing,
     container: Option<Container>,
     /// `None` where no sandbox was created, or it was destroyed.
-    record: RefCell<Option<Record>>,
+    pub(super) record: RefCell<Option<Record>>,
     /// The highest incarnation there was since the object came into memory, over all sandboxes that were created and destroyed
     /// under its name: word of an earlier one's container must not be taken for word of this one's.
-    incarnations: Cell<u64>,
+    pub(super) incarnations: Cell<u64>,
     /// The highest version of a record, in the same way.
     versions: Cell<u64>,
     /// The start under way, or the last one.
-    start: RefCell<Option<Outcome>>,
+    pub(super) start: RefCell<Option<Outcome>>,
+    /// The end of a container that is under way.
+    ending: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
+    /// When the agent last answered anything.
+    pub(super) answered_at: Cell<Option<Instant>>,
+    /// The last use that is stored.
+    use_stored: Cell<Instant>,
+    pub(super) armed: Cell<Armed>,
+    pub(super) followers: Followers,
+}
+
+/// Something that keeps the sandbox awake, until it is dropped.
+pub(super) struct Busy(Rc<Life>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.note(self.0.used(Lifecycle::over));
+    }
 }
 
 impl Life {
@@ -64,19 +90,51 @@ impl Life {
         let incarnations = Cell::new(record.as_ref().map_or(0, |record| record.incarnation));
         let versions = Cell::new(record.as_ref().map_or(0, |record| record.version));
         let container = Container::of(&state);
-        let (record, start) = (RefCell::new(record), RefCell::default());
-        let life = Rc::new(Self { state, config, records, listing, container, record, incarnations, versions, start });
+        let rules = config.as_ref().map(Config::rules).unwrap_or_default();
+        let life = Rc::new(Self {
+            state,
+            config,
+            rules,
+            records,
+            listing,
+            container,
+            record: RefCell::new(record),
+            incarnations,
+            versions,
+            start: RefCell::default(),
+            ending: RefCell::default(),
+            answered_at: Cell::default(),
+            use_stored: Cell::default(),
+            armed: Cell::default(),
+            followers: Followers::default(),
+        });
+        life.wake_up(|wakeups| wakeups.loads += 1)?;
         life.happen(Event::Loaded { container: life.runs() })?;
-        if life.current() == Some(State::Running) {
-            life.spawn(start::watch(Rc::clone(&life), life.incarnation()));
-        }
         life.list();
         Ok(life)
     }
 
     /// The sandbox as callers see it. Fails with `not_found`.
     pub(super) fn describe(&self) -> Result<Sandbox, Error> {
-        self.record.borrow().as_ref().map(Record::describe).ok_or_else(not_found)
+        self.record.borrow().as_ref().map(|record| describe(record, &self.rules, now())).ok_or_else(not_found)
+    }
+
+    /// The same, after a look at the agent of one that runs: it knows how long it has had nothing to do, and whether it is there at all.
+    /// Does not wake the sandbox.
+    pub(super) async fn look(self: &Rc<Self>) -> Result<Sandbox, Error> {
+        let mut busy = false;
+        if self.current() == Some(State::Running) {
+            let incarnation = self.incarnation();
+            let finding = self.examine(LOOK).await;
+            busy = matches!(&finding, Finding::Well(health) if health.busy > 0);
+            // An agent that is slow to answer is left to those who need it.
+            if !matches!(finding, Finding::Hangs) {
+                let event = self.learn(finding).await;
+                self.happen_to(incarnation, event)?;
+            }
+        }
+        let sandbox = self.describe()?;
+        Ok(Sandbox { sleeps_at: sandbox.sleeps_at.filter(|_| !busy), ..sandbox })
     }
 
     /// Lets in whoever sees the sandbox, and everyone where there is none: there is nothing to see.
@@ -93,7 +151,11 @@ impl Life {
     pub(super) fn create(self: &Rc<Self>, request: CreateSandbox, principal: &Principal) -> Result<(Sandbox, bool), Error> {
         if let Ok(sandbox) = self.describe() {
             let taken = |_| Error::new(Code::Conflict, "this name is not available");
-            return self.admit(principal).map_err(taken).map(|()| (sandbox, false));
+            self.admit(principal).map_err(taken)?;
+            // The name of one that has expired may be used again.
+            if sandbox.state != State::Destroyed {
+                return Ok((sandbox, false));
+            }
         }
         let name = self.state.id().name().unwrap_or_default();
         let id: SandboxId = name.parse()?;
@@ -101,21 +163,33 @@ impl Life {
             let message = format!("there is no kind {:?}", id.kind());
             Error::invalid_request(message).with_details(json!({ "kinds": unknown.known }))
         })?;
-        let created_at = timestamp(Date::now().as_millis());
-        let (state, failure, secret) = (State::Created, None, String::new());
+        let policy = Policy {
+            sleep_after_ms: request.sleep_after_ms,
+            keep_alive: request.keep_alive.unwrap_or(false),
+            max_lifetime_ms: request.max_lifetime_ms,
+        };
         let incarnation = self.incarnations.get() + 1;
-        let tenant = principal.tenant.clone();
-        let CreateSandbox { env, labels, .. } = request;
-        let (project, updated_at, version) = (None, String::new(), 0);
-        let mut record =
-            Record { id, tenant, env, labels, project, created_at, state, failure, secret, incarnation, updated_at, version };
+        let mut record = Record {
+            id,
+            tenant: principal.tenant.clone(),
+            env: request.env,
+            labels: request.labels,
+            project: None,
+            lifecycle: Lifecycle::new(policy, now()),
+            secret: String::new(),
+            incarnation,
+            updated_at: now(),
+            version: 0,
+            wakeups: Wakeups { loads: 1, alarms: 0 },
+        };
         self.records.migrate()?;
         self.store(&mut record)?;
-        let sandbox = record.describe();
         self.incarnations.set(incarnation);
+        self.remember(&record.lifecycle)?;
         self.record.replace(Some(record));
+        self.rearm();
         self.list();
-        Ok((sandbox, true))
+        Ok((self.describe()?, true))
     }
 
     /// Changes what callers may change.
@@ -127,11 +201,15 @@ impl Life {
         let labels = merge(&record.labels, request.labels);
         check_labels(&labels)?;
         record.labels = labels;
+        record.env = request.env.map_or_else(|| std::mem::take(&mut record.env), Option::unwrap_or_default);
+        let mut policy = record.lifecycle.policy;
+        policy.sleep_after_ms = request.sleep_after_ms.unwrap_or(policy.sleep_after_ms);
+        policy.keep_alive = request.keep_alive.map_or(policy.keep_alive, Option::unwrap_or_default);
+        policy.max_lifetime_ms = request.max_lifetime_ms.unwrap_or(policy.max_lifetime_ms);
         self.store(record)?;
-        let sandbox = record.describe();
         drop(slot);
-        self.list();
-        Ok(sandbox)
+        self.happen(Event::Configure(policy))?;
+        self.describe()
     }
 
     /// Ends the container and forgets everything. Does nothing where there is no sandbox.
@@ -140,104 +218,29 @@ impl Life {
         for effect in effects {
             match effect {
                 Effect::End => self.end().await,
-                // A sandbox of the same name may have been created while the container ended.
-                Effect::Wipe if self.is_gone() && self.listing.exists() => self.list(),
-                Effect::Wipe if self.is_gone() => self.records.wipe().await?,
-                Effect::Wipe | Effect::Start | Effect::Resume | Effect::Terminate => {}
+                Effect::Wipe => self.wipe().await?,
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Waits until the agent answers, starting the container where none runs, and returns the agent's secret.
-    ///
-    /// Fails with `not_found`, and with `container_not_ready` when `CABANA_START_TIMEOUT_MS` is spent; the start goes on. Many
-    /// may wait for one start.
-    pub(super) async fn awake(self: &Rc<Self>) -> Result<String, Error> {
-        let timeout = self.config.clone()?.start_timeout;
-        // Where it runs, which is nearly always, the first is done before the second sets its timer.
-        match future::select(pin!(self.wake()), pin!(Delay::from(timeout))).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => {
-                let message = format!("the sandbox is still starting after {} ms", timeout.as_millis());
-                Err(fault::not_ready(message))
-            }
+    /// Frees the storage once the directory knows, unless a sandbox of the same name was created meanwhile.
+    pub(super) async fn wipe(self: &Rc<Self>) -> Result<(), Error> {
+        if self.is_gone() && self.listing.exists() {
+            self.list();
+            return Ok(());
         }
+        self.free().await
     }
 
-    async fn wake(self: &Rc<Self>) -> Result<String, Error> {
-        loop {
-            match self.current() {
-                None | Some(State::Destroyed) => return Err(not_found()),
-                Some(State::Running) if self.container()?.running() => return Ok(self.secret()),
-                // Seen before the watch was told.
-                Some(State::Running) => self.happen(Event::Exited)?,
-                Some(State::Stopping) => Delay::from(STOPPING_POLL).await,
-                Some(State::Starting) => self.started().await?,
-                Some(State::Created | State::Sleeping | State::Failed) => self.happen(Event::Wake)?,
-            }
+    /// Frees the storage, unless it holds a sandbox.
+    pub(super) async fn free(&self) -> Result<(), Error> {
+        if !self.is_gone() {
+            return Ok(());
         }
-    }
-
-    /// Lets an event happen and sees to its effects, without waiting for them.
-    pub(super) fn happen(self: &Rc<Self>, event: Event) -> Result<(), Error> {
-        for &effect in self.advance(event)? {
-            let life = Rc::clone(self);
-            match effect {
-                Effect::Start => self.spawn_start(true)?,
-                Effect::Resume => self.spawn_start(!self.runs())?,
-                Effect::Terminate => self.terminate(),
-                Effect::End => self.spawn(async move { life.end().await }),
-                // Comes from a destroy alone, which waits for it.
-                Effect::Wipe => {}
-            }
-        }
-        self.list();
-        Ok(())
-    }
-
-    /// As [`Self::happen`], for the container of one start. Word of an earlier container is late, and ignored.
-    pub(super) fn happen_to(self: &Rc<Self>, incarnation: u64, event: Event) -> Result<(), Error> {
-        if self.incarnation() == incarnation { self.happen(event) } else { Ok(()) }
-    }
-
-    /// Notes why a start failed.
-    pub(super) fn fail(self: &Rc<Self>, incarnation: u64, reason: &str) -> Result<(), Error> {
-        if let Some(record) = self.record.borrow_mut().as_mut().filter(|record| record.incarnation == incarnation) {
-            record.failure = Some(reason.to_owned());
-        }
-        self.happen_to(incarnation, Event::StartFailed)
-    }
-
-    /// The record, while it is still the one of this incarnation.
-    pub(super) fn record_of(&self, incarnation: u64) -> Option<Record> {
-        self.record.borrow().clone().filter(|record| record.incarnation == incarnation)
-    }
-
-    /// Which container the sandbox is at; 0 where there is no sandbox.
-    pub(super) fn incarnation(&self) -> u64 {
-        self.record.borrow().as_ref().map_or(0, |record| record.incarnation)
-    }
-
-    /// The container. Fails with `not_implemented` where the class has none in wrangler.jsonc.
-    pub(super) fn container(&self) -> Result<&Container, Error> {
-        let missing = "the Durable Object class has no container: add it to `containers` in wrangler.jsonc";
-        self.container.as_ref().ok_or_else(|| Error::new(Code::NotImplemented, missing))
-    }
-
-    /// Whether the platform says that a container runs.
-    pub(super) fn runs(&self) -> bool {
-        self.container.as_ref().is_some_and(Container::running)
-    }
-
-    /// Ends the container if one runs.
-    pub(super) async fn end(&self) {
-        let Some(container) = self.container.as_ref().filter(|container| container.running()) else {
-            return;
-        };
-        if let Err(error) = container.end().await {
-            worker::console_warn!("ending a container failed: {error}");
-        }
+        self.armed.set(Armed::No);
+        self.records.wipe().await
     }
 
     /// Whether there is no sandbox here.
@@ -247,84 +250,120 @@ impl Life {
 
     /// Whether its container is up or on the way up.
     pub(super) fn is_up(&self) -> bool {
-        matches!(self.current(), Some(State::Running | State::Starting))
-    }
-
-    fn current(&self) -> Option<State> {
-        self.record.borrow().as_ref().map(|record| record.state)
-    }
-
-    fn secret(&self) -> String {
-        self.record.borrow().as_ref().map(|record| record.secret.clone()).unwrap_or_default()
-    }
-
-    /// Takes a step and stores it. A sandbox that is destroyed is forgotten in the same go.
-    fn advance(&self, event: Event) -> Result<Effects, Error> {
-        let mut slot = self.record.borrow_mut();
-        let Some(record) = slot.as_mut() else {
-            // What was never created, or is gone, has no more to do than to end and wipe what may be left.
-            return Ok(if event == Event::Destroy { step(State::Destroyed, event).1 } else { &[] });
-        };
-        let (next, effects) = step(record.state, event);
-        if next == State::Destroyed {
-            record.state = next;
-            self.store(record)?;
-            self.records.remove()?;
-            *slot = None;
-        } else if next != record.state {
-            record.state = next;
-            self.store(record)?;
-        }
-        Ok(effects)
-    }
-
-    /// Starts a fresh container, or waits for the agent of the one that runs.
-    fn spawn_start(self: &Rc<Self>, fresh: bool) -> Result<(), Error> {
-        if fresh {
-            self.next_incarnation()?;
-        }
-        let (outcome, start) = start::start(Rc::clone(self), self.incarnation(), fresh);
-        self.start.replace(Some(outcome));
-        self.spawn(start);
-        Ok(())
-    }
-
-    /// Moves on to the next container, which gets a secret of its own.
-    fn next_incarnation(&self) -> Result<(), Error> {
-        let mut slot = self.record.borrow_mut();
-        let Some(record) = slot.as_mut() else { return Ok(()) };
-        record.incarnation += 1;
-        record.secret = random::secret();
-        record.failure = None;
-        self.incarnations.set(record.incarnation);
-        self.store(record)
+        self.record.borrow().as_ref().is_some_and(|record| record.lifecycle.is_up())
     }
 
     /// Stores a record that has changed, and what the directory is to be told of it.
-    fn store(&self, record: &mut Record) -> Result<(), Error> {
-        let now = Date::now();
+    pub(super) fn store(&self, record: &mut Record) -> Result<(), Error> {
+        record.updated_at = now();
         // The clock may stand still, and goes back where the object comes back on another machine.
-        record.version = now.as_millis().max(self.versions.get() + 1);
-        record.updated_at = timestamp(now.as_millis());
+        record.version = record.updated_at.0.max(self.versions.get() + 1);
         self.versions.set(record.version);
         self.records.save(record)?;
         if !self.listing.exists() {
             return Ok(());
         }
-        self.records.owe(&Entry { version: record.version, sandbox: record.describe() })
+        // Uses put the sleep off, and the directory is not told of uses.
+        let sandbox = Sandbox { sleeps_at: None, ..describe(record, &self.rules, now()) };
+        self.records.owe(&Entry { version: record.version, sandbox })
     }
 
-    async fn started(&self) -> Result<(), Error> {
-        let outcome = self.start.borrow().clone();
-        match outcome {
-            Some(outcome) => outcome.await.unwrap_or_else(|_| Err(fault::not_ready("the start was cut short"))),
-            None => Err(Error::internal("a sandbox is starting that nobody starts")),
+    /// Keeps the sandbox awake until the guard is dropped. Previews and sockets hold one as well as operations.
+    pub(super) fn begin(self: &Rc<Self>) -> Busy {
+        self.note(self.used(Lifecycle::begin));
+        Busy(Rc::clone(self))
+    }
+
+    /// Counts a use that begins or is over. It is stored now and then only: a request is not to cost a write.
+    fn used(&self, change: impl FnOnce(&mut Lifecycle, Instant)) -> Result<(), Error> {
+        let mut slot = self.record.borrow_mut();
+        let Some(record) = slot.as_mut() else { return Ok(()) };
+        change(&mut record.lifecycle, now());
+        self.store_use(record)
+    }
+
+    /// Stores when the sandbox was last used, if what is stored of that is too old.
+    pub(super) fn store_use(&self, record: &Record) -> Result<(), Error> {
+        let lifecycle = &record.lifecycle;
+        if lifecycle.active_at.since(self.use_stored.get()) < lifecycle.sleep_after(&self.rules) / USE_IS_STORED_AFTER {
+            return Ok(());
+        }
+        self.use_stored.set(lifecycle.active_at);
+        self.records.save(record)
+    }
+
+    /// The record, while it is still the one of this incarnation and on its way up.
+    pub(super) fn record_of(&self, incarnation: u64) -> Option<Record> {
+        self.record.borrow().clone().filter(|record| record.incarnation == incarnation && record.lifecycle.is_up())
+    }
+
+    /// Which container the sandbox is at; 0 where there is no sandbox.
+    pub(super) fn incarnation(&self) -> u64 {
+        self.record.borrow().as_ref().map_or(0, |record| record.incarnation)
+    }
+
+    /// Where it is in its life; `None` where there is no sandbox.
+    pub(super) fn lifecycle(&self) -> Option<Lifecycle> {
+        self.record.borrow().as_ref().map(|record| record.lifecycle.clone())
+    }
+
+    /// The container. Fails with `not_implemented` where the class has none in wrangler.jsonc.
+    pub(super) fn container(&self) -> Result<&Container, Error> {
+        let missing = "the Durable Object class has no container: add it to `containers` in wrangler.jsonc";
+        self.container.as_ref().ok_or_else(|| Error::new(Code::NotImplemented, missing))
+    }
+
+    /// Whether the platform says that a container runs. It may have ended unnoticed.
+    pub(super) fn runs(&self) -> bool {
+        self.container.as_ref().is_some_and(Container::running)
+    }
+
+    /// Why the container has ended, if it has.
+    pub(super) async fn look_for_end(&self) -> Option<cabana_protocol::sandbox::Reason> {
+        look_for_end(self.container.as_ref()?).await
+    }
+
+    /// Ends the container if one runs. All who want that at once wait for the same end.
+    pub(super) async fn end(self: &Rc<Self>) {
+        let under_way = self.ending.borrow().clone();
+        if let Some(ending) = under_way {
+            return ending.await;
+        }
+        if !self.runs() {
+            return;
+        }
+        let life = Rc::clone(self);
+        let ending = async move {
+            if let Some(Err(error)) = future_of(life.container.as_ref().map(Container::end)).await {
+                worker::console_warn!("ending a container failed: {}", message(&error));
+            }
+            life.ending.replace(None);
+        };
+        let ending = ending.boxed_local().shared();
+        self.ending.replace(Some(ending.clone()));
+        ending.await;
+    }
+
+    /// The same for the container of one start: a later one is left alone.
+    pub(super) async fn end_of(self: &Rc<Self>, incarnation: u64) {
+        if self.incarnation() == incarnation {
+            self.end().await;
         }
     }
 
-    fn terminate(&self) {
-        if let Some(Err(error)) = self.container.as_ref().map(Container::terminate) {
-            worker::console_warn!("asking a container to end failed: {error}");
+    /// Has the container outlast the object's time in memory.
+    pub(super) async fn keep(&self, time: Duration) {
+        if let Some(container) = self.container.as_ref().filter(|container| container.running())
+            && let Err(error) = container.outlast(time).await
+        {
+            worker::console_error!("a container may end with its object's time in memory: {}", message(&error));
+        }
+    }
+
+    /// Logs what failed where nobody is left to be told.
+    pub(super) fn note(&self, outcome: Result<(), Error>) {
+        if let Err(error) = outcome {
+            worker::console_error!("noting a change of the sandbox failed: {}", error.message);
         }
     }
 
@@ -346,11 +385,13 @@ fn merge(labels: &Labels, changes: BTreeMap<String, Option<String>>) -> Labels {
     merged
 }
 
-/// RFC 3339 in UTC, with milliseconds.
-fn timestamp(milliseconds: u64) -> String {
-    js_sys::Date::new(&(milliseconds as f64).into()).to_iso_string().into()
+async fn future_of<F: Future>(future: Option<F>) -> Option<F::Output> {
+    match future {
+        Some(future) => Some(future.await),
+        None => None,
+    }
 }
 
-fn not_found() -> Error {
+pub(super) fn not_found() -> Error {
     Error::not_found("there is no such sandbox: it was never created, or was destroyed")
 }

@@ -8,8 +8,8 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use cabana_protocol::Error;
 
-use super::life::Life;
-use crate::{Database, directory};
+use super::{life::Life, now};
+use crate::{Database, directory, lifecycle::Instant};
 
 /// How long after a failure the directory is told again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -20,11 +20,23 @@ pub(super) struct Listing {
     database: Option<Database>,
     /// Whether it is being told something.
     busy: Cell<bool>,
+    /// When it is told again what it could not be told.
+    retry_at: Cell<Option<Instant>>,
 }
 
 impl Listing {
     pub(super) fn new(database: Option<Database>) -> Self {
-        Self { database, busy: Cell::new(false) }
+        Self { database, busy: Cell::default(), retry_at: Cell::default() }
+    }
+
+    /// When the object has to be in memory, because there is something to tell.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at.get()
+    }
+
+    /// The time to try again has come.
+    pub(super) fn retry(&self) {
+        self.retry_at.set(None);
     }
 
     /// Whether there is a directory at all.
@@ -48,7 +60,8 @@ async fn tell(life: Rc<Life>) {
     life.listing.busy.set(false);
     let Err(error) = outcome else { return };
     worker::console_warn!("the directory does not know of a change yet: {}", error.message);
-    if let Err(error) = life.records.wake_after(RETRY_AFTER).await {
+    life.listing.retry_at.set(Some(now() + RETRY_AFTER));
+    if let Err(error) = life.arm().await {
         worker::console_error!("the directory is told only when the sandbox is next used: {}", error.message);
     }
 }
@@ -58,10 +71,12 @@ async fn settle(life: &Life) -> Result<(), Error> {
     while let Some(entry) = life.records.owed()? {
         if life.is_gone() {
             // Nobody uses what is gone: without this, nobody would come back to it should the object end here.
-            life.records.wake_after(RETRY_AFTER).await?;
+            life.listing.retry_at.set(Some(now() + RETRY_AFTER));
+            life.arm().await?;
         }
         directory::note(database, &entry).await?;
         life.records.settle(entry.version)?;
     }
-    if life.is_gone() { life.records.wipe().await } else { Ok(()) }
+    life.listing.retry_at.set(None);
+    life.free().await
 }

@@ -1,18 +1,22 @@
 //! What a sandbox remembers, in its Durable Object's SQLite storage.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use cabana_protocol::{
     Error, SandboxId, Tenant,
-    sandbox::{Labels, Sandbox, State},
+    sandbox::{Labels, LifeEvent, Wakeups},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use worker::{Date, SqlStorageValue, Storage};
+use worker::{SqlStorageValue, Storage};
 
-use crate::directory::Entry;
+use super::now;
+use crate::{
+    directory::Entry,
+    lifecycle::{Instant, Lifecycle, Policy},
+};
 
 /// Each entry brings the schema from the version that is its index to the next. Only ever append.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "CREATE TABLE sandbox (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     id TEXT NOT NULL,
@@ -30,7 +34,17 @@ ALTER TABLE sandbox ADD COLUMN updated_at TEXT NOT NULL DEFAULT '';
 ALTER TABLE sandbox ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE owed (singleton INTEGER PRIMARY KEY CHECK (singleton = 1), version INTEGER NOT NULL, entry TEXT NOT NULL)",
     "CREATE TABLE port (port INTEGER PRIMARY KEY, exposure TEXT NOT NULL)",
+    "ALTER TABLE sandbox DROP COLUMN created_at;
+ALTER TABLE sandbox DROP COLUMN state;
+ALTER TABLE sandbox DROP COLUMN failure;
+ALTER TABLE sandbox ADD COLUMN life TEXT NOT NULL DEFAULT '';
+ALTER TABLE sandbox ADD COLUMN loads INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sandbox ADD COLUMN alarms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
 ];
+
+/// How many events of a sandbox's life are kept.
+const MAX_HISTORY: u64 = 256;
 
 /// One sandbox. It has no `Debug`: its variables and its secret belong into no log.
 #[derive(Clone)]
@@ -43,36 +57,16 @@ pub(super) struct Record {
     pub(super) labels: Labels,
     /// The project that it was made for.
     pub(super) project: Option<String>,
-    /// RFC 3339 in UTC.
-    pub(super) created_at: String,
-    pub(super) state: State,
-    /// Why the last start failed.
-    pub(super) failure: Option<String>,
+    pub(super) lifecycle: Lifecycle,
     /// What the agent of the present container asks for. Stored, so that an object that was evicted can still talk to it.
     pub(super) secret: String,
     /// How many containers were started; tells the present one from those before.
     pub(super) incarnation: u64,
-    /// RFC 3339 in UTC.
-    pub(super) updated_at: String,
+    /// When anything that callers see of it was last changed.
+    pub(super) updated_at: Instant,
     /// Grows with each change, see [`Entry::version`](crate::directory::Entry::version).
     pub(super) version: u64,
-}
-
-impl Record {
-    /// What callers see.
-    pub(super) fn describe(&self) -> Sandbox {
-        Sandbox {
-            id: self.id.clone(),
-            tenant: self.tenant.clone(),
-            kind: self.id.kind().to_owned(),
-            project: self.project.clone(),
-            labels: self.labels.clone(),
-            state: self.state,
-            created_at: self.created_at.clone(),
-            updated_at: self.updated_at.clone(),
-            failure: self.failure.clone().filter(|_| self.state == State::Failed),
-        }
-    }
+    pub(super) wakeups: Wakeups,
 }
 
 /// The storage of one Durable Object. An object that holds no sandbox has no tables either: looking leaves no trace.
@@ -83,15 +77,15 @@ struct Row {
     id: String,
     tenant: String,
     env: String,
-    created_at: String,
-    state: String,
-    failure: Option<String>,
+    life: String,
     secret: String,
     incarnation: u64,
     labels: String,
     project: Option<String>,
     updated_at: String,
     version: u64,
+    loads: u64,
+    alarms: u64,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +108,12 @@ struct Count {
     count: u64,
 }
 
+#[derive(Deserialize)]
+struct Happened {
+    id: u64,
+    event: String,
+}
+
 impl Records {
     pub(super) fn new(storage: Storage) -> Self {
         Self(storage)
@@ -122,7 +122,7 @@ impl Records {
     /// Whether there are any tables.
     pub(super) fn exist(&self) -> Result<bool, Error> {
         let tables = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = 'schema'";
-        Ok(self.query::<Count>(tables)?.iter().any(|row| row.count > 0))
+        Ok(self.query::<Count>(tables, vec![])?.iter().any(|row| row.count > 0))
     }
 
     /// The stored sandbox, its schema brought up to date.
@@ -131,34 +131,35 @@ impl Records {
             return Ok(None);
         }
         self.migrate()?;
-        self.query::<Row>("SELECT * FROM sandbox")?.pop().map(Record::try_from).transpose()
+        self.query::<Row>("SELECT * FROM sandbox", vec![])?.pop().map(Record::try_from).transpose()
     }
 
     /// Stores the sandbox in place of what was there.
     pub(super) fn save(&self, record: &Record) -> Result<(), Error> {
         let values = vec![
             record.id.as_str().into(),
-            encode(&record.env)?.into(),
-            record.created_at.as_str().into(),
-            encode(&record.state)?.into(),
-            record.failure.clone().into(),
-            record.secret.as_str().into(),
-            integer(record.incarnation),
             record.tenant.as_str().into(),
+            encode(&record.env)?.into(),
             encode(&record.labels)?.into(),
             record.project.clone().into(),
-            record.updated_at.as_str().into(),
+            encode(&record.lifecycle)?.into(),
+            record.secret.as_str().into(),
+            integer(record.incarnation),
+            encode(&record.updated_at)?.into(),
             integer(record.version),
+            integer(record.wakeups.loads),
+            integer(record.wakeups.alarms),
         ];
-        // In the order in which the migrations have made the columns.
-        let insert = "INSERT OR REPLACE INTO sandbox VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let insert = "INSERT OR REPLACE INTO sandbox
+            (singleton, id, tenant, env, labels, project, life, secret, incarnation, updated_at, version, loads, alarms)
+            VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.execute(insert, values)
     }
 
     /// Makes the tables, ahead of the first save.
     pub(super) fn migrate(&self) -> Result<(), Error> {
         self.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)", vec![])?;
-        let version = self.query::<Version>("SELECT version FROM schema")?.pop();
+        let version = self.query::<Version>("SELECT version FROM schema", vec![])?.pop();
         let current = version.as_ref().map_or(0, |row| row.version);
         for migration in MIGRATIONS.iter().skip(current) {
             self.execute(migration, vec![])?;
@@ -179,7 +180,7 @@ impl Records {
 
     /// What the directory is still to be told.
     pub(super) fn owed(&self) -> Result<Option<Entry>, Error> {
-        self.query::<Owed>("SELECT entry FROM owed")?.pop().map(|row| decode(&row.entry)).transpose()
+        self.query::<Owed>("SELECT entry FROM owed", vec![])?.pop().map(|row| decode(&row.entry)).transpose()
     }
 
     /// Notes that the directory knows of this version.
@@ -187,11 +188,17 @@ impl Records {
         self.execute("DELETE FROM owed WHERE version = ?", vec![integer(version)])
     }
 
-    /// Has the object woken after this time, unless it is to be woken before.
-    pub(super) async fn wake_after(&self, time: Duration) -> Result<(), Error> {
-        let due = Date::now().as_millis() as i64 + time.as_millis() as i64;
-        let sooner = self.0.get_alarm().await.map_err(failed)?.is_some_and(|alarm| alarm <= due);
-        if sooner { Ok(()) } else { self.0.set_alarm(time).await.map_err(failed) }
+    /// Appends to the sandbox's history, and forgets what is too old.
+    pub(super) fn append(&self, event: &LifeEvent) -> Result<(), Error> {
+        self.execute("INSERT INTO history (event) VALUES (?)", vec![encode(event)?.into()])?;
+        let old = "DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?";
+        self.execute(old, vec![integer(MAX_HISTORY)])
+    }
+
+    /// What happened after the event of this number, as far as it is kept.
+    pub(super) fn history(&self, after: u64) -> Result<Vec<LifeEvent>, Error> {
+        let rows = self.query::<Happened>("SELECT id, event FROM history WHERE id > ? ORDER BY id", vec![integer(after)])?;
+        rows.into_iter().map(|row| Ok(LifeEvent { id: row.id, ..decode(&row.event)? })).collect()
     }
 
     /// Forgets the sandbox at once; [`Self::wipe`] then frees the storage.
@@ -213,30 +220,41 @@ impl Records {
 
     /// How a port is exposed.
     pub(super) fn port<T: DeserializeOwned>(&self, port: u16) -> Result<Option<T>, Error> {
-        let rows = self.query_with::<Exposed>("SELECT exposure FROM port WHERE port = ?", vec![integer(port.into())])?;
+        let rows = self.query::<Exposed>("SELECT exposure FROM port WHERE port = ?", vec![integer(port.into())])?;
         rows.first().map(|row| decode(&row.exposure)).transpose()
     }
 
     /// How all ports are exposed, by their number.
     pub(super) fn ports<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
-        let rows = self.query::<Exposed>("SELECT exposure FROM port ORDER BY port")?;
+        let rows = self.query::<Exposed>("SELECT exposure FROM port ORDER BY port", vec![])?;
         rows.iter().map(|row| decode(&row.exposure)).collect()
     }
 
-    /// Frees the storage, tables and all.
+    /// Frees the storage, tables and all; the alarm goes with it.
     pub(super) async fn wipe(&self) -> Result<(), Error> {
         self.0.delete_all().await.map_err(failed)
+    }
+
+    /// When the alarm will go off, in milliseconds since 1970.
+    pub(super) async fn alarm(&self) -> Result<Option<u64>, Error> {
+        let alarm = self.0.get_alarm().await.map_err(failed)?;
+        Ok(alarm.and_then(|at| u64::try_from(at).ok()))
+    }
+
+    /// Sets the alarm, or takes it back.
+    pub(super) async fn set_alarm(&self, at: Option<u64>) -> Result<(), Error> {
+        let set = match at {
+            Some(at) => self.0.set_alarm(i64::try_from(at.saturating_sub(now().0)).unwrap_or(i64::MAX)).await,
+            None => self.0.delete_alarm().await,
+        };
+        set.map_err(failed)
     }
 
     fn execute(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<(), Error> {
         self.0.sql().exec(query, values).map(drop).map_err(failed)
     }
 
-    fn query<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>, Error> {
-        self.query_with(query, vec![])
-    }
-
-    fn query_with<T: DeserializeOwned>(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>, Error> {
+    fn query<T: DeserializeOwned>(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>, Error> {
         self.0.sql().exec(query, values).and_then(|cursor| cursor.to_array()).map_err(failed)
     }
 }
@@ -249,15 +267,19 @@ impl TryFrom<Row> for Record {
             id: row.id.parse()?,
             tenant: row.tenant.parse()?,
             env: decode(&row.env)?,
-            created_at: row.created_at,
-            state: decode(&row.state)?,
-            failure: row.failure,
+            lifecycle: match row.life.as_str() {
+                // Stored before there was more than a state; what may run of it is ended at the next start.
+                "" => Lifecycle::new(Policy::default(), now()),
+                life => decode(life)?,
+            },
             secret: row.secret,
             incarnation: row.incarnation,
             labels: decode(&row.labels)?,
             project: row.project,
-            updated_at: row.updated_at,
+            // Before it was a number it was text that nobody computes with.
+            updated_at: decode(&row.updated_at).unwrap_or_else(|_| now()),
             version: row.version,
+            wakeups: Wakeups { loads: row.loads, alarms: row.alarms },
         })
     }
 }

@@ -6,7 +6,7 @@ use super::{Path, Schemas, describe, id_parameter, with_errors};
 use crate::{
     file,
     preview::{ExposePort, ExposedPort, ExposedPorts},
-    sandbox::{CreateSandbox, Sandbox, Sandboxes, UpdateSandbox},
+    sandbox::{CreateSandbox, History, Sandbox, Sandboxes, UpdateSandbox},
 };
 
 /// A route that is no operation of the agent's.
@@ -127,7 +127,8 @@ pub fn table() -> Vec<Route> {
             method: "patch",
             path: "/v1/sandboxes/{id}",
             operation: "sandbox.update",
-            documentation: "Changes a sandbox, without waking it.\n\nWhat is not named stays as it is.",
+            documentation: "Changes a sandbox, without waking it.\n\nWhat is not named stays as it is, and null resets to the default. Setting what is set \
+                            already changes nothing, and no timer begins anew.",
             query: &[],
             request: json::<UpdateSandbox>(),
             success: &[200],
@@ -152,6 +153,53 @@ pub fn table() -> Vec<Route> {
             request: Body::None,
             success: &[204],
             response: Body::None,
+        },
+        Route {
+            method: "post",
+            path: "/v1/sandboxes/{id}/start",
+            operation: "sandbox.start",
+            documentation: "Starts a sandbox, and answers when it is ready; does nothing to one that runs.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<Sandbox>(),
+        },
+        Route {
+            method: "post",
+            path: "/v1/sandboxes/{id}/stop",
+            operation: "sandbox.stop",
+            documentation: "Stops a sandbox, and answers when its container has ended; does nothing to one that does not run.\n\nIts \
+                            programs get SIGTERM, and are killed after 10 s at most. Its files go with its container. The next operation \
+                            starts it again.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<Sandbox>(),
+        },
+        Route {
+            method: "post",
+            path: "/v1/sandboxes/{id}/restart",
+            operation: "sandbox.restart",
+            documentation: "Stops a sandbox and starts it again.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<Sandbox>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/events",
+            operation: "sandbox.events",
+            documentation: "What happened in a sandbox's life: its states and how it came into them, the last 256.\n\nWith `Accept: \
+                            application/x-ndjson` a line for each, with `text/event-stream` server-sent events, which `Last-Event-ID` \
+                            goes on from. Wakes nothing, and keeps nothing awake.",
+            query: &[
+                ("from", "integer", "Only what came after the event of this number."),
+                ("follow", "boolean", "Go on with what happens from now on; ends with the sandbox."),
+            ],
+            request: Body::None,
+            success: &[200],
+            response: json::<History>(),
         },
         Route {
             method: "get",

@@ -34,6 +34,7 @@ async fn pass(life: &Rc<Life>, principal: &Principal, request: &Request) -> Resu
     if !wakes && !life.is_up() {
         return Err(fault::not_ready("the sandbox sleeps, and a visit does not wake it"));
     }
+    let _busy = life.begin();
     life.awake().await.map_err(|error| not_awake(&visit, error))?;
     let response = call(life, request, &visit).await.map_err(|error| failed(&Fault::of(&error.to_string())))?;
     check(response)

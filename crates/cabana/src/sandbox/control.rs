@@ -1,0 +1,49 @@
+//! What the object answers for itself: the sandbox's identity and life.
+
+use std::rc::Rc;
+
+use cabana_protocol::{
+    Error,
+    sandbox::{CreateSandbox, UpdateSandbox},
+};
+use worker::{Method, Request, Response};
+
+use super::{history, life::Life};
+use crate::{
+    Principal, RequestId, create, reply,
+    request::{decode, read_body},
+};
+
+/// Answers a request whose path, below [`super::CONTROL_PATH`], is `action`.
+pub(super) async fn answer(
+    life: &Rc<Life>,
+    mut request: Request,
+    action: &str,
+    principal: &Principal,
+    request_id: &RequestId,
+) -> Result<Response, Error> {
+    match (request.method(), action) {
+        (Method::Post, "") => {
+            let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+            create::validate(&body)?;
+            let (sandbox, new) = life.create(body, principal)?;
+            return Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id));
+        }
+        (Method::Patch, "") => {
+            let body: UpdateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+            create::check_update(&body)?;
+            life.update(body)?;
+        }
+        (Method::Delete, "") => return life.destroy().await.map(|()| reply::empty(request_id)),
+        (Method::Get | Method::Head, "/events") => return history::answer(life, &request, request_id),
+        (Method::Post, "/start") => drop(life.awake().await?),
+        (Method::Post, "/stop") => life.stop().await?,
+        (Method::Post, "/restart") => {
+            life.stop().await?;
+            life.awake().await?;
+        }
+        (Method::Get | Method::Head, "") => {}
+        _ => return Err(Error::not_found("there is nothing of the sandbox here")),
+    }
+    Ok(reply::json(200, &life.look().await?, request_id))
+}

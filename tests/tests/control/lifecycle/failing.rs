@@ -1,0 +1,128 @@
+use std::time::Instant;
+
+use cabana_tests::{Sandbox, Socket};
+use futures_util::{StreamExt, stream};
+use reqwest::{Body, Client};
+
+use super::*;
+use crate::control::code;
+
+/// Uses the sandbox until that works again, and says how long it took. Until then it is said that nothing was carried out.
+async fn recover(sandbox: &Named, what: &str) {
+    let begun = Instant::now();
+    loop {
+        let (status, answer) = sandbox.run("echo back").await;
+        if status == StatusCode::OK {
+            assert_eq!(answer["stdout"], "back\n");
+            break eprintln!("{what}: back after {} ms", begun.elapsed().as_millis());
+        }
+        assert!(["container_not_ready", "interrupted"].contains(&code(&answer)), "{answer}");
+        pause(20).await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_whose_agent_is_killed_is_interrupted_and_not_repeated() {
+    let sandbox = Named::new("killed", json!({})).await;
+    let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
+    let running = sandbox.run("echo once >> counter; sleep 600");
+    let killing = async {
+        while sandbox.run("cat counter").await.1["stdout"] != "once\n" {
+            pause(20).await;
+        }
+        agent.signal("KILL");
+    };
+    let ((status, cut), ()) = tokio::join!(running, killing);
+    assert_eq!((status, code(&cut)), (StatusCode::CONFLICT, "interrupted"), "{cut}");
+    recover(&sandbox, "the agent, killed in an exec").await;
+    assert_eq!(sandbox.print("cat counter 2>/dev/null || echo nothing").await, "nothing\n", "it was not carried out again");
+    let shown = sandbox.show().await;
+    assert_eq!((&shown["starts"], &shown["last_failure"]["code"]), (&json!(2), &json!("crashed")), "{shown}");
+    assert!(shown["last_failure"]["at"].is_string() && shown["state"] == "running");
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn an_upload_whose_agent_is_killed_is_interrupted_and_leaves_nothing() {
+    let sandbox = Named::new("upload", json!({})).await;
+    let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
+    let (url, key) = Sandbox::service();
+    let pieces = stream::iter(0..200).then(move |number| async move {
+        pause(20).await;
+        if number == 50 {
+            agent.signal("KILL");
+        }
+        Ok::<_, std::io::Error>(vec![b'x'; 1 << 10])
+    });
+    let upload = Client::new().put(format!("{url}/v1/sandboxes/{}/files?path=f", sandbox.id)).bearer_auth(key);
+    // The connection may break before the answer is read: its body was still under way.
+    if let Ok(answer) = upload.body(Body::wrap_stream(pieces)).send().await {
+        assert_eq!(code(&answer.json().await.unwrap()), "interrupted");
+    }
+    recover(&sandbox, "the agent, killed in an upload").await;
+    assert_eq!(sandbox.print("ls -A").await, "");
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn a_socket_whose_agent_is_killed_ends_and_another_works() {
+    let sandbox = Named::new("socket", json!({})).await;
+    let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
+    let (url, key) = Sandbox::service();
+    let connect = async || {
+        let key = ("authorization", format!("Bearer {key}"));
+        let mut socket = Socket::open(&format!("{url}/v1/sandboxes/{}/connect", sandbox.id), &[key]).await?;
+        assert_eq!(socket.next().await["type"], "ready");
+        Ok::<_, Option<u16>>(socket)
+    };
+    let mut socket = connect().await.unwrap();
+    socket.send("exec", "1", json!({ "command": "echo up; sleep 600" })).await;
+    while socket.wait_for("event", "1").await["bytes"] != "up\n" {}
+    agent.signal("KILL");
+    recover(&sandbox, "the agent, killed under a socket").await;
+    let mut socket = connect().await.unwrap();
+    socket.send("exec", "1", json!({ "command": "true" })).await;
+    assert_eq!(socket.wait_for("result", "1").await["exit"]["code"], 0);
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_is_replaced() {
+    let sandbox = Named::new("hangs", json!({})).await;
+    let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
+    let running = sandbox.run("sleep 600");
+    let halting = async {
+        pause(500).await;
+        agent.signal("STOP");
+    };
+    let ((status, cut), ()) = tokio::join!(running, halting);
+    assert_eq!((status, code(&cut)), (StatusCode::CONFLICT, "interrupted"), "{cut}");
+    recover(&sandbox, "the agent, halted").await;
+    let shown = sandbox.show().await;
+    assert_eq!((&shown["last_failure"]["code"], &shown["starts"]), (&json!("unresponsive"), &json!(2)), "{shown}");
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn a_crash_loop_is_slowed_down_and_left_in_time() {
+    let sandbox = Named::new("loop", json!({})).await;
+    let mut kills = 0;
+    let (status, refused) = loop {
+        let (status, answer) = sandbox.run("true").await;
+        if status == StatusCode::OK {
+            let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
+            agent.signal("KILL");
+            kills += 1;
+        } else if answer["error"]["details"]["reason"].is_object() {
+            break (status, answer);
+        }
+        assert!(kills < 20, "it is started again and again");
+    };
+    assert_eq!((status, code(&refused)), (StatusCode::SERVICE_UNAVAILABLE, "container_not_ready"));
+    let details = &refused["error"]["details"];
+    assert!(details["retry_after_ms"].as_u64() > Some(0) && details["reason"]["code"] == "crashed", "{refused}");
+    let shown = sandbox.show().await;
+    assert!(kills > 3 && shown["state"] == "failed" && shown["retry_at"].is_string(), "{kills} {shown}");
+    recover(&sandbox, "a crash loop, its pause included").await;
+    sandbox.end().await;
+}
