@@ -6,9 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod agent;
+mod caller;
+mod issuer;
 mod sandbox;
 mod socket;
 
+pub use caller::Caller;
+pub use issuer::{Issuer, PrivateKey};
 pub use sandbox::{Answer, Sandbox, drain, gather};
 pub use socket::Socket;
 

@@ -50,6 +50,41 @@ impl Socket {
         }
     }
 
+    /// Sends bytes.
+    pub async fn send_bytes(&mut self, bytes: &'static [u8]) {
+        self.0.send(Message::binary(bytes)).await.unwrap();
+    }
+
+    /// Reads until the other side has closed the connection, and returns the code it gave; 1006 where it gave none.
+    pub async fn closed(&mut self) -> u16 {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("the socket is closed") {
+                Some(Ok(Message::Close(frame))) => return frame.map_or(1005, |frame| frame.code.into()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return 1006,
+            }
+        }
+    }
+
+    /// The output that an `exec` of this id has printed from its start to its end, and its result; other frames are passed over.
+    /// Checks that the offsets number every byte once.
+    pub async fn output(&mut self, id: &str) -> (String, Value) {
+        let mut output = String::new();
+        loop {
+            let frame = self.next().await;
+            match frame["type"].as_str() {
+                _ if frame["id"] != id => {}
+                Some("result") => return (output, frame["payload"].clone()),
+                Some("event") if frame["payload"]["type"] == "started" => {}
+                Some("event") => {
+                    assert_eq!(frame["payload"]["offset"], output.len());
+                    output.push_str(frame["payload"]["bytes"].as_str().unwrap());
+                }
+                _ => panic!("{frame}"),
+            }
+        }
+    }
+
     /// The next frame of this type with this id; others are passed over.
     pub async fn wait_for(&mut self, kind: &str, id: &str) -> Value {
         loop {

@@ -1,6 +1,8 @@
 //! What only the whole stack can do: a sandbox's life, and the gateway in front of it.
 
+mod access;
 mod directory;
+mod gateway;
 mod lifecycle;
 mod preview;
 mod tour;

@@ -133,6 +133,7 @@ async fn bad_frames_are_answered_and_harm_nobody() {
             ("file.read", "x", json!({ "path": "/etc/passwd" }), Some("x"), "forbidden"),
             ("file.read", "busy", json!({ "path": "a" }), None, "conflict"),
             ("input", "nobody", json!({ "type": "eof" }), None, "not_found"),
+            ("cancel", "nobody", Value::Null, None, "not_found"),
             ("input", "busy", json!({ "type": "dance" }), None, "invalid_request"),
         ] {
             socket.send(kind, id, payload.clone()).await;
@@ -174,6 +175,89 @@ async fn a_frame_over_the_limit_is_refused_and_the_rest_goes_on() {
         assert_eq!(socket.next().await["payload"]["code"], "payload_too_large");
         socket.send("file.stat", "1", json!({ "path": "." })).await;
         assert_eq!(socket.wait_for("result", "1").await["kind"], "directory");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_are_answered_however_they_are_written() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        for ping in [r#"{"type":"ping"}"#, r#"{"type": "ping"}"#, r#"{"type":"ping","id":"1","payload":{}}"#] {
+            socket.send_text(ping).await;
+            assert_eq!(socket.next().await, json!({ "type": "pong", "payload": {} }), "{ping}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_are_refused_and_the_rest_goes_on() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send_bytes(b"{}").await;
+        assert_eq!(socket.next().await["payload"]["code"], "invalid_request");
+        socket.send("file.stat", "1", json!({ "path": "." })).await;
+        assert_eq!(socket.wait_for("result", "1").await["kind"], "directory");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_holds_up_nobody_and_loses_nothing() {
+    in_sandbox(async |sandbox| {
+        let mut slow = sandbox.connect().await;
+        let last = 3_000_000;
+        slow.send("exec", "numbers", json!({ "command": format!("seq {last}; touch printed") })).await;
+        slow.wait_for("event", "numbers").await;
+        let mut other = sandbox.connect().await;
+        for id in 0..20 {
+            other.send("exec", &id.to_string(), json!({ "command": "echo quick" })).await;
+            assert_eq!(other.output(&id.to_string()).await.0, "quick\n");
+        }
+        assert_eq!(sandbox.get("printed").await.code(), "not_found", "its command waits for it");
+        let (output, result) = slow.output("numbers").await;
+        assert_eq!(result["exit"]["code"], 0);
+        let numbers = output.lines().map(|line| line.parse::<u32>().unwrap());
+        assert!(numbers.eq(1..=last), "every byte arrives");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_read_can_be_cancelled() {
+    in_sandbox(async |sandbox| {
+        let mut slow = sandbox.connect().await;
+        slow.send("exec", "endless", json!({ "command": "yes 3595.5" })).await;
+        slow.wait_for("event", "endless").await;
+        until("it waits for its reader", async || {
+            // Asleep, because its output is not taken.
+            sandbox.shell("ps -o stat= -p $(pgrep -x yes) | grep -c S || true").await == "1\n"
+        })
+        .await;
+        slow.send("cancel", "endless", Value::Null).await;
+        until("the tree is gone", async || sandbox.count_processes("yes 3595.5").await == 0).await;
+        assert_eq!(slow.wait_for("result", "endless").await["exit"], json!({ "reason": "cancelled" }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_runs_so_many_operations_and_no_more() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "p", json!({ "command": "read line", "stdin": { "stream": true } })).await;
+        let process = socket.wait_for("event", "p").await["process"].clone();
+        for id in 0..256 {
+            socket.send("process.wait", &id.to_string(), json!({ "process": process, "until": { "exit": {} } })).await;
+        }
+        let refused = socket.wait_for("error", "255").await;
+        assert_eq!((&refused["code"], &refused["details"]["limit"]), (&json!("too_many_requests"), &json!(256)));
+        socket.send("input", "p", json!({ "type": "eof" })).await;
+        let mut results = 0;
+        while results < 256 {
+            results += i32::from(socket.next().await["type"] == "result");
+        }
     })
     .await;
 }

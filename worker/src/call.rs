@@ -1,6 +1,6 @@
 //! A request that was let in, with all that a handler needs to answer it.
 
-use cabana::{Error, Principal, RequestId, reply, request};
+use cabana::{Code, Database, Error, Principal, RequestId, reply, request};
 use serde::{Serialize, de::DeserializeOwned};
 use worker::{Context, Env, Request, Response, Url};
 
@@ -16,6 +16,8 @@ pub struct Call {
     pub url: Url,
     /// The Worker's bindings and variables.
     pub env: Env,
+    /// The database, counting what this request asks of it; `None` where the deployment has none.
+    pub database: Option<Database>,
     /// Takes over work that outlasts the answer.
     pub context: Context,
     /// Who is calling.
@@ -32,9 +34,23 @@ impl Call {
         request::decode(&request::read_body(&mut self.request, MAX_BODY_BYTES).await?)
     }
 
+    /// The database. Fails with `not_implemented` where there is none.
+    pub fn database(&self) -> Result<&Database, Error> {
+        self.database.as_ref().ok_or_else(|| Error::new(Code::NotImplemented, "this deployment has no database"))
+    }
+
     /// A parameter of the query; the last one where there are several of that name.
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.url.query_pairs().filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
+    }
+
+    /// How many entries a page is to have, by the parameter `limit`: 1 to `most`.
+    ///
+    /// Fails with `invalid_request`.
+    pub fn limit(&self, default: u32, most: u32) -> Result<u32, Error> {
+        let Some(limit) = self.parameter("limit") else { return Ok(default) };
+        let limit = limit.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| Error::invalid_request(format!("limit: 1 to {most}")))
     }
 
     /// Answers with JSON.

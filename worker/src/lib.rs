@@ -1,28 +1,33 @@
 //! The deployable gateway: routes and authentication over the cabana library.
 //!
 //! The host of a request is looked at first: what is for a preview is answered by [`cabana::proxy_to_preview`] and sees nothing of the
-//! API. `GET /health` and the API's description are open ([`open`]); everything else needs the API key ([`auth`]), paths that do not exist
-//! included. What is let in is answered by [`cabana::proxy_to_sandbox`].
+//! API. `GET /health` and the API's description are open ([`open`]); everything else needs a credential ([`auth`]), paths that do not exist
+//! included. What is let in is answered here ([`route`]) or by [`cabana::proxy_to_sandbox`].
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `CABANA_API_KEY` | the key every request must show; best set as a secret. Without it every request is refused |
+//! | `CABANA_API_KEY` | the operator's key, good for everything; best set as a secret. Without it every request is refused |
+//! | `CABANA_TOKEN_SECRET`, `CABANA_JWT_SECRET`, `CABANA_JWT_JWKS`, `CABANA_JWT_JWKS_URL`, `CABANA_JWT_ISSUER`, `CABANA_JWT_AUDIENCE` | see [`auth::authority`] |
+//! | `CABANA_ALLOWED_ORIGINS` | web pages of other hosts that may open sockets, as origins separated by commas; `*` for all |
 //! | `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS` | see [`cabana::preview::Hosts`] |
 //! | `CABANA_START_TIMEOUT_MS`, `CABANA_START_LIMIT_MS`, `CABANA_SLEEP_AFTER_MS`, `CABANA_INTERNET` | see [`cabana::Config`] |
 
 pub mod auth;
+pub mod cache;
 pub mod call;
+pub mod key;
+pub mod keys;
+#[cfg(test)]
+mod matrix;
 pub mod open;
 pub mod route;
+pub mod time;
+pub mod tokens;
 
-use cabana::{Error, Principal, RequestId, proxy_to_preview, proxy_to_sandbox, reply};
+use cabana::{Database, Error, RequestId, proxy_to_preview, proxy_to_sandbox, reply};
 use worker::{Context, Env, Request, Response, event};
 
-use crate::{
-    auth::{Config, Credentials},
-    call::Call,
-    route::Route,
-};
+use crate::{call::Call, key::lookup::Lookup, route::Route};
 
 /// The Durable Object class that wrangler.jsonc names.
 pub use cabana::Sandbox;
@@ -37,16 +42,30 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    let request = match proxy_to_preview(request, &env, BINDING, async |token| auth::authenticate_token(token, &env)).await {
+    let database = Database::of(&env);
+    let lookup = Lookup { database: database.as_ref(), env: &env, context: &context };
+    let visit = proxy_to_preview(request, &env, BINDING, async |token| auth::authenticate_token(token, lookup).await);
+    let request = match visit.await {
         Ok(answer) => return Ok(answer),
         Err(request) => request,
     };
     let request_id = RequestId::of(request.headers());
-    let answer = answer(request, env, context, request_id.clone()).await;
-    Ok(answer.unwrap_or_else(|error| reply::error(&error, &request_id)))
+    let answer = answer(request, env, context, database.clone(), request_id.clone()).await;
+    let answer = answer.unwrap_or_else(|error| reply::error(&error, &request_id));
+    // What the answer had to wait for; nothing, where the caller is known and the gateway only passes on.
+    Ok(match database.map_or(0, |database| database.queries()) {
+        0 => answer,
+        queries => reply::with_header(answer, "server-timing", &format!("d1;desc=\"{queries}\"")),
+    })
 }
 
-async fn answer(request: Request, env: Env, context: Context, request_id: RequestId) -> Result<Response, Error> {
+async fn answer(
+    request: Request,
+    env: Env,
+    context: Context,
+    database: Option<Database>,
+    request_id: RequestId,
+) -> Result<Response, Error> {
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
     // As it came: workers-rs takes every method that it does not know for GET.
     let route = Route::parse(&request.inner().method(), url.path());
@@ -54,8 +73,9 @@ async fn answer(request: Request, env: Env, context: Context, request_id: Reques
         return Ok(answer);
     }
     // Who is not let in learns nothing of what there is.
-    let principal = authenticate(&request, &env)?;
-    serve(route?, Call { request, url, env, context, principal, request_id }).await
+    let lookup = Lookup { database: database.as_ref(), env: &env, context: &context };
+    let principal = auth::authenticate(&request, lookup).await?;
+    serve(route?, Call { request, url, env, database, context, principal, request_id }).await
 }
 
 async fn serve(route: Route, call: Call) -> Result<Response, Error> {
@@ -65,10 +85,12 @@ async fn serve(route: Route, call: Call) -> Result<Response, Error> {
     match route {
         // What is open was answered before anyone asked who is calling.
         Route::Health | Route::Description | Route::Documentation => Err(Error::internal("an open route was left over")),
+        Route::CreateKey => keys::create(call).await,
+        Route::ListKeys => keys::list(call).await,
+        Route::ShowKey(id) => keys::show(call, &id).await,
+        Route::RenameKey(id) => keys::rename(call, &id).await,
+        Route::RevokeKey(id) => keys::revoke(call, &id).await,
+        Route::CreateToken(id) => tokens::create(call, &id).await,
         Route::Library => Ok(proxy_to_sandbox(call.request, &call.env, BINDING, &call.principal).await),
     }
-}
-
-fn authenticate(request: &Request, env: &Env) -> Result<Principal, Error> {
-    auth::authenticate(&Credentials::of(request)?, &Config::read(env))
 }

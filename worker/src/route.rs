@@ -1,6 +1,9 @@
 //! Which request the gateway answers itself: method and path in, a route out. Pure.
 
-use cabana::{Access, Error, route::not_allowed};
+use cabana::{
+    Access, Error, KeyId, SandboxId,
+    route::{not_allowed, parse_id},
+};
 
 /// Who answers a request, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,18 @@ pub enum Route {
     Description,
     /// `GET /v1/docs`: the same to read; open to everyone.
     Documentation,
+    /// `POST /v1/keys`
+    CreateKey,
+    /// `GET /v1/keys`
+    ListKeys,
+    /// `GET /v1/keys/{id}`
+    ShowKey(KeyId),
+    /// `PATCH /v1/keys/{id}`
+    RenameKey(KeyId),
+    /// `DELETE /v1/keys/{id}`
+    RevokeKey(KeyId),
+    /// `POST /v1/sandboxes/{id}/tokens`
+    CreateToken(SandboxId),
     /// Everything else is for [`cabana::proxy_to_sandbox`], which knows what there is under `/v1/sandboxes` and what there is not.
     Library,
 }
@@ -19,7 +34,8 @@ impl Route {
     /// The route of a method and a URL's path, which the URL parser has freed of dot segments. A trailing slash is of no account,
     /// and `HEAD` counts as `GET`.
     ///
-    /// Fails with `invalid_request` where the path does not have the method; the details then name those that it has.
+    /// Fails with `not_found` where an id names nothing, and with `invalid_request` where the path does not have the method; the details
+    /// then name those that it has.
     pub fn parse(method: &str, path: &str) -> Result<Self, Error> {
         let path = path.strip_prefix('/').unwrap_or(path);
         let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
@@ -27,15 +43,30 @@ impl Route {
             ["health"] => choose(method, [("GET", Self::Health)]),
             ["v1", "openapi.json"] => choose(method, [("GET", Self::Description)]),
             ["v1", "docs"] => choose(method, [("GET", Self::Documentation)]),
+            ["v1", "keys"] => choose(method, [("GET", Self::ListKeys), ("POST", Self::CreateKey)]),
+            ["v1", "keys", id] => {
+                let id: KeyId = id.parse()?;
+                let (show, rename) = (Self::ShowKey(id.clone()), Self::RenameKey(id.clone()));
+                choose(method, [("GET", show), ("PATCH", rename), ("DELETE", Self::RevokeKey(id))])
+            }
+            ["v1", "sandboxes", id, "tokens"] => choose(method, [("POST", Self::CreateToken(parse_id(id)?))]),
             _ => Ok(Self::Library),
         }
     }
 
     /// What the request amounts to; `None` where the gateway does not ask, because everyone may or because the library asks.
     pub fn access(&self) -> Option<Access<'_>> {
-        match self {
-            Self::Health | Self::Description | Self::Documentation | Self::Library => None,
-        }
+        let (sandbox, operation, read_only) = match self {
+            Self::Health | Self::Description | Self::Documentation | Self::Library => return None,
+            Self::CreateKey => (None, "key.create", false),
+            Self::ListKeys => (None, "key.list", true),
+            Self::ShowKey(_) => (None, "key.get", true),
+            Self::RenameKey(_) => (None, "key.update", false),
+            Self::RevokeKey(_) => (None, "key.delete", false),
+            // It changes nothing, and what it makes may do no more than its maker.
+            Self::CreateToken(id) => (Some(id), "token.create", true),
+        };
+        Some(Access { sandbox, operation, read_only })
     }
 }
 
@@ -71,8 +102,30 @@ mod tests {
     }
 
     #[test]
+    fn keys() {
+        let id: KeyId = "abcdefghijklmnopqrstuvwx27".parse().unwrap();
+        let path = format!("/v1/keys/{id}");
+        for (method, path, route, operation, read_only) in [
+            ("POST", "/v1/keys", Route::CreateKey, "key.create", false),
+            ("GET", "/v1/keys/", Route::ListKeys, "key.list", true),
+            ("HEAD", &path, Route::ShowKey(id.clone()), "key.get", true),
+            ("PATCH", &path, Route::RenameKey(id.clone()), "key.update", false),
+            ("DELETE", &path, Route::RevokeKey(id.clone()), "key.delete", false),
+        ] {
+            let found = Route::parse(method, path).unwrap();
+            assert_eq!(found, route, "{method} {path}");
+            assert_eq!(found.access(), Some(Access { sandbox: None, operation, read_only }), "{method} {path}");
+        }
+        for odd in ["/v1/keys/a", "/v1/keys/ABCDEFGHIJKLMNOPQRSTUVWX27", "/v1/keys/%61bcdefghijklmnopqrstuvwx27"] {
+            assert_eq!(Route::parse("GET", odd).unwrap_err().code, Code::NotFound, "{odd}");
+        }
+    }
+
+    #[test]
     fn other_methods() {
-        for (method, path, allowed) in [("POST", "/health", r#"["GET","HEAD"]"#), ("PROPFIND", "/health/", r#"["GET","HEAD"]"#)] {
+        for (method, path, allowed) in
+            [("POST", "/health", r#"["GET","HEAD"]"#), ("DELETE", "/v1/keys", r#"["GET","HEAD","POST"]"#)]
+        {
             let error = Route::parse(method, path).unwrap_err();
             assert_eq!(error.code, Code::InvalidRequest, "{method} {path}");
             assert_eq!(error.details.unwrap()["allowed_methods"].to_string(), allowed, "{method} {path}");

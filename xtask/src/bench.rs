@@ -2,12 +2,14 @@
 //!
 //! It prints and never judges: a missed target is a line of the table, not a failure.
 
+mod access;
 mod agent;
 mod archive;
 mod connection;
 mod exec;
 mod file;
 mod footprint;
+mod gateway;
 mod idle;
 mod list;
 mod loopback;

@@ -2,7 +2,7 @@
 
 pub(crate) mod client;
 mod database;
-mod directory;
+pub(crate) mod directory;
 mod interrupt;
 mod port;
 mod ready;
@@ -43,7 +43,8 @@ pub(crate) struct Arguments {
 /// Runs until Ctrl-C, SIGTERM or SIGHUP, which end it well, or until a service ends, which is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = setup::run()?;
-    let options = Options { port: arguments.port, engine: arguments.engine, care: Care::Quick, log: arguments.log };
+    let Arguments { port, engine, log, .. } = *arguments;
+    let options = Options { port, engine, care: Care::Quick, log, variables: variables() };
     let prepared = stack::prepare(&tools, options)?;
     // Until here an interrupt ends this program and its children at once; from here on there are sandboxes to end.
     let interrupt = Interrupt::listen()?;
@@ -55,6 +56,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Err(error) if error.is::<Interrupted>() => Ok(()),
         other => other,
     }
+}
+
+/// What this program's own environment says about tokens, for the Worker.
+fn variables() -> Vec<(String, String)> {
+    std::env::vars().filter(|(name, _)| name.starts_with("CABANA_JWT_") || name == "CABANA_TOKEN_SECRET").collect()
 }
 
 fn serve(stack: &mut Stack, arguments: &Arguments, interrupt: &Interrupt) -> Result<()> {

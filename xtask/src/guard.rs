@@ -5,7 +5,7 @@
 //! directory. So there is one way to end a run, and SIGKILL of the starter takes it too.
 
 mod group;
-mod stray;
+pub(crate) mod stray;
 
 use anyhow::{Context, Result, bail};
 use group::Group;

@@ -2,6 +2,7 @@
 
 mod api;
 mod cases;
+mod issuer;
 mod report;
 mod tally;
 
@@ -11,6 +12,7 @@ use crate::setup::{self, Tools};
 use crate::{paths, shell};
 use anyhow::Result;
 use cases::Cases;
+use issuer::Issuer;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -92,7 +94,9 @@ impl Run {
 
     /// Starts the service once for all parts that need it.
     fn stack(&self, report: &mut Report, wanted: impl Fn(Part) -> bool) {
-        let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false };
+        let Some(issuer) = report.step("make an issuer of tokens", || Issuer::make(&self.root)) else { return };
+        let variables = issuer.variables.clone();
+        let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false, variables };
         let Some(mut running) = report.step("start the stack", || Stack::launch(&self.tools, options)) else { return };
         if wanted(Part::Deploy) {
             report.check("deploy --dry-run", || self.rehearse_deployment(&running));
@@ -103,7 +107,9 @@ impl Run {
         if wanted(Part::Stack) {
             report.cases("stack", || {
                 let (url, key) = (running.url().as_ref(), running.api_key().as_ref());
-                cases::integration(&self.root, "stack", &[("CABANA_TEST_URL", url), ("CABANA_TEST_API_KEY", key)])
+                let issuer = issuer.write(running.directory())?;
+                let issuer = ("CABANA_TEST_ISSUER", issuer.as_os_str());
+                cases::integration(&self.root, "stack", &[("CABANA_TEST_URL", url), ("CABANA_TEST_API_KEY", key), issuer])
             });
         }
         if let Err(ended) = running.check() {

@@ -1,6 +1,6 @@
 //! The D1 database of a deployment: the one file that knows D1.
 
-use std::{pin::pin, time::Duration};
+use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
 
 use cabana_protocol::{Code, Error};
 use futures_util::future::{self, Either};
@@ -12,8 +12,11 @@ use worker::{D1Database, D1PreparedStatement, Delay, Env};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The database bound as [`Database::BINDING`]. What is in it is made by `worker/migrations`.
-#[derive(Debug)]
-pub struct Database(D1Database);
+#[derive(Debug, Clone)]
+pub struct Database {
+    d1: Rc<D1Database>,
+    queries: Rc<Cell<u32>>,
+}
 
 /// A statement of SQL with the values of its parameters. Pure, so that whoever makes one can be tested.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +44,8 @@ impl Database {
 
     /// The deployment's database; `None` where none is bound, which a Worker may well do without.
     pub fn of(env: &Env) -> Option<Self> {
-        env.d1(Self::BINDING).ok().map(Self)
+        let d1 = env.d1(Self::BINDING).ok()?;
+        Some(Self { d1: Rc::new(d1), queries: Rc::default() })
     }
 
     /// The deployment's database. Fails with `not_implemented` where none is bound.
@@ -50,9 +54,14 @@ impl Database {
         Self::of(env).ok_or_else(missing)
     }
 
+    /// How often this value and its clones were asked so far.
+    pub fn queries(&self) -> u32 {
+        self.queries.get()
+    }
+
     /// Carries a statement out and returns its rows, as objects by column.
     ///
-    /// Fails with `timeout` after 10 s, when it may or may not have been carried out, and with `internal`.
+    /// Fails with `timeout` after 10 s, when it may or may not have been carried out, and with `unavailable`.
     pub async fn query<T: DeserializeOwned>(&self, statement: &Statement) -> Result<Vec<T>, Error> {
         let prepared = self.prepare(statement)?;
         in_time(async { prepared.all().await.and_then(|found| found.results()) }).await
@@ -63,14 +72,15 @@ impl Database {
     /// Fails as [`Self::query`].
     pub async fn execute(&self, statements: &[Statement]) -> Result<Vec<usize>, Error> {
         let prepared = statements.iter().map(|statement| self.prepare(statement)).collect::<Result<_, _>>()?;
-        let results = in_time(self.0.batch(prepared)).await?;
+        let results = in_time(self.d1.batch(prepared)).await?;
         let changes = |meta: Option<worker::d1::D1ResultMeta>| meta.and_then(|meta| meta.changes).unwrap_or_default();
         results.iter().map(|result| result.meta().map(changes).map_err(failed)).collect()
     }
 
     fn prepare(&self, statement: &Statement) -> Result<D1PreparedStatement, Error> {
+        self.queries.set(self.queries.get() + 1);
         let values: Vec<_> = statement.values.iter().map(JsValue::from).collect();
-        self.0.prepare(&statement.sql).bind(&values).map_err(failed)
+        self.d1.prepare(&statement.sql).bind(&values).map_err(failed)
     }
 }
 
@@ -123,5 +133,6 @@ async fn in_time<T>(work: impl Future<Output = worker::Result<T>>) -> Result<T, 
 }
 
 fn failed(error: worker::Error) -> Error {
-    Error::internal(format!("the directory's database failed: {error}"))
+    worker::console_error!("the directory's database failed: {error}");
+    Error::new(Code::Unavailable, "the directory's database cannot be used at the moment")
 }

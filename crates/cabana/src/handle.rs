@@ -9,7 +9,10 @@ use cabana_protocol::{
 use serde::{Serialize, de::DeserializeOwned};
 use worker::{Env, Method, Request, RequestInit, Response, Stub, js_sys::Reflect, wasm_bindgen::JsValue};
 
-use crate::sandbox::CONTROL_PATH;
+use crate::{
+    principal::{self, Principal},
+    sandbox::{CONTROL_PATH, SOCKETS},
+};
 
 /// The host of URLs between Worker, Durable Object and agent. It is never looked up.
 pub(crate) const ORIGIN: &str = "http://sandbox";
@@ -21,6 +24,8 @@ pub(crate) const ORIGIN: &str = "http://sandbox";
 pub struct Handle {
     id: SandboxId,
     stub: Stub,
+    /// On whose behalf it asks; `None`: the Worker's own.
+    principal: Option<Principal>,
 }
 
 impl Handle {
@@ -28,7 +33,13 @@ impl Handle {
         let missing = |error| Error::new(Code::NotImplemented, format!("no Durable Object is bound as {binding}: {error}"));
         let namespace = env.durable_object(binding).map_err(missing)?;
         let stub = namespace.get_by_name(id.as_str()).map_err(unreachable)?;
-        Ok(Self { id, stub })
+        Ok(Self { id, stub, principal: None })
+    }
+
+    /// The same on behalf of a caller: a sandbox that the caller does not see is `not_found`. What the caller's scopes allow is for
+    /// [`Principal::check`] to say.
+    pub fn acting_for(self, principal: &Principal) -> Self {
+        Self { principal: Some(principal.clone()), ..self }
     }
 
     /// Its id.
@@ -54,6 +65,14 @@ impl Handle {
         check(self.control(Method::Delete, None::<&()>).await?).await.map(drop)
     }
 
+    /// Closes the sockets of whoever is called so, see [`Principal::id`](crate::Principal::id): its credentials were revoked. What ran for them ends. Does
+    /// nothing where there are none.
+    pub async fn disconnect(&self, principal: &str) -> Result<(), Error> {
+        let principal: String = worker::url::form_urlencoded::byte_serialize(principal.as_bytes()).collect();
+        let request = request(Method::Delete, &format!("{CONTROL_PATH}{SOCKETS}?principal={principal}"), None::<&()>)?;
+        check(self.fetch(request).await?).await.map(drop)
+    }
+
     /// Runs a command to its end: the shell where it is a string, the exact argv where it is an array.
     ///
     /// For its options pass an [`Exec`] to [`Self::run`]. Fails as [`Exec`] says, with `not_found` (no such sandbox) and
@@ -74,6 +93,10 @@ impl Handle {
 
     /// Passes a request on to the object.
     pub(crate) async fn fetch(&self, request: Request) -> Result<Response, Error> {
+        if let Some(principal) = &self.principal {
+            let set = request.headers().set(principal::HEADER, &principal.encode());
+            set.map_err(|error| Error::internal(error.to_string()))?;
+        }
         self.stub.fetch_with_request(request).await.map_err(unreachable)
     }
 

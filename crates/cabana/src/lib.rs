@@ -35,12 +35,15 @@
 //! | `principal` | who is calling |
 //! | [`token`] | credentials outside headers, and keeping them from the sandbox |
 //! | [`request_id`] | the name of a request in every hop's logs |
+//! | [`database`] | the D1 database |
+//! | [`random`] | names and secrets |
 //! | [`request`] | bodies of requests, bounded and decoded |
 //! | [`reply`] | JSON and coded errors as responses |
 //! | [`database`] | D1, and nothing else |
 //! | `directory` | where sandboxes are found |
 //! | `sandbox` | the Durable Object: record, life, start, forwarding |
 //! | `container` | the platform's container, and nothing else |
+//! | `gateway` | clients' WebSockets, which end in the Durable Object |
 //!
 //! Bodies of the agent's operations are never decoded here: a new operation edits no file of this crate.
 
@@ -50,12 +53,13 @@ mod create;
 pub mod database;
 mod directory;
 mod fault;
+mod gateway;
 mod handle;
 pub mod lifecycle;
 pub mod preview;
 mod principal;
 mod proxy;
-mod random;
+pub mod random;
 pub mod reply;
 pub mod request;
 pub mod request_id;
@@ -64,7 +68,7 @@ mod sandbox;
 pub mod token;
 
 pub use cabana_protocol::{
-    Access, Code, Error, SandboxId, Scopes, Tenant,
+    Access, Code, Error, KeyId, SandboxId, Scopes, Tenant,
     exec::{Exec, ExecOutput},
     sandbox::CreateSandbox,
 };

@@ -1,6 +1,6 @@
 //! Who is calling, and how the Worker tells the Durable Object. Pure.
 
-use cabana_protocol::{Access, Code, Error, Scopes, Tenant};
+use cabana_protocol::{Access, Code, Error, KeyId, Scopes, Tenant};
 use serde::{Deserialize, Serialize};
 
 /// The header in which a request carries its principal from the Worker to the Durable Object. Nobody outside can set it: whatever
@@ -23,25 +23,48 @@ pub struct Principal {
     /// When the credentials end, in milliseconds since 1970; `None`: not by themselves.
     #[serde(default)]
     pub expires_at_ms: Option<u64>,
+    /// The API key that the credentials are, or were made with: they end with it.
+    #[serde(default)]
+    pub key: Option<KeyId>,
+    /// Whether the credentials were handed on by others, as a connect token is. Such credentials make none in turn.
+    #[serde(default)]
+    pub delegated: bool,
 }
+
+/// The families of operations that make credentials.
+const GRANTING: [&str; 2] = [Scopes::KEY_FAMILY, "token"];
 
 impl Principal {
     /// Whoever runs the deployment: may do everything, on the sandboxes of all tenants. What it makes belongs to the default tenant.
     pub fn operator() -> Self {
-        let scopes = Scopes::default();
-        Self { id: "operator".to_owned(), tenant: Tenant::default(), operator: true, scopes, expires_at_ms: None }
+        let (id, tenant, scopes) = ("operator".to_owned(), Tenant::default(), Scopes::default());
+        Self { id, tenant, operator: true, scopes, expires_at_ms: None, key: None, delegated: false }
     }
 
     /// Whether the caller may do this, as far as its scopes go; whose the sandbox is, its Durable Object knows.
     ///
     /// Fails with `forbidden`.
     pub fn check(&self, access: &Access<'_>) -> Result<(), Error> {
+        let family = access.operation.split('.').next().unwrap_or_default();
+        if self.delegated && GRANTING.contains(&family) {
+            return Err(Error::new(Code::Forbidden, "credentials that were handed on make none in turn"));
+        }
         if self.operator { Ok(()) } else { self.scopes.check(access) }
     }
 
     /// As [`Self::check`], where it is not known yet on which sandbox: it is to be asked again with the sandbox.
     pub fn check_operation(&self, access: &Access<'_>) -> Result<(), Error> {
         if self.operator { Ok(()) } else { self.scopes.check_operation(access) }
+    }
+
+    /// Whether the caller may give these scopes away: no more than it has.
+    ///
+    /// Fails with `forbidden`.
+    pub fn check_gift(&self, scopes: &Scopes) -> Result<(), Error> {
+        if self.operator || self.scopes.covers(scopes) {
+            return Ok(());
+        }
+        Err(Error::new(Code::Forbidden, "these scopes are more than your own credentials are good for"))
     }
 
     /// Whether what belongs to `owner` is there for the caller.
@@ -77,7 +100,8 @@ mod tests {
     #[test]
     fn it_survives_the_header() {
         for id in ["key:a", "jwt:Zo\u{eb} \u{1f980}\n\"x\"", ""] {
-            let principal = Principal { id: id.to_owned(), expires_at_ms: Some(7), ..tenant("a") };
+            let key = "abcdefghijklmnopqrstuvwx27".parse().ok();
+            let principal = Principal { id: id.to_owned(), expires_at_ms: Some(7), key, delegated: true, ..tenant("a") };
             let header = principal.encode();
             assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{header}");
             assert_eq!(Principal::decode(Some(&header)), Ok(principal));
@@ -90,6 +114,24 @@ mod tests {
     fn tenants_see_their_own() {
         let (a, b) = (tenant("a"), tenant("b"));
         assert!(a.sees(&a.tenant) && !a.sees(&b.tenant) && Principal::operator().sees(&b.tenant));
+    }
+
+    #[test]
+    fn what_was_handed_on_makes_no_credentials() {
+        let token = Principal { delegated: true, ..tenant("a") };
+        for (operation, allowed) in [("exec", true), ("token.create", false), ("key.list", false), ("tokens", true)] {
+            let access = Access { sandbox: None, operation, read_only: true };
+            assert_eq!(token.check(&access).is_ok(), allowed, "{operation}");
+        }
+    }
+
+    #[test]
+    fn nobody_gives_away_more_than_he_has() {
+        let all = Scopes::default();
+        let some = Scopes { read_only: true, ..Scopes::default() };
+        let reader = Principal { scopes: some.clone(), ..tenant("a") };
+        assert!(tenant("a").check_gift(&some).is_ok() && reader.check_gift(&all).is_err());
+        assert!(Principal::operator().check_gift(&Scopes { operations: Some(vec!["key".to_owned()]), ..all }).is_ok());
     }
 
     #[test]

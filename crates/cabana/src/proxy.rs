@@ -8,13 +8,14 @@ use worker::{Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue
 
 use crate::{
     Database, Handle, Principal, RequestId, create, directory,
+    gateway::origin as page_origin,
     handle::{self, ORIGIN},
     preview, principal, reply,
     request::{decode, read_body},
     request_id,
     route::Route,
     sandbox::{CONTROL_PATH, PORTS_PATH, redirect},
-    token,
+    token, variable,
 };
 
 /// Headers between the caller and the runtime. `Expect` is answered by the runtime; an agent that answered it a second time would
@@ -40,7 +41,8 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// It does not ask who the caller is: that is the Worker's to do first; one that serves nobody but itself says
 /// [`Principal::operator`]. What the principal's scopes do not allow is `forbidden`, and another tenant's sandbox is `not_found`. Credentials in the request (`Authorization`, cookies,
 /// tokens of a WebSocket) go no further. Every answer has an `x-request-id`, the caller's where it is a sane one. Bodies are
-/// streams in both directions and are never held; a WebSocket is handed through.
+/// streams in both directions and are never held; a WebSocket ends in the Durable Object. A web page of another host opens none, unless the
+/// Worker's variable `CABANA_ALLOWED_ORIGINS` names its origin: `forbidden`.
 pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str, principal: &Principal) -> Response {
     let request_id = RequestId::of(request.headers());
     match answer(request, env, binding, &Origin { principal, request_id: &request_id }).await {
@@ -61,6 +63,9 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
     // As it came: workers-rs takes every method that it does not know for GET.
     let method = request.inner().method();
     let route = Route::parse(&method, url.path())?;
+    if request.headers().has("upgrade").unwrap_or(true) {
+        check_page(&request, &url, env)?;
+    }
     route.access(&method, |access| match route {
         // What is created, and what is listed, is asked about below.
         Route::Create | Route::List => origin.principal.check_operation(access),
@@ -93,10 +98,16 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
     }
 }
 
+/// Whether the web page that asks, if it is one, may open sockets.
+fn check_page(request: &Request, url: &Url, env: &Env) -> Result<(), Error> {
+    let page = request.headers().get("origin").map_err(internal)?;
+    page_origin::check(page.as_deref(), url, variable(env, page_origin::VARIABLE).as_deref())
+}
+
 async fn create(mut request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
     let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
     let id = create::validate(&body)?;
-    // Asked again, because the sandbox is known only now: credentials for certain sandboxes make those and no others.
+    // Credentials for certain sandboxes make those and no others.
     origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;
     let handle = Handle::new(env, binding, id)?;
     let request = handle::request(Method::Post, CONTROL_PATH, Some(&body))?;

@@ -3,12 +3,12 @@
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 
 /// 26 characters of `[a-z2-7]`, 128 random bits: names that nobody guesses and no two share.
-pub(crate) fn name() -> String {
+pub fn name() -> String {
     BASE32_NOPAD.encode(&bytes::<16>()).to_ascii_lowercase()
 }
 
 /// 64 hexadecimal digits, 256 random bits.
-pub(crate) fn secret() -> String {
+pub fn secret() -> String {
     HEXLOWER.encode(&bytes::<32>())
 }
 

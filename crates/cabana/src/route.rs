@@ -107,6 +107,8 @@ impl<'a> Route<'a> {
             Self::Agent { rest, .. } => match rest.trim_end_matches('/') {
                 "files" | "archive" if look => (Cow::Borrowed("file.read"), true),
                 "files" | "archive" => (Cow::Borrowed("file.write"), false),
+                // What is said over the socket is judged frame by frame.
+                "connect" => (Cow::Borrowed(Access::CONNECT), true),
                 rest => {
                     let name = rest.replace('/', ".");
                     let read_only = table::find(&name).is_some_and(|operation| operation.read_only);
@@ -160,7 +162,8 @@ impl<'a> Route<'a> {
     }
 }
 
-fn parse_id(segment: &str) -> Result<SandboxId, Error> {
+/// The id in a segment of a path, which may be percent-encoded. Fails with `invalid_request`.
+pub fn parse_id(segment: &str) -> Result<SandboxId, Error> {
     percent_decode(segment).parse()
 }
 
@@ -323,7 +326,7 @@ mod tests {
             ("HEAD", "/v1/sandboxes/sbx-a/archive/", "file.read", true),
             ("PUT", "/v1/sandboxes/sbx-a/files", "file.write", false),
             ("DELETE", "/v1/sandboxes/sbx-a/files", "file.write", false),
-            ("GET", "/v1/sandboxes/sbx-a/connect", "connect", false),
+            ("GET", "/v1/sandboxes/sbx-a/connect", "connect", true),
             ("POST", "/v1/sandboxes/sbx-a/ports", "port.expose", false),
             ("GET", "/v1/sandboxes/sbx-a/ports", "port.get", true),
             ("GET", "/v1/sandboxes/sbx-a/ports/80", "port.get", true),

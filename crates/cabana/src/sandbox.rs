@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "what #[durable_object] generates has none")]
 
 mod alarm;
+mod backend;
 mod control;
 mod describe;
 mod forward;
@@ -18,11 +19,11 @@ mod wake;
 
 use std::rc::Rc;
 
-use cabana_protocol::{Error, SandboxId};
-use worker::{Date, DurableObject, Env, Method, Request, Response, State, durable_object};
+use cabana_protocol::{Error, SandboxId, sandbox::State as LifeState};
+use worker::{Date, DurableObject, Env, Method, Request, Response, State, WebSocket, WebSocketIncomingMessage, durable_object};
 
 use self::{life::Life, listing::Listing};
-use crate::{Config, Database, Handle, Principal, RequestId, lifecycle::Instant, principal, reply};
+use crate::{Config, Database, Handle, Principal, RequestId, gateway::Gateway, lifecycle::Instant, principal, reply};
 
 pub(crate) use self::{forward::redirect, ports::PORTS_PATH};
 
@@ -36,10 +37,17 @@ pub(crate) use self::{forward::redirect, ports::PORTS_PATH};
 #[allow(missing_debug_implementations)]
 pub struct Sandbox {
     life: Result<Rc<Life>, Error>,
+    gateway: Result<Rc<Gateway>, Error>,
 }
 
 /// Where the object answers for itself, see `control`: `POST` creates, `GET` describes, `PATCH` changes, `DELETE` destroys.
 pub(crate) const CONTROL_PATH: &str = "/sandbox";
+
+/// Where, below [`CONTROL_PATH`], a principal's sockets are closed: `DELETE`, with its id as `principal` in the query.
+pub(crate) const SOCKETS: &str = "/sockets";
+
+/// Where clients' sockets are accepted.
+const CONNECT_PATH: &str = "/v1/connect";
 
 impl Sandbox {
     /// The sandbox of this id, reached through a Durable Object binding of wrangler.jsonc. Makes no call.
@@ -60,8 +68,18 @@ impl Sandbox {
         if !creates {
             life.admit(&principal)?;
         }
+        let gateway = self.gateway.as_ref().map_err(Clone::clone)?;
+        let deletes = request.method() == Method::Delete;
         match path.strip_prefix(CONTROL_PATH) {
-            Some(action) => control::answer(life, request, action, &principal, request_id).await,
+            Some(SOCKETS) if deletes => control::disconnect(gateway, &request, request_id),
+            Some(action) => {
+                // Before it is forgotten whose sandbox it was.
+                if deletes && action.is_empty() {
+                    gateway.destroyed();
+                }
+                control::answer(life, request, action, &principal, request_id).await
+            }
+            None if path.trim_end_matches('/') == CONNECT_PATH => gateway.accept(&request, principal),
             None => forward::forward(life, &request, request_id).await,
         }
     }
@@ -74,7 +92,9 @@ fn now() -> Instant {
 
 impl DurableObject for Sandbox {
     fn new(state: State, env: Env) -> Self {
-        Self { life: Life::load(state, Config::read(&env), Listing::new(Database::of(&env))) }
+        let life = Life::load(state, Config::read(&env), Listing::new(Database::of(&env)));
+        let gateway = life.clone().map(|life| Gateway::load(life));
+        Self { life, gateway }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
@@ -86,8 +106,30 @@ impl DurableObject for Sandbox {
     async fn alarm(&self) -> worker::Result<Response> {
         let failed = |error: Error| worker::Error::RustError(error.message);
         let life = self.life.as_ref().map_err(|error| failed(error.clone()))?;
+        let gateway = self.gateway.as_ref().map_err(|error| failed(error.clone()))?;
+        gateway.expire(now().0);
         // The platform tries an alarm again that has failed.
         life.on_alarm().await.map_err(failed)?;
+        if life.current().is_none_or(|state| state == LifeState::Destroyed) {
+            gateway.destroyed();
+        }
         Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> worker::Result<()> {
+        if let Ok(gateway) = &self.gateway {
+            gateway.message(&socket, message).await;
+        }
+        Ok(())
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> worker::Result<()> {
+        self.gateway.iter().for_each(|gateway| gateway.closed(&socket));
+        Ok(())
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _: worker::Error) -> worker::Result<()> {
+        self.gateway.iter().for_each(|gateway| gateway.closed(&socket));
+        Ok(())
     }
 }

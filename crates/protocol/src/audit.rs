@@ -182,7 +182,7 @@ mod tests {
             (" ls -l ", "ls -l"),
             ("a\nb\tc\r\0", "a\\nb\\tc\\u{d}\\u{0}"),
             ("\u{1b}[2Kok", "\\u{1b}[2Kok"),
-            ("a\u{202e}b\u{85}\u{2028}", "a\\u{202e}b\\u{85}\\u{2028}"),
+            ("a\u{202e}b\u{85}\u{2028}c", "a\\u{202e}b\\u{85}\\u{2028}c"),
             (r#"{"outcome":"ok"}"#, r#"{"outcome":"ok"}"#),
             (&long, &long[..2 * MAX_SUMMARY]),
             (&nearly, &nearly[..MAX_SUMMARY - 1]),

@@ -38,6 +38,8 @@ pub enum Code {
     NotImplemented,
     /// 502: the agent in the container did not answer as it should.
     AgentUnavailable,
+    /// 503: the service lacks what it needs to let anyone in: it has not been configured, or its database does not answer.
+    Unavailable,
     /// 503: the container is not up; the request was not admitted, so it is safe to repeat.
     ContainerNotReady,
     /// 504: not finished within its time.
@@ -63,7 +65,7 @@ impl Code {
             Self::Internal => 500,
             Self::NotImplemented => 501,
             Self::AgentUnavailable => 502,
-            Self::ContainerNotReady => 503,
+            Self::Unavailable | Self::ContainerNotReady => 503,
             Self::Timeout => 504,
             Self::StorageFull => 507,
         }
@@ -71,7 +73,7 @@ impl Code {
 
     /// True when the same request may succeed later and was not carried out now.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::TooManyRequests | Self::ContainerNotReady)
+        matches!(self, Self::TooManyRequests | Self::Unavailable | Self::ContainerNotReady)
     }
 }
 

@@ -3,8 +3,12 @@
 //! A client starts an operation by its name under an id of its own choosing, and the answers carry that id. Many ids run at
 //! once. An id may be used again when its result or error has come.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::table::DESCRIPTORS;
 
 /// The `type` by which a client speaks to an operation that runs.
 pub const INPUT: &str = "input";
@@ -13,17 +17,43 @@ pub const INPUT: &str = "input";
 /// the whole process tree is gone; any other operation with the error `interrupted`.
 pub const CANCEL: &str = "cancel";
 
+/// The `type` by which a client asks whether the connection is alive. It needs no id, and is answered by [`PONG`].
+pub const PING: &str = "ping";
+
+/// The ping to which a sandbox's Durable Object answers without coming into memory: exactly this text. A ping that is written in
+/// another way is answered as well, and costs what any frame costs.
+pub const PING_FRAME: &str = r#"{"type":"ping"}"#;
+
+/// The answer to a ping.
+pub const PONG: &str = r#"{"type":"pong","payload":{}}"#;
+
 /// Longest request id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
+
+/// Largest frame from a client, in bytes. A larger one is answered by `payload_too_large`; one far larger ends the socket.
+pub const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// Why the service closes a socket, beside what RFC 6455 has codes for.
+pub mod close {
+    /// The credentials that the socket was opened with have ended or were revoked.
+    pub const UNAUTHORIZED: u16 = 4401;
+
+    /// The sandbox was destroyed.
+    pub const DESTROYED: u16 = 4404;
+
+    /// The client did not take what it was sent. What a detached process prints is kept: `process.attach` goes on from any offset.
+    pub const TOO_SLOW: u16 = 4408;
+}
 
 /// A frame from the client. The payload stays as it came: only the operation's handler decodes it.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct ClientFrame<'a> {
-    /// An operation's name, [`INPUT`] or [`CANCEL`].
-    #[serde(rename = "type")]
-    pub kind: std::borrow::Cow<'a, str>,
-    /// The client's name for the request.
-    pub id: std::borrow::Cow<'a, str>,
+    /// An operation's name, [`INPUT`], [`CANCEL`] or [`PING`].
+    #[serde(rename = "type", borrow)]
+    pub kind: Cow<'a, str>,
+    /// The client's name for the request; only a ping needs none.
+    #[serde(borrow, default)]
+    pub id: Cow<'a, str>,
     /// The request or input; may be absent for [`CANCEL`].
     #[serde(borrow, default)]
     pub payload: Option<&'a RawValue>,
@@ -42,6 +72,8 @@ pub enum Reply {
     Result,
     /// The operation's failure; it ends the id. Without an id: a frame that could not be understood.
     Error,
+    /// Answers a ping; it has no id, and its payload says nothing.
+    Pong,
 }
 
 /// A frame from the server.
@@ -52,17 +84,46 @@ pub struct ServerFrame<'a> {
     pub kind: Reply,
     /// The client's name for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<std::borrow::Cow<'a, str>>,
+    pub id: Option<Cow<'a, str>>,
     /// The event, response or error.
-    pub payload: std::borrow::Cow<'a, RawValue>,
+    pub payload: Cow<'a, RawValue>,
 }
 
 /// The payload of [`Reply::Ready`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ready {
-    /// The agent's version.
+    /// The version of whoever answers: the gateway's, and the agent's where that is asked directly.
     pub version: String,
-    /// The names of the operations it carries out.
+    /// The names of the operations that there are.
     pub operations: Vec<String>,
+}
+
+impl Ready {
+    /// What a service of this version says. Needs no sandbox.
+    pub fn of(version: &str) -> Self {
+        let operations = DESCRIPTORS.iter().map(|descriptor| descriptor.name.to_owned()).collect();
+        Self { version: version.to_owned(), operations }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ping_is_a_frame_and_so_is_its_answer() {
+        let ping: ClientFrame<'_> = serde_json::from_str(PING_FRAME).unwrap();
+        assert_eq!((ping.kind.as_ref(), ping.id.as_ref()), (PING, ""));
+        let pong: ServerFrame<'_> = serde_json::from_str(PONG).unwrap();
+        assert_eq!((pong.kind, pong.id), (Reply::Pong, None));
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<ServerFrame<'_>>(PONG).unwrap()).unwrap(), PONG);
+    }
+
+    #[test]
+    fn reading_a_frame_copies_nothing() {
+        let frame: ClientFrame<'_> = serde_json::from_str(r#"{"payload":{"a":1},"id":"1","type":"exec"}"#).unwrap();
+        assert!(matches!((&frame.kind, &frame.id), (Cow::Borrowed("exec"), Cow::Borrowed("1"))));
+        assert_eq!(frame.payload.map(RawValue::get), Some(r#"{"a":1}"#));
+    }
 }

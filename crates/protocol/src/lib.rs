@@ -21,8 +21,11 @@
 //! | `openapi` | the HTTP API as a document, with the feature `schema` |
 //! | [`audit`] | what was asked of a sandbox, by whom, and what came of it |
 //! | [`access`] | who may do what: tenants and scopes |
+//! | [`key`] | control: API keys |
+//! | [`token`] | control: connect tokens |
 //! | [`id`] | names that are safe to route by |
 //! | [`frame`] | what travels on the WebSocket |
+//! | [`link`] | what travels between a sandbox's Durable Object and its agent |
 //! | [`line`](mod@line) | one line of a stream over HTTP |
 //! | [`header`] | JSON in a header |
 //! | [`data`] | bytes in JSON |
@@ -41,7 +44,9 @@ pub mod git;
 pub mod header;
 pub mod health;
 pub mod id;
+pub mod key;
 pub mod line;
+pub mod link;
 #[cfg(feature = "schema")]
 pub mod openapi;
 pub mod operation;
@@ -53,10 +58,12 @@ pub mod session;
 pub mod signal;
 pub mod system;
 pub mod table;
+pub mod token;
 
 pub use access::{Access, Scopes, Tenant};
 pub use data::Data;
 pub use error::{Code, Error};
 pub use id::{ProcessId, SandboxId};
+pub use key::KeyId;
 pub use operation::{Fold, Never, Operation, ResponseOnly, Streaming};
 pub use signal::Signal;

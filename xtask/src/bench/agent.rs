@@ -1,6 +1,6 @@
 //! A running agent.
 
-use super::connection::Connection;
+use super::connection::{Connection, Service};
 use crate::shell;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,7 +60,7 @@ impl Agent {
     }
 
     pub(super) fn connect(&self) -> Result<Connection> {
-        Connection::open(self.address)
+        Service::agent(self.address).connect()
     }
 
     /// Bytes of memory that are its own or shared, now.

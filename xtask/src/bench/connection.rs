@@ -20,8 +20,29 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 /// Bytes of a body that are kept: its end, where a stream says how it went.
 const TAIL: usize = 4 << 10;
 
+/// Where a service is, and how it lets us in.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) address: SocketAddr,
+    /// What its routes come after.
+    pub(super) base: String,
+    pub(super) key: String,
+}
+
+impl Service {
+    /// An agent.
+    pub(super) fn agent(address: SocketAddr) -> Self {
+        Self { address, base: "/v1".to_owned(), key: SECRET.to_owned() }
+    }
+
+    pub(super) fn connect(&self) -> Result<Connection> {
+        Connection::open(self)
+    }
+}
+
 /// One connection, kept alive over its requests.
 pub(super) struct Connection {
+    service: Service,
     stream: TcpStream,
     buffer: Vec<u8>,
     /// What of the buffer has been received and not been looked at.
@@ -65,10 +86,10 @@ enum Body {
 }
 
 impl Connection {
-    pub(super) fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).context("connect")?;
+    fn open(service: &Service) -> Result<Self> {
+        let stream = TcpStream::connect(service.address).context("connect")?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; BUFFER], unread: 0..0 })
+        Ok(Self { service: service.clone(), stream, buffer: vec![0; BUFFER], unread: 0..0 })
     }
 
     pub(super) fn get(&mut self, target: &str) -> Result<Answer> {
@@ -140,12 +161,18 @@ impl Connection {
 
     fn send_operation(&mut self, operation: &str, request: &str, accept: &str) -> Result<()> {
         let length = request.len();
-        self.send("POST", &format!("/v1/{operation}"), &format!("accept: {accept}\r\ncontent-length: {length}\r\n"), request)
+        self.send(
+            "POST",
+            &format!("{}/{operation}", self.service.base),
+            &format!("accept: {accept}\r\ncontent-length: {length}\r\n"),
+            request,
+        )
     }
 
     fn send(&mut self, method: &str, target: &str, fields: &str, body: &str) -> Result<()> {
+        let Service { address, key, .. } = &self.service;
         let request =
-            format!("{method} {target} HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer {SECRET}\r\n{fields}\r\n{body}");
+            format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n{fields}\r\n{body}");
         self.stream.write_all(request.as_bytes()).context("send a request")
     }
 

@@ -3,7 +3,7 @@
 use super::quantity::Quantity;
 
 /// A number, what it is held against, and what it should be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) measured: Quantity,
@@ -16,7 +16,7 @@ pub(super) struct Row {
 }
 
 /// The physical limit, or another program that does the same, measured in the same run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) measured: Quantity,

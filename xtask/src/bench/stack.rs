@@ -1,9 +1,9 @@
 //! The whole service: what a user waits for at the first command in a new sandbox.
 
-use super::Bench;
 use super::quantity::Quantity;
 use super::row::{Row, Target};
 use super::samples::Samples;
+use super::{Bench, access, gateway};
 use crate::artifacts::Care;
 use crate::dev::client::Client;
 use crate::dev::stack::{Engine, Options, Stack};
@@ -20,11 +20,15 @@ const LEAVING: Duration = Duration::from_secs(5);
 /// Sandboxes created, used and destroyed at the same time.
 const AT_ONCE: usize = 50;
 
-pub(super) fn measure(_: &Bench) -> Result<Vec<Row>> {
-    let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false };
+pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let (name, value) = access::SECRET;
+    let variables = vec![(name.to_owned(), value.to_owned())];
+    let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false, variables };
     let stack = Stack::launch(&setup::run()?, options)?;
     let client = Client::new(stack.url(), stack.api_key());
     let rows = sandboxes(&client).and_then(|mut rows| {
+        rows.extend(access::measure(&stack)?);
+        rows.extend(gateway::measure(bench, &stack, &client)?);
         rows.extend(crowds(&client)?);
         Ok(rows)
     });

@@ -47,17 +47,8 @@ fn over_http(agent: &Agent, command: &str) -> Result<u64> {
 }
 
 fn over_websocket(agent: &Agent, command: &str) -> Result<u64> {
-    let mut socket = agent.connect()?.upgrade()?;
-    socket.ask("exec", &format!("{{\"command\":{command}}}"))?;
-    let mut length = 0;
-    loop {
-        let frame = socket.receive()?;
-        length += frame.length;
-        ensure!(!frame.tail().starts_with(br#"{"type":"error""#), "the command failed");
-        if frame.tail().starts_with(br#"{"type":"result""#) {
-            return Ok(length);
-        }
-    }
+    let command = format!("{{\"command\":{command}}}");
+    agent.connect()?.upgrade()?.carry_out("exec", &command)
 }
 
 /// Lines of 60 to 100 characters, as programs print them: some have quotes, tabs, and characters beyond ASCII.

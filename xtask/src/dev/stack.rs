@@ -13,6 +13,7 @@ use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
 use crate::{paths, shell};
 use anyhow::{Context, Result, anyhow, bail};
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
@@ -45,7 +46,6 @@ pub(crate) enum Engine {
 }
 
 /// How to run the service.
-#[derive(Clone, Copy)]
 pub(crate) struct Options {
     /// The port, which must be free; none: the default one, or any.
     pub(crate) port: Option<u16>,
@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) care: Care,
     /// Whether the services' output is shown.
     pub(crate) log: bool,
+    /// Variables of the Worker, beside the key.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 /// Everything built and set out, nothing running but the guard.
@@ -108,7 +110,7 @@ impl Prepared<'_> {
             }
             Engine::Docker => WORKER_START_WITH_DOCKER,
         };
-        stack.start_wrangler(tools, options, &root)?;
+        stack.start_wrangler(tools, &options, &root)?;
         stack.wait_for("wrangler dev", limit, interrupt, Stack::answers)?;
         Ok(stack)
     }
@@ -182,13 +184,16 @@ impl Stack {
         self.wait_for("the engine", ENGINE_START, interrupt, |_| UnixStream::connect(&socket).is_ok())
     }
 
-    fn start_wrangler(&mut self, tools: &Tools, options: Options, root: &Path) -> Result<()> {
+    fn start_wrangler(&mut self, tools: &Tools, options: &Options, root: &Path) -> Result<()> {
         let variables = self.directory.join("variables");
         // In a file, since the arguments of a process can be read by everyone.
         let (_, port) = self.url.rsplit_once(':').context("the URL has no port")?;
         // Browsers and curl take every name below localhost for this machine.
-        let values = format!("CABANA_API_KEY={}\nCABANA_PREVIEW_DOMAIN=localhost:{port}\n", self.api_key);
-        write_private(&variables, &values)?;
+        let mut text = format!("CABANA_API_KEY={}\nCABANA_PREVIEW_DOMAIN=localhost:{port}\n", self.api_key);
+        for (name, value) in &options.variables {
+            writeln!(text, "{name}='{value}'")?;
+        }
+        write_private(&variables, &text)?;
         let mut dev = wrangler(tools, root, self.directory.path());
         dev.arg("dev").arg(self.directory.join("worker/index.js"));
         dev.args(["--ip", "127.0.0.1", "--port", port, "--inspector-port", "0", "--show-interactive-dev-session=false"]);

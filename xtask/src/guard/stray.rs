@@ -30,7 +30,8 @@ pub(super) fn end(directory: &Path) {
     }
 }
 
-fn marked(directory: &Path) -> Vec<Pid> {
+/// The processes of a run.
+pub(crate) fn marked(directory: &Path) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let has_mark =
         |process: &Path| fs::read(process.join("environ")).is_ok_and(|environment| has(&environment, directory.as_os_str()));

@@ -8,6 +8,9 @@ use cabana_protocol::{Error, frame::Reply};
 use futures_util::{SinkExt, stream::SplitSink};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::window::Window;
 
 use crate::dispatch::{Encoding, encode};
 
@@ -20,14 +23,25 @@ const FRAME_BYTES: usize = 1 << 10;
 /// What comes after a payload.
 const END: &str = "}";
 
-/// A frame in JSON, and the room that it takes until it is written.
-type Waiting = (Utf8Bytes, OwnedSemaphorePermit);
+/// A frame in JSON, and the room that it takes until it is written, if that is what gives room.
+type Waiting = (Utf8Bytes, Option<OwnedSemaphorePermit>);
 
 /// The way to the client. What is sent after it is gone is dropped; the reader notices and ends everything.
 #[derive(Clone)]
 pub(super) struct Frames {
     queue: mpsc::UnboundedSender<Waiting>,
-    room: Arc<Semaphore>,
+    room: Room,
+    /// What comes before each frame.
+    prefix: Arc<str>,
+}
+
+/// What the frames of one client wait for, so that those which nobody takes are bounded in bytes.
+#[derive(Clone)]
+enum Room {
+    /// Earlier frames are written.
+    Written(Arc<Semaphore>),
+    /// Earlier frames are taken by a client behind the link.
+    Taken(Window),
 }
 
 /// The other end of it.
@@ -36,13 +50,19 @@ pub(super) struct Queue(mpsc::UnboundedReceiver<Waiting>);
 impl Frames {
     pub(super) fn new() -> (Self, Queue) {
         let (queue, waiting) = mpsc::unbounded_channel();
-        (Self { queue, room: Arc::new(Semaphore::new(WAITING_BYTES)) }, Queue(waiting))
+        let room = Room::Written(Arc::new(Semaphore::new(WAITING_BYTES)));
+        (Self { queue, room, prefix: "".into() }, Queue(waiting))
+    }
+
+    /// The way to a client behind the link that this is the way to.
+    pub(super) fn to_client(&self, client: u64, window: Window) -> Self {
+        Self { queue: self.queue.clone(), room: Room::Taken(window), prefix: format!("{client} ").into() }
     }
 
     /// Sends a payload that is JSON already.
     pub(super) async fn send(&self, kind: Reply, id: Option<&str>, payload: &[u8]) {
-        if let Ok(frame) = whole(kind, id, payload) {
-            self.put(frame.into()).await;
+        if let Ok(before) = self.before(kind, id) {
+            self.put([before.as_bytes(), payload, END.as_bytes()].concat().into()).await;
         }
     }
 
@@ -52,13 +72,46 @@ impl Frames {
         }
     }
 
-    /// Sends a whole frame.
+    /// How the events of the operation under this id are encoded: as what [`Self::put`] takes.
+    pub(super) fn events(&self, id: &str) -> Result<Encoding, Error> {
+        Ok(Encoding::Frames { before: self.before(Reply::Event, Some(id))?, after: END })
+    }
+
+    /// Sends an event. Of an operation that is cancelled, the last ones do not wait until earlier ones are taken: it could not end
+    /// before. They are no more than what it had in its buffers.
+    pub(super) async fn event(&self, frame: Bytes, cancelled: &CancellationToken) {
+        let waits = self.room(&frame);
+        if let Some(room) = cancelled.run_until_cancelled(waits).await.unwrap_or(Some(None)) {
+            self.push(frame, room);
+        }
+    }
+
+    /// Sends a whole frame, prefix included.
     pub(super) async fn put(&self, frame: Bytes) {
-        let bytes = u32::try_from(frame.len().clamp(FRAME_BYTES, WAITING_BYTES)).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else { return };
+        if let Some(room) = self.room(&frame).await {
+            self.push(frame, room);
+        }
+    }
+
+    /// Waits for room; `None` when nobody gives any more.
+    async fn room(&self, frame: &[u8]) -> Option<Option<OwnedSemaphorePermit>> {
+        match &self.room {
+            Room::Written(room) => {
+                let bytes = u32::try_from(frame.len().clamp(FRAME_BYTES, WAITING_BYTES)).unwrap_or(u32::MAX);
+                Arc::clone(room).acquire_many_owned(bytes).await.ok().map(Some)
+            }
+            Room::Taken(window) => window.wait(frame.len() - self.prefix.len()).await.then_some(None),
+        }
+    }
+
+    fn push(&self, frame: Bytes, room: Option<OwnedSemaphorePermit>) {
         if let Ok(frame) = frame.try_into() {
             let _ = self.queue.send((frame, room));
         }
+    }
+
+    fn before(&self, kind: Reply, id: Option<&str>) -> Result<String, Error> {
+        Ok(format!("{}{}", self.prefix, before(kind, id)?))
     }
 }
 
@@ -82,12 +135,8 @@ impl Queue {
     }
 }
 
-/// How the events of the operation under this id are encoded: as whole frames.
-pub(super) fn events(id: &str) -> Result<Encoding, Error> {
-    Ok(Encoding::Frames { before: before(Reply::Event, Some(id))?, after: END })
-}
-
 /// A whole frame around a payload that is JSON already.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn whole(kind: Reply, id: Option<&str>, payload: &[u8]) -> Result<Vec<u8>, Error> {
     Ok([before(kind, id)?.as_bytes(), payload, END.as_bytes()].concat())
 }

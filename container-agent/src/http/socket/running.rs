@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use cabana_protocol::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Tell;
@@ -55,9 +56,12 @@ impl Running {
         self.with(|operations| operations.get(id)?.tell.clone())
     }
 
-    /// Asks an operation to end; one that has ended already needs no asking.
-    pub(super) fn cancel(&self, id: &str) {
-        self.with(|operations| operations.get(id).inspect(|operation| operation.cancel.cancel()).is_some());
+    /// Asks an operation to end.
+    ///
+    /// Fails with `not_found`, also for one that has just ended: its answer is on the way.
+    pub(super) fn cancel(&self, id: &str) -> Result<(), Error> {
+        let cancel = self.with(|operations| operations.get(id).map(|operation| operation.cancel.clone()));
+        cancel.map(|cancel| cancel.cancel()).ok_or_else(|| Error::not_found("no operation runs under this id"))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut HashMap<String, Operation>) -> T) -> T {

@@ -60,8 +60,8 @@ pub(super) fn statement(request: &ListSandboxes, principal: &Principal) -> Resul
     if let Some(tenant) = tenant(request, principal)? {
         filter.add("tenant = ?", [tenant.into()]);
     }
-    if !principal.operator && !principal.scopes.sandboxes.is_empty() {
-        let patterns: Vec<_> = principal.scopes.sandboxes.iter().filter_map(|pattern| glob(pattern)).collect();
+    if let Some(patterns) = principal.scopes.sandboxes.as_ref().filter(|_| !principal.operator) {
+        let patterns: Vec<_> = patterns.iter().filter_map(|pattern| glob(pattern)).collect();
         let patterns = serde_json::to_string(&patterns).map_err(|_| Error::internal("the patterns cannot be encoded"))?;
         filter.add("EXISTS (SELECT 1 FROM json_each(?) AS pattern WHERE id GLOB pattern.value)", [patterns.into()]);
     }
@@ -213,7 +213,10 @@ mod tests {
     }
 
     fn tenant_with(sandboxes: &[&str]) -> Principal {
-        let scopes = Scopes { sandboxes: sandboxes.iter().map(|&pattern| pattern.to_owned()).collect(), ..Scopes::default() };
+        let scopes = Scopes {
+            sandboxes: (!sandboxes.is_empty()).then(|| sandboxes.iter().map(|&pattern| pattern.to_owned()).collect()),
+            ..Scopes::default()
+        };
         Principal { tenant: "a".parse().unwrap(), operator: false, scopes, ..Principal::operator() }
     }
 

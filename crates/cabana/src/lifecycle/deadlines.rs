@@ -22,6 +22,8 @@ pub enum Deadline {
     Forget,
     /// The directory is told again what it could not be told.
     Tell,
+    /// The credentials of a socket end: it is closed.
+    Credentials,
 }
 
 /// Named instants.

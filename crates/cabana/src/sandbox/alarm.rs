@@ -26,7 +26,7 @@ impl Life {
     /// What the object is to do when. Every part that wants to be woken adds its instants here, and looks in [`Self::on_alarm`] what is due.
     fn deadlines(&self) -> Deadlines {
         let life = self.lifecycle().map(|lifecycle| lifecycle.deadlines(&self.rules)).unwrap_or_default();
-        life.with(Deadline::Tell, self.listing.retry_at())
+        life.with(Deadline::Tell, self.listing.retry_at()).with(Deadline::Credentials, self.credentials_end.get())
     }
 
     /// Sees to it that the alarm goes off in time.

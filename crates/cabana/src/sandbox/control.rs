@@ -6,11 +6,14 @@ use cabana_protocol::{
     Error,
     sandbox::{CreateSandbox, UpdateSandbox},
 };
+use serde_json::json;
 use worker::{Method, Request, Response};
 
 use super::{history, life::Life};
 use crate::{
-    Principal, RequestId, create, reply,
+    Principal, RequestId, create,
+    gateway::Gateway,
+    reply,
     request::{decode, read_body},
 };
 
@@ -46,4 +49,12 @@ pub(super) async fn answer(
         _ => return Err(Error::not_found("there is nothing of the sandbox here")),
     }
     Ok(reply::json(200, &life.look().await?, request_id))
+}
+
+/// Closes the sockets of a principal whose credentials were revoked.
+pub(super) fn disconnect(gateway: &Rc<Gateway>, request: &Request, request_id: &RequestId) -> Result<Response, Error> {
+    let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
+    let principal = url.query_pairs().find(|(name, _)| name == "principal");
+    let principal = principal.ok_or_else(|| Error::invalid_request("whose sockets? principal is missing"))?.1;
+    Ok(reply::json(200, &json!({ "closed": gateway.revoke(&principal) }), request_id))
 }

@@ -70,6 +70,8 @@ pub(super) struct Life {
     /// The last use that is stored.
     use_stored: Cell<Instant>,
     pub(super) armed: Cell<Armed>,
+    /// When the first of the credentials end that sockets were opened with.
+    pub(super) credentials_end: Cell<Option<Instant>>,
     pub(super) followers: Followers,
 }
 
@@ -106,6 +108,7 @@ impl Life {
             answered_at: Cell::default(),
             use_stored: Cell::default(),
             armed: Cell::default(),
+            credentials_end: Cell::default(),
             followers: Followers::default(),
         });
         life.wake_up(|wakeups| wakeups.loads += 1)?;

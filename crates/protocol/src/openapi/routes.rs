@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 use super::{Path, Schemas, describe, id_parameter, with_errors};
 use crate::{
     file,
+    key::{CreateKey, Key, KeyId, KeyPage, NewKey, UpdateKey},
     preview::{ExposePort, ExposedPort, ExposedPorts},
     sandbox::{CreateSandbox, History, Sandbox, Sandboxes, UpdateSandbox},
+    token::{ConnectToken, CreateToken},
 };
 
 /// A route that is no operation of the agent's.
@@ -202,6 +204,72 @@ pub fn table() -> Vec<Route> {
             response: json::<History>(),
         },
         Route {
+            method: "post",
+            path: "/v1/sandboxes/{id}/tokens",
+            operation: "token.create",
+            documentation: "Makes a connect token, good for this sandbox alone.\n\nIt makes no tokens and no keys in turn, and ends with the \
+                            credentials that made it, at the latest.",
+            query: &[],
+            request: json::<CreateToken>(),
+            success: &[201],
+            response: json::<ConnectToken>(),
+        },
+        Route {
+            method: "post",
+            path: "/v1/keys",
+            operation: "key.create",
+            documentation: "Makes an API key, which is shown this once.",
+            query: &[],
+            request: json::<CreateKey>(),
+            success: &[201],
+            response: json::<NewKey>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/keys",
+            operation: "key.list",
+            documentation: "Lists the keys of the caller's tenant, or of all for the operator, the newest first.",
+            query: &[
+                ("limit", "integer", "How many at most, 1 to 200; default 50."),
+                ("cursor", "string", "Where an earlier page said that the next one begins."),
+                ("revoked", "boolean", "Those that were revoked, too."),
+                ("tenant", "string", "Only this tenant's; for the operator."),
+            ],
+            request: Body::None,
+            success: &[200],
+            response: json::<KeyPage>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/keys/{key}",
+            operation: "key.get",
+            documentation: "Shows a key, also one that was revoked.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<Key>(),
+        },
+        Route {
+            method: "patch",
+            path: "/v1/keys/{key}",
+            operation: "key.update",
+            documentation: "Renames a key.",
+            query: &[],
+            request: json::<UpdateKey>(),
+            success: &[200],
+            response: json::<Key>(),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/keys/{key}",
+            operation: "key.delete",
+            documentation: "Revokes a key, however often.\n\nWithin 60 s nobody is let in with it, nor with what was made with it.",
+            query: &[],
+            request: Body::None,
+            success: &[204],
+            response: Body::None,
+        },
+        Route {
             method: "get",
             path: "/v1/sandboxes/{id}/files",
             operation: "file.read#lane",
@@ -368,6 +436,7 @@ fn path_parameter(segment: &str) -> Option<Value> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
     let (description, schema) = match name {
         "id" => return Some(id_parameter()),
+        "key" => ("The key's id.", json!({ "type": "string", "minLength": KeyId::LENGTH, "maxLength": KeyId::LENGTH })),
         "port" => ("A port of the sandbox.", json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
         _ => ("The rest of the path.", json!({ "type": "string" })),
     };
@@ -382,6 +451,7 @@ fn parameter((name, kind, description): &(&str, &str, &str)) -> Value {
     json!({ "name": name, "in": "query", "required": *name == PATH.0, "description": description, "schema": schema })
 }
 
+/// The parameter of a key's routes.
 fn content(body: Body, schemas: &mut Schemas) -> Option<Value> {
     match body {
         Body::None => None,

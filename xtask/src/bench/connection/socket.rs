@@ -16,7 +16,8 @@ pub(in crate::bench) struct Socket(Connection);
 impl Socket {
     /// Leaves the connection behind the agent's greeting.
     pub(super) fn open(mut connection: Connection) -> Result<Self> {
-        connection.send("GET", "/v1/connect", UPGRADE, "")?;
+        let target = format!("{}/connect", connection.service.base);
+        connection.send("GET", &target, UPGRADE, "")?;
         let status = connection.line()?;
         ensure!(status.starts_with("HTTP/1.1 101"), "the answer is {status}");
         while !connection.line()?.is_empty() {}
@@ -32,6 +33,20 @@ impl Socket {
         // A mask of zeros leaves the text as it is.
         let head = [TEXT, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
         Ok(self.0.stream.write_all(&[&head, text.as_bytes()].concat())?)
+    }
+
+    /// Asks for an operation and waits for its end.
+    pub(in crate::bench) fn carry_out(&mut self, operation: &str, request: &str) -> Result<u64> {
+        self.ask(operation, request)?;
+        let mut length = 0;
+        loop {
+            let frame = self.receive()?;
+            length += frame.length;
+            ensure!(!frame.tail().starts_with(br#"{"type":"error""#), "{operation} failed");
+            if frame.tail().starts_with(br#"{"type":"result""#) {
+                return Ok(length);
+            }
+        }
     }
 
     /// Takes in the next frame.

@@ -1,0 +1,110 @@
+//! One client's socket.
+
+use std::{any::Any, cell::RefCell};
+
+use cabana_protocol::{
+    Error,
+    frame::{Reply, ServerFrame},
+};
+use js_sys::JsString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use worker::WebSocket;
+
+use super::{admission::Running, flow::Flow};
+use crate::Principal;
+
+/// Keeps the sandbox awake until it is dropped.
+pub(crate) type Busy = Box<dyn Any>;
+
+/// A client, while the object is in memory.
+pub(super) struct Client {
+    /// Tells it from the others of this object.
+    pub(super) number: u64,
+    pub(super) principal: Principal,
+    pub(super) running: RefCell<Running<Option<Busy>>>,
+    pub(super) flow: RefCell<Flow>,
+    socket: WebSocket,
+}
+
+/// What of it outlives the object's time in memory, in the socket's attachment.
+#[derive(Serialize, Deserialize)]
+struct Attachment {
+    number: u64,
+    principal: Principal,
+    /// The ids that run. Whoever finds some knows that their link has broken.
+    running: Vec<String>,
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// What web-sys knows of a socket takes strings of ours only, and would have each frame copied twice.
+    type RawSocket;
+
+    #[wasm_bindgen(method, catch, js_name = send)]
+    fn send_string(this: &RawSocket, text: &JsString) -> Result<(), JsValue>;
+}
+
+impl Client {
+    pub(super) fn new(number: u64, principal: Principal, socket: WebSocket) -> Self {
+        Self { number, principal, running: RefCell::default(), flow: RefCell::default(), socket }
+    }
+
+    /// Takes up a socket that has outlived the object's time in memory, and the ids that ran for it. `None` where it is none of ours.
+    pub(super) fn resume(socket: WebSocket) -> Option<(Self, Vec<String>)> {
+        let text: String = socket.deserialize_attachment().ok()??;
+        let Attachment { number, principal, running } = serde_json::from_str(&text).ok()?;
+        Some((Self::new(number, principal, socket), running))
+    }
+
+    /// Has the socket keep what is to outlive the object's time in memory.
+    pub(super) fn save(&self) {
+        let running = self.running.borrow().ids().map(str::to_owned).collect();
+        let attachment = Attachment { number: self.number, principal: self.principal.clone(), running };
+        let saved = serde_json::to_string(&attachment)
+            .map_err(worker::Error::from)
+            .and_then(|text| self.socket.serialize_attachment(text));
+        if let Err(error) = saved {
+            worker::console_error!("what a socket is cannot be kept: {error}");
+        }
+    }
+
+    /// Sends a frame of our own.
+    pub(super) fn send(&self, kind: Reply, id: Option<&str>, payload: &impl Serialize) {
+        let Ok(payload) = to_raw_value(payload) else { return };
+        let frame = ServerFrame { kind, id: id.map(Into::into), payload: std::borrow::Cow::Owned(payload) };
+        if let Ok(text) = serde_json::to_string(&frame) {
+            self.send_text(&text);
+        }
+    }
+
+    /// Ends an id, or refuses a frame that had none, with an error.
+    pub(super) fn refuse(&self, id: Option<&str>, error: &Error) {
+        self.send(Reply::Error, id, error);
+    }
+
+    /// Sends a whole frame. One to a client that has just gone is lost; its end is on the way.
+    pub(super) fn send_text(&self, text: &str) {
+        let _ = self.socket.send_with_str(text);
+    }
+
+    /// Sends a whole frame that is a string of the runtime's already.
+    pub(super) fn pass_on(&self, frame: &JsString) {
+        let _ = self.raw().unchecked_ref::<RawSocket>().send_string(frame);
+    }
+
+    /// Bytes that were sent and that the runtime has still.
+    pub(super) fn queue(&self) -> u32 {
+        self.raw().buffered_amount()
+    }
+
+    /// Closes it. What is in its queue goes first.
+    pub(super) fn close(&self, code: u16, reason: &str) {
+        let _ = self.socket.close(Some(code), Some(reason));
+    }
+
+    fn raw(&self) -> &worker::web_sys::WebSocket {
+        self.socket.as_ref()
+    }
+}

@@ -1,0 +1,95 @@
+//! What can be told from the beginning of an agent's message, without the frame that it carries. Pure.
+
+use cabana_protocol::link::{Body, Message};
+
+/// Characters of a message that are looked at: its client's number, and the head of a frame with the longest id, every character of it
+/// escaped.
+pub(super) const HEAD: u32 = 1_024;
+
+/// How a frame of an agent begins that goes on: nothing has ended.
+const EVENT: &str = r#"{"type":"event""#;
+
+/// How the frames begin that end an id.
+const ENDS: [&str; 2] = [r#"{"type":"result","id":"#, r#"{"type":"error","id":"#];
+
+/// An agent's message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Relayed {
+    /// A frame for a client.
+    Frame {
+        /// Whose it is.
+        client: u64,
+        /// Where in the message the frame begins; all before it are ASCII digits and a space.
+        at: u32,
+        /// The id that ends with it.
+        ends: Option<String>,
+    },
+    /// The agent has given up on a client that takes no answers.
+    GivenUp {
+        /// On whom.
+        client: u64,
+    },
+}
+
+impl Relayed {
+    /// Looks at the first characters of a message. `None` for what no agent of ours says.
+    pub(super) fn parse(head: &str) -> Option<Self> {
+        let Message { client, body } = Message::parse(head)?;
+        match body {
+            Body::Frame(frame) => {
+                let at = u32::try_from(head.len() - frame.len()).ok()?;
+                let ends = if frame.starts_with(EVENT) { None } else { ended(frame) };
+                Some(Self::Frame { client, at, ends })
+            }
+            Body::Gone => Some(Self::GivenUp { client }),
+            Body::Taken(_) => None,
+        }
+    }
+}
+
+fn ended(frame: &str) -> Option<String> {
+    let rest = ENDS.iter().find_map(|start| frame.strip_prefix(start))?;
+    // The string alone: what follows it may be cut off.
+    serde_json::Deserializer::from_str(rest).into_iter().next()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use cabana_protocol::frame::{MAX_ID_BYTES, Reply, ServerFrame};
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+
+    /// A message as an agent sends it, cut off where nobody looks further.
+    fn head(client: u64, kind: Reply, id: Option<&str>) -> String {
+        let payload = to_raw_value(&"é".repeat(2_000)).unwrap();
+        let frame =
+            serde_json::to_string(&ServerFrame { kind, id: id.map(Into::into), payload: std::borrow::Cow::Owned(payload) })
+                .unwrap();
+        Message { client, body: Body::Frame(&frame) }.to_string().chars().take(HEAD as usize).collect()
+    }
+
+    #[test]
+    fn results_and_errors_end_their_ids() {
+        let escaped = "\u{1}".repeat(MAX_ID_BYTES);
+        for (kind, id, ends) in [
+            (Reply::Event, Some("a"), None),
+            (Reply::Result, Some("a"), Some("a")),
+            (Reply::Error, Some("a\"é\\"), Some("a\"é\\")),
+            (Reply::Result, Some(escaped.as_str()), Some(escaped.as_str())),
+            (Reply::Error, None, None),
+            (Reply::Pong, None, None),
+        ] {
+            let expected = Relayed::Frame { client: u64::MAX, at: 21, ends: ends.map(str::to_owned) };
+            assert_eq!(Relayed::parse(&head(u64::MAX, kind, id)), Some(expected), "{kind:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn the_rest() {
+        assert_eq!(Relayed::parse("7 -"), Some(Relayed::GivenUp { client: 7 }));
+        for text in ["", "7", "7 +3", "HTTP/1.1 200", "{\"type\":\"event\"}"] {
+            assert_eq!(Relayed::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Sockets that end in the Durable Object: what they survive, and who may open them.
+
+use std::time::Duration;
+
+use cabana_tests::{Sandbox, Socket, in_sandbox, until};
+use serde_json::{Value, json};
+
+use super::{create, destroy, fresh_name, state};
+
+fn key() -> (&'static str, String) {
+    ("authorization", format!("Bearer {}", Sandbox::service().1))
+}
+
+async fn connect(id: &str) -> Socket {
+    let (url, _) = Sandbox::service();
+    let mut socket = Socket::open(&format!("{url}/v1/sandboxes/{id}/connect"), &[key()]).await.unwrap();
+    assert_eq!(socket.next().await["type"], "ready");
+    socket
+}
+
+#[tokio::test]
+async fn a_socket_wakes_its_sandbox_with_the_first_operation_and_not_before() {
+    let name = fresh_name("asleep");
+    let id = format!("sbx-{name}");
+    create(json!({ "name": name })).await;
+    let mut socket = connect(&id).await;
+    socket.send_text(r#"{"type":"ping"}"#).await;
+    assert_eq!(socket.next().await["type"], "pong");
+    socket.send("nothing", "1", json!({})).await;
+    assert_eq!(socket.wait_for("error", "1").await["code"], "not_found");
+    assert_eq!(state(&id).await, "created");
+    socket.send("exec", "2", json!({ "command": "echo up" })).await;
+    assert_eq!(socket.output("2").await.0, "up\n");
+    assert_eq!(state(&id).await, "running");
+    assert_eq!(destroy(&id).await, 204);
+    assert_eq!(socket.closed().await, 4404);
+}
+
+#[tokio::test]
+async fn a_socket_needs_a_sandbox() {
+    let (url, _) = Sandbox::service();
+    let refused = Socket::open(&format!("{url}/v1/sandboxes/sbx-never-made/connect"), &[key()]).await;
+    assert_eq!(refused.unwrap_err(), Some(404));
+    in_sandbox(async |sandbox| {
+        assert_eq!(sandbox.send(sandbox.request(reqwest::Method::GET, "/connect")).await.code(), "invalid_request");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_have_their_ids_to_themselves() {
+    in_sandbox(async |sandbox| {
+        let (mut one, mut other) = (sandbox.connect().await, sandbox.connect().await);
+        one.send("exec", "id", json!({ "command": "read line; echo one $line", "stdin": { "stream": true } })).await;
+        other.send("exec", "id", json!({ "command": "read line; echo other $line", "stdin": { "stream": true } })).await;
+        one.wait_for("event", "id").await;
+        other.wait_for("event", "id").await;
+        other.send("input", "id", json!({ "type": "stdin", "bytes": "hello\n" })).await;
+        assert_eq!(other.output("id").await.0, "other hello\n");
+        one.send("input", "id", json!({ "type": "stdin", "bytes": "bye\n" })).await;
+        assert_eq!(one.output("id").await.0, "one bye\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn closing_a_socket_ends_what_runs_on_it_and_nothing_else() {
+    in_sandbox(async |sandbox| {
+        let (mut one, mut other) = (sandbox.connect().await, sandbox.connect().await);
+        for (socket, mark) in [(&mut one, "3594.5"), (&mut other, "3593.5")] {
+            socket.send("exec", "id", json!({ "command": format!("sleep {mark} & echo up; wait") })).await;
+            while socket.wait_for("event", "id").await["bytes"] != "up\n" {}
+        }
+        drop(one);
+        until("its tree is gone", async || sandbox.count_processes("sleep 3594.5").await == 0).await;
+        assert_eq!(sandbox.count_processes("sleep 3593.5").await, 1);
+        other.send("cancel", "id", Value::Null).await;
+        assert_eq!(other.wait_for("result", "id").await["exit"]["reason"], "cancelled");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_outlives_the_container() {
+    in_sandbox(async |sandbox| {
+        let (mut socket, mut other) = (sandbox.connect().await, sandbox.connect().await);
+        for id in ["a", "b"] {
+            socket.send("exec", id, json!({ "command": "echo up; sleep 3592.5" })).await;
+            while socket.wait_for("event", id).await["bytes"] != "up\n" {}
+        }
+        other.send("exec", "end", json!({ "command": "kill -TERM 1; sleep 30" })).await;
+        let mut ends = Vec::new();
+        while ends.len() < 2 {
+            let frame = socket.next().await;
+            // The agent may still have had the time to say how they ended.
+            match frame["type"].as_str() {
+                Some("error") => assert_eq!(
+                    (&frame["payload"]["code"], &frame["payload"]["details"]["admitted"]),
+                    (&json!("interrupted"), &json!(true))
+                ),
+                Some("result") => assert_ne!(frame["payload"]["exit"]["reason"], "exited"),
+                _ => panic!("{frame}"),
+            }
+            ends.push(frame["id"].as_str().unwrap().to_owned());
+        }
+        ends.sort();
+        assert_eq!(ends, ["a", "b"]);
+        until("the next frame wakes it", async || {
+            socket.send("exec", "again", json!({ "command": "echo again" })).await;
+            let frame = loop {
+                let frame = socket.next().await;
+                if frame["type"] != "event" {
+                    break frame;
+                }
+            };
+            match frame["payload"]["code"].as_str() {
+                None => frame["payload"]["exit"]["code"] == 0,
+                Some(code) => {
+                    assert!(["container_not_ready", "interrupted"].contains(&code), "{frame}");
+                    false
+                }
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_pages_of_ours_open_sockets() {
+    in_sandbox(async |sandbox| {
+        let (url, _) = Sandbox::service();
+        for (origin, expected) in
+            [(url.as_str(), None), ("https://evil.example", Some(403)), ("null", Some(403)), ("", Some(403))]
+        {
+            let opened = Socket::open(&sandbox.url("/connect"), &[key(), ("origin", origin.to_owned())]).await;
+            assert_eq!(opened.err().map(|status| status.unwrap_or(0)), expected, "{origin}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_it_is_told_much_leaves_nothing_behind() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "endless", json!({ "command": "yes 3591.5" })).await;
+        socket.wait_for("event", "endless").await;
+        drop(socket);
+        until("the tree is gone", async || sandbox.count_processes("yes 3591.5").await == 0).await;
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "1", json!({ "command": "echo fine" })).await;
+        assert_eq!(socket.output("1").await.0, "fine\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_socket_costs_nothing_and_outlives_the_objects_time_in_memory() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "1", json!({ "command": "echo up" })).await;
+        assert_eq!(socket.output("1").await.0, "up\n");
+        let wakeups = async || sandbox.send(sandbox.request(reqwest::Method::GET, "")).await.json()["wakeups"].clone();
+        let before = wakeups().await;
+        // Looking brings the object into memory, or keeps it there, so it is left alone in between, but for pings.
+        let after = loop {
+            for _ in 0..15 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                socket.send_text(r#"{"type":"ping"}"#).await;
+                assert_eq!(socket.next().await["type"], "pong");
+            }
+            let after = wakeups().await;
+            if after != before {
+                break after;
+            }
+        };
+        let once = before["loads"].as_u64().unwrap() + 1;
+        assert_eq!(after, json!({ "loads": once, "alarms": before["alarms"] }), "nothing but our look has brought it back");
+        socket.send("exec", "2", json!({ "command": "echo again" })).await;
+        assert_eq!(socket.output("2").await.0, "again\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sandbox_that_sleeps_is_looked_at_without_waking_it() {
+    let name = fresh_name("looked-at");
+    let id = format!("sbx-{name}");
+    create(json!({ "name": name })).await;
+    let mut socket = connect(&id).await;
+    socket.send("process.list", "1", json!({})).await;
+    assert_eq!(socket.wait_for("result", "1").await, json!({ "processes": [] }));
+    assert_eq!(state(&id).await, "created");
+    destroy(&id).await;
+}

@@ -1,0 +1,158 @@
+//! The keys of an issuer that publishes them under a URL: fetched, remembered, and fetched again when it is time.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use cabana::{Code, Error};
+use futures_util::{
+    StreamExt,
+    future::{self, Either},
+};
+use worker::{Context, Delay, Fetch, Headers, Request, RequestInit, RequestRedirect, Response};
+
+use super::jwks::KeySet;
+use crate::time;
+
+/// How long a set is used before it is fetched again, in milliseconds: 5 min. The old one is used meanwhile, and for as long as that fails.
+pub const FRESH_MS: u64 = 300_000;
+/// How long after one fetch the next may come, in milliseconds: 1 min. Tokens that name unknown keys cannot make us fetch more often.
+pub const PAUSE_MS: u64 = 60_000;
+/// The same while there is no set at all: 5 s.
+pub const FIRST_PAUSE_MS: u64 = 5_000;
+/// Largest set, in bytes.
+const MAX_LENGTH: usize = 64 << 10;
+/// Longest wait for it.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is known of an issuer's keys. Pure.
+#[derive(Default)]
+pub struct Known {
+    keys: Option<Rc<KeySet>>,
+    /// When they were last asked for, with success or without.
+    asked_at_ms: Option<u64>,
+}
+
+/// What to do for a token.
+#[derive(Clone)]
+pub enum Next {
+    /// Use these.
+    Use(Rc<KeySet>),
+    /// Use these, and fetch meanwhile.
+    UseAndFetch(Rc<KeySet>),
+    /// Fetch, and wait for it.
+    Fetch,
+    /// There are none, and it was just tried.
+    Wait,
+}
+
+impl Known {
+    /// What to do at this time; `unknown` where the keys that are known did not do.
+    pub fn next(&self, now_ms: u64, unknown: bool) -> Next {
+        let pause = if self.keys.is_some() { PAUSE_MS } else { FIRST_PAUSE_MS };
+        let age = self.asked_at_ms.map(|asked| now_ms.saturating_sub(asked));
+        let may_fetch = age.is_none_or(|age| age >= pause);
+        match &self.keys {
+            None if may_fetch => Next::Fetch,
+            None => Next::Wait,
+            Some(_) if unknown && may_fetch => Next::Fetch,
+            Some(keys) if age.is_none_or(|age| age >= FRESH_MS) => Next::UseAndFetch(Rc::clone(keys)),
+            Some(keys) => Next::Use(Rc::clone(keys)),
+        }
+    }
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
+
+/// The issuer's keys. With `unknown`, those that were known did not do; there may be no newer ones yet.
+///
+/// Fails with `unavailable` where there are none, because the issuer does not answer.
+pub async fn keys(url: &str, context: &Context, unknown: bool) -> Result<Rc<KeySet>, Error> {
+    let next = KNOWN.with_borrow(|known| known.next(time::now(), unknown));
+    match next {
+        Next::Use(keys) => Ok(keys),
+        Next::UseAndFetch(keys) => {
+            let url = url.to_owned();
+            context.wait_until(async move { fetch(&url).await });
+            Ok(keys)
+        }
+        Next::Fetch => {
+            fetch(url).await;
+            known()
+        }
+        Next::Wait => known(),
+    }
+}
+
+fn known() -> Result<Rc<KeySet>, Error> {
+    let missing = || Error::new(Code::Unavailable, "the keys of the tokens' issuer cannot be had at the moment");
+    KNOWN.with_borrow(|known| known.keys.clone()).ok_or_else(missing)
+}
+
+/// Fetches the keys and remembers them; a failure leaves those that are known.
+async fn fetch(url: &str) {
+    KNOWN.with_borrow_mut(|known| known.asked_at_ms = Some(time::now()));
+    match future::select(Box::pin(download(url)), Delay::from(TIMEOUT)).await {
+        Either::Left((Ok(keys), _)) => KNOWN.with_borrow_mut(|known| known.keys = Some(Rc::new(keys))),
+        Either::Left((Err(error), _)) => worker::console_error!("the JWKS could not be fetched: {}", error.message),
+        Either::Right(_) => worker::console_error!("the JWKS did not come within {TIMEOUT:?}"),
+    }
+}
+
+async fn download(url: &str) -> Result<KeySet, Error> {
+    let failed = |error: worker::Error| Error::internal(error.to_string());
+    let headers = Headers::new();
+    headers.set("accept", "application/json").map_err(failed)?;
+    let mut init = RequestInit::new();
+    init.with_headers(headers).with_redirect(RequestRedirect::Error);
+    let request = Request::new_with_init(url, &init).map_err(failed)?;
+    let response = Fetch::Request(request).send().await.map_err(failed)?;
+    KeySet::parse(&body(response).await?)
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
+    if response.status_code() != 200 {
+        return Err(Error::internal(format!("the issuer answered {}", response.status_code())));
+    }
+    let mut body = Vec::new();
+    let mut chunks = response.stream().map_err(|error| Error::internal(error.to_string()))?;
+    while let Some(chunk) = chunks.next().await {
+        body.extend(chunk.map_err(|error| Error::internal(error.to_string()))?);
+        if body.len() > MAX_LENGTH {
+            return Err(Error::internal(format!("it is larger than {MAX_LENGTH} bytes")));
+        }
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(known: bool, asked_at_ms: Option<u64>, now_ms: u64, unknown: bool) -> &'static str {
+        let known = Known { keys: known.then(Rc::default), asked_at_ms };
+        match known.next(now_ms, unknown) {
+            Next::Use(_) => "use",
+            Next::UseAndFetch(_) => "use and fetch",
+            Next::Fetch => "fetch",
+            Next::Wait => "wait",
+        }
+    }
+
+    #[test]
+    fn when_keys_are_fetched() {
+        for (known, asked, now, unknown, expected) in [
+            (false, None, 0, false, "fetch"),
+            (false, Some(0), FIRST_PAUSE_MS - 1, false, "wait"),
+            (false, Some(0), FIRST_PAUSE_MS, true, "fetch"),
+            (true, Some(0), 0, false, "use"),
+            (true, Some(0), PAUSE_MS - 1, true, "use"),
+            (true, Some(0), PAUSE_MS, true, "fetch"),
+            (true, Some(0), FRESH_MS - 1, false, "use"),
+            (true, Some(0), FRESH_MS, false, "use and fetch"),
+            (true, Some(FRESH_MS), FRESH_MS + 1, false, "use"),
+        ] {
+            assert_eq!(next(known, asked, now, unknown), expected, "{known} {asked:?} {now} {unknown}");
+        }
+    }
+}

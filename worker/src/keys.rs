@@ -1,0 +1,77 @@
+//! `/v1/keys`: API keys of a tenant, or of all for the operator.
+
+use cabana::{Code, Error, KeyId, Tenant};
+use cabana_protocol::key::{CreateKey, KeyPage, NewKey, UpdateKey, no_such_key};
+use worker::Response;
+
+use crate::{
+    call::Call,
+    key::{Record, creation, generate, lookup, store},
+    time,
+};
+
+/// Most keys of one tenant that are not revoked.
+const MAX_KEYS: u32 = 1_000;
+/// Most keys of a page, and how many there are by default.
+const MAX_PAGE: u32 = 200;
+const DEFAULT_PAGE: u32 = 50;
+
+/// `POST /v1/keys`
+pub async fn create(mut call: Call) -> Result<Response, Error> {
+    let request: CreateKey = call.body().await?;
+    let (id, key, digest) = generate();
+    let record = creation::plan(&request, &call.principal, time::now(), id, digest)?;
+    if !store::insert(call.database()?, &record, MAX_KEYS).await? {
+        return Err(Error::new(Code::TooManyRequests, format!("the tenant has {MAX_KEYS} keys: revoke some first")));
+    }
+    let answer = call.json(201, &NewKey { shown: record.shown.clone(), key });
+    lookup::learn(record);
+    Ok(answer)
+}
+
+/// `GET /v1/keys?limit=&cursor=&revoked=&tenant=`
+pub async fn list(call: Call) -> Result<Response, Error> {
+    let limit = call.limit(DEFAULT_PAGE, MAX_PAGE)?;
+    let after = call.parameter("cursor").map(|cursor| cursor.parse::<KeyId>()).transpose();
+    let after = after.map_err(|_| Error::invalid_request("cursor: not one of ours"))?;
+    let tenant = call.parameter("tenant").map(|tenant| tenant.parse::<Tenant>()).transpose()?;
+    let own = Some(call.principal.tenant.clone()).filter(|_| !call.principal.operator);
+    let tenant = own.or(tenant);
+    // One more than is asked for tells whether there is another page.
+    let (tenant, revoked) = (tenant.as_ref(), call.parameter("revoked").as_deref() == Some("true"));
+    let filter = store::Filter { tenant, revoked, after: after.as_ref(), limit: limit + 1 };
+    let mut keys: Vec<_> = store::list(call.database()?, &filter).await?.into_iter().map(|record| record.shown).collect();
+    let more = keys.len() > limit as usize;
+    keys.truncate(limit as usize);
+    let cursor = keys.last().filter(|_| more).map(|key| key.id.to_string());
+    Ok(call.json(200, &KeyPage { keys, cursor }))
+}
+
+/// `GET /v1/keys/{id}`
+pub async fn show(call: Call, id: &KeyId) -> Result<Response, Error> {
+    let record = find(&call, id).await?;
+    Ok(call.json(200, &record.shown))
+}
+
+/// `PATCH /v1/keys/{id}`
+pub async fn rename(mut call: Call, id: &KeyId) -> Result<Response, Error> {
+    let request: UpdateKey = call.body().await?;
+    let name = creation::name(&request.name)?;
+    let mut record = find(&call, id).await?;
+    store::rename(call.database()?, id, &name).await?;
+    record.shown.name = name;
+    Ok(call.json(200, &record.shown))
+}
+
+/// `DELETE /v1/keys/{id}`
+pub async fn revoke(call: Call, id: &KeyId) -> Result<Response, Error> {
+    find(&call, id).await?;
+    store::revoke(call.database()?, id, time::now()).await?;
+    // Read again, so that this isolate refuses it from now on, whatever a look under way comes back with.
+    lookup::learn(find(&call, id).await?);
+    Ok(call.empty())
+}
+
+async fn find(call: &Call, id: &KeyId) -> Result<Record, Error> {
+    store::find(call.database()?, id).await?.ok_or_else(no_such_key)?.shown_to(&call.principal)
+}
