@@ -33,10 +33,11 @@ fn requests() -> Vec<Request> {
     let routes = routes::table().into_iter().filter(|route| route.operation.contains('.') || route.operation == "connect");
     let routes = routes.map(|route| {
         let operation = route.operation.split('#').next().unwrap().to_owned();
-        let look = route.method == "get" && operation != "connect";
+        // What a program answers, it alone knows; a socket is opened to look, and its frames are judged one by one.
+        let look = route.method == "get" && operation != "port.proxy";
         Request {
             method: route.method.to_uppercase(),
-            path: route.path.replace("{id}", ID).replace("{key}", KEY),
+            path: route.path.replace("{id}", ID).replace("{key}", KEY).replace("{port}", "3000").replace("{path}", "a"),
             read_only: look || operation == "token.create",
             about_sandbox: route.path.contains("{id}"),
             operation,
@@ -70,19 +71,28 @@ fn is_listing(request: &Request) -> bool {
     ["sandbox.create", "sandbox.list"].contains(&request.operation.as_str())
 }
 
+/// Opening a socket takes a credential for the sandbox, whatever it is good for.
+fn is_socket(request: &Request) -> bool {
+    request.operation == "connect"
+}
+
 fn kinds() -> Vec<Kind> {
     vec![
         ("the operator", json!({}), true, false, |_| true),
         ("a key without scopes", json!({}), false, false, |request| family(request) != "key"),
         ("a key that reads", json!({ "read_only": true }), false, false, |request| request.read_only && family(request) != "key"),
         ("a key for nothing", json!({ "operations": [] }), false, false, |_| false),
-        ("a key for files", json!({ "operations": ["file"] }), false, false, |request| family(request) == "file"),
-        ("a key for one operation", json!({ "operations": ["file.read"] }), false, false, |request| {
-            request.operation == "file.read"
+        ("a key for files", json!({ "operations": ["file"] }), false, false, |request| {
+            family(request) == "file" || is_socket(request)
         }),
-        ("a key for keys", json!({ "operations": ["key"] }), false, false, |request| family(request) == "key"),
+        ("a key for one operation", json!({ "operations": ["file.read"] }), false, false, |request| {
+            request.operation == "file.read" || is_socket(request)
+        }),
+        ("a key for keys", json!({ "operations": ["key"] }), false, false, |request| {
+            family(request) == "key" || is_socket(request)
+        }),
         ("a key that looks at keys", json!({ "operations": ["key"], "read_only": true }), false, false, |request| {
-            family(request) == "key" && request.read_only
+            family(request) == "key" && request.read_only || is_socket(request)
         }),
         ("a key for this sandbox", json!({ "sandboxes": ["sbx-a-*"] }), false, false, |request| {
             request.about_sandbox || is_listing(request)

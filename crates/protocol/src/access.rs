@@ -205,7 +205,7 @@ impl Scopes {
 
     fn covers_operation(&self, operation: &str) -> bool {
         if operation == Access::CONNECT {
-            return true;
+            return self.operations.as_ref().is_none_or(|operations| !operations.is_empty());
         }
         let family = operation.split('.').next().unwrap_or_default();
         match &self.operations {
@@ -273,6 +273,7 @@ mod tests {
             (r#"{"operations":["exec"]}"#, some, "exec", false, true),
             (r#"{"operations":["file.read"],"read_only":true}"#, some, "connect", true, true),
             (r#"{"sandboxes":["sbx-b-*"]}"#, some, "connect", true, false),
+            (r#"{"operations":[]}"#, some, "connect", true, false),
             (r#"{"read_only":true}"#, some, "file.read", true, true),
             (r#"{"read_only":true}"#, some, "file.write", false, false),
             (r#"{"sandboxes":["sbx-a-1"]}"#, some, "exec", false, true),

@@ -35,7 +35,7 @@ fn requests() -> Vec<Cell> {
         (Method::DELETE, sandbox("/files?path=a"), "file.write", false, true),
         (Method::GET, sandbox("/archive?path=a"), "file.read", true, true),
         (Method::PUT, sandbox("/archive?path=a"), "file.write", false, true),
-        (Method::GET, sandbox("/connect"), "connect", false, true),
+        (Method::GET, sandbox("/connect"), "connect", true, true),
         (Method::POST, sandbox("/tokens"), "token.create", true, true),
         (Method::POST, sandbox("/no/such"), "no.such", false, true),
         (Method::GET, key(), "key.get", true, false),
