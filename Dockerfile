@@ -55,6 +55,8 @@ RUN set -eu; \
     chmod 0440 /etc/sudoers.d/sandbox; \
     chown "sandbox:$(id -gn sandbox)" /workspace
 COPY --from=agent /cabana-agent /usr/local/bin/cabana-agent
+ARG CABANA_VERSION=""
+LABEL org.opencontainers.image.version=$CABANA_VERSION
 # The agent itself is root: it becomes whom a caller names, and makes files for whom commands run as.
 ENV LANG=C.UTF-8 CABANA_USER=sandbox
 WORKDIR /workspace

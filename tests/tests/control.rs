@@ -3,8 +3,10 @@
 mod access;
 mod directory;
 mod gateway;
+mod kinds;
 mod lifecycle;
 mod preview;
+mod projects;
 mod tour;
 
 use cabana_tests::{Sandbox, Socket, Target, in_sandbox, until};

@@ -11,15 +11,19 @@
 //! | `CABANA_ALLOWED_ORIGINS` | web pages of other hosts that may open sockets, as origins separated by commas; `*` for all |
 //! | `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS` | see [`cabana::preview::Hosts`] |
 //! | `CABANA_START_TIMEOUT_MS`, `CABANA_START_LIMIT_MS`, `CABANA_SLEEP_AFTER_MS`, `CABANA_INTERNET` | see [`cabana::Config`] |
+//! | `CABANA_KINDS` | see [`cabana::Kinds`]; written by `cargo xtask sync` |
 
 pub mod auth;
 pub mod cache;
 pub mod call;
+pub mod classes;
 pub mod key;
 pub mod keys;
+pub mod kinds;
 #[cfg(test)]
 mod matrix;
 pub mod open;
+pub mod projects;
 pub mod route;
 pub mod time;
 pub mod tokens;
@@ -29,10 +33,10 @@ use worker::{Context, Env, Request, Response, event};
 
 use crate::{call::Call, key::lookup::Lookup, route::Route};
 
-/// The Durable Object class that wrangler.jsonc names.
+/// The Durable Object class of every kind that has none of its own among [`classes`].
 pub use cabana::Sandbox;
 
-/// The Durable Object binding of [`Sandbox`] in wrangler.jsonc.
+/// Its binding in wrangler.jsonc.
 const BINDING: &str = "SANDBOX";
 
 #[event(start)]
@@ -91,6 +95,12 @@ async fn serve(route: Route, call: Call) -> Result<Response, Error> {
         Route::RenameKey(id) => keys::rename(call, &id).await,
         Route::RevokeKey(id) => keys::revoke(call, &id).await,
         Route::CreateToken(id) => tokens::create(call, &id).await,
+        Route::Kinds => kinds::list(&call),
+        Route::ListProjects => projects::list(&call).await,
+        Route::CreateProject => projects::create(call).await,
+        Route::GetProject(name) => projects::get(&call, &name).await,
+        Route::UpdateProject(name) => projects::update(call, &name).await,
+        Route::DeleteProject(name) => projects::delete(&call, &name).await,
         Route::Library => Ok(proxy_to_sandbox(call.request, &call.env, BINDING, &call.principal).await),
     }
 }

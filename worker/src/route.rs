@@ -4,6 +4,7 @@ use cabana::{
     Access, Error, KeyId, SandboxId,
     route::{not_allowed, parse_id},
 };
+use cabana_protocol::project::ProjectName;
 
 /// Who answers a request, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,18 @@ pub enum Route {
     RevokeKey(KeyId),
     /// `POST /v1/sandboxes/{id}/tokens`
     CreateToken(SandboxId),
+    /// `GET /v1/kinds`
+    Kinds,
+    /// `GET /v1/projects`
+    ListProjects,
+    /// `POST /v1/projects`
+    CreateProject,
+    /// `GET /v1/projects/{name}`
+    GetProject(ProjectName),
+    /// `PATCH /v1/projects/{name}`
+    UpdateProject(ProjectName),
+    /// `DELETE /v1/projects/{name}`
+    DeleteProject(ProjectName),
     /// Everything else is for [`cabana::proxy_to_sandbox`], which knows what there is under `/v1/sandboxes` and what there is not.
     Library,
 }
@@ -50,14 +63,30 @@ impl Route {
                 choose(method, [("GET", show), ("PATCH", rename), ("DELETE", Self::RevokeKey(id))])
             }
             ["v1", "sandboxes", id, "tokens"] => choose(method, [("POST", Self::CreateToken(parse_id(id)?))]),
+            ["v1", "kinds"] => choose(method, [("GET", Self::Kinds)]),
+            ["v1", "projects"] => choose(method, [("GET", Self::ListProjects), ("POST", Self::CreateProject)]),
+            ["v1", "projects", name] => Self::of_project(method, name.parse()?),
             _ => Ok(Self::Library),
         }
+    }
+
+    fn of_project(method: &str, name: ProjectName) -> Result<Self, Error> {
+        let (get, update, delete) = (name.clone(), name.clone(), name);
+        let routes =
+            [("GET", Self::GetProject(get)), ("PATCH", Self::UpdateProject(update)), ("DELETE", Self::DeleteProject(delete))];
+        choose(method, routes)
     }
 
     /// What the request amounts to; `None` where the gateway does not ask, because everyone may or because the library asks.
     pub fn access(&self) -> Option<Access<'_>> {
         let (sandbox, operation, read_only) = match self {
             Self::Health | Self::Description | Self::Documentation | Self::Library => return None,
+            Self::Kinds => (None, "kind.list", true),
+            Self::ListProjects => (None, "project.list", true),
+            Self::CreateProject => (None, "project.create", false),
+            Self::GetProject(_) => (None, "project.get", true),
+            Self::UpdateProject(_) => (None, "project.update", false),
+            Self::DeleteProject(_) => (None, "project.delete", false),
             Self::CreateKey => (None, "key.create", false),
             Self::ListKeys => (None, "key.list", true),
             Self::ShowKey(_) => (None, "key.get", true),
@@ -92,6 +121,12 @@ mod tests {
             ("HEAD", "/health/", Route::Health),
             ("GET", "/v1/openapi.json", Route::Description),
             ("GET", "/v1/docs/", Route::Documentation),
+            ("GET", "/v1/kinds", Route::Kinds),
+            ("GET", "/v1/projects/", Route::ListProjects),
+            ("POST", "/v1/projects", Route::CreateProject),
+            ("HEAD", "/v1/projects/web", Route::GetProject("web".parse().unwrap())),
+            ("PATCH", "/v1/projects/web", Route::UpdateProject("web".parse().unwrap())),
+            ("DELETE", "/v1/projects/web/", Route::DeleteProject("web".parse().unwrap())),
             ("GET", "/", Route::Library),
             ("GET", "/healthy", Route::Library),
             ("POST", "/v1/sandboxes", Route::Library),

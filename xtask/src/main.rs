@@ -1,4 +1,4 @@
-//! Cabana's automation: `cargo xtask <setup|dev|build|test|bench|fuzz>`.
+//! Cabana's automation: `cargo xtask <setup|dev|build|test|sync|bench|fuzz>`.
 
 mod artifacts;
 mod bench;
@@ -9,6 +9,7 @@ mod paths;
 mod progress;
 mod setup;
 mod shell;
+mod sync;
 mod test;
 
 use clap::Parser;
@@ -31,6 +32,8 @@ enum Command {
     Build,
     /// Check format and lints, run every test, and rehearse a deployment
     Test(test::Arguments),
+    /// Carry the kinds of sandboxes/ into wrangler.jsonc and the Worker
+    Sync(sync::Arguments),
     /// Measure how fast and small it is, beside the physical limits
     Bench(bench::Arguments),
     /// Look for inputs that break what reads them
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => dev::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Build => artifacts::build_worker().map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Sync(arguments) => sync::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Guard(arguments) => guard::run(&arguments).map(|()| ExitCode::SUCCESS),

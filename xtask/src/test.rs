@@ -9,7 +9,7 @@ mod tally;
 use crate::artifacts::{self, Care};
 use crate::dev::stack::{self, Engine, Options, Stack};
 use crate::setup::{self, Tools};
-use crate::{paths, shell};
+use crate::{paths, shell, sync};
 use anyhow::Result;
 use cases::Cases;
 use issuer::Issuer;
@@ -74,6 +74,7 @@ impl Run {
     fn lint(&self, report: &mut Report) -> Result<()> {
         setup::provide_lint_tools()?;
         report.check("format", || shell::stream(self.cargo("fmt").args(["--all", "--check"])));
+        report.check("kinds", || sync::check(&self.root));
         report.check("clippy", || {
             let mut clippy = self.cargo("clippy");
             shell::stream(clippy.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))

@@ -6,8 +6,9 @@ use cabana_protocol::{
     Error, SandboxId,
     sandbox::{CreateSandbox, SPAN_MS, UpdateSandbox, check_labels},
 };
+use serde_json::json;
 
-use crate::random;
+use crate::{Kinds, random};
 
 /// Largest body, in bytes: 64 KiB.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
@@ -15,15 +16,26 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
 /// Variables of this prefix are the platform's.
 const RESERVED_PREFIX: &str = "CABANA_";
 
-/// The id that is asked for, its name drawn at random where none is given.
+/// Whether a sandbox can be made as it is asked for.
 ///
-/// Fails with `invalid_request` where kind and name make no valid id, a variable cannot be one, or a span of time is too short or long.
-pub(crate) fn validate(request: &CreateSandbox) -> Result<SandboxId, Error> {
+/// Fails with `invalid_request` where a variable or label cannot be one, or a span of time is too short or long.
+pub(crate) fn check(request: &CreateSandbox) -> Result<(), Error> {
     check_env(&request.env)?;
     check_labels(&request.labels)?;
     check_span("sleep_after_ms", request.sleep_after_ms)?;
-    check_span("max_lifetime_ms", request.max_lifetime_ms)?;
+    check_span("max_lifetime_ms", request.max_lifetime_ms)
+}
+
+/// The id that is asked for, its name drawn at random where none is given.
+///
+/// Fails with `invalid_request` where kind and name make no valid id, and as [`check`] does.
+pub(crate) fn validate(request: &CreateSandbox, kinds: &Kinds) -> Result<SandboxId, Error> {
+    check(request)?;
     let kind = request.kind.as_deref().unwrap_or(SandboxId::DEFAULT_KIND);
+    // Where no kinds are declared, those that the container has decide later.
+    if !kinds.is_empty() && kinds.get(kind).is_none() {
+        return Err(unknown_kind(kind, kinds.iter().map(|(name, _)| name)));
+    }
     match &request.name {
         Some(name) => SandboxId::new(kind, name),
         None => SandboxId::new(kind, &random::name()),
@@ -37,8 +49,16 @@ pub(crate) fn check_update(request: &UpdateSandbox) -> Result<(), Error> {
     check_span("max_lifetime_ms", request.max_lifetime_ms.flatten())
 }
 
-fn check_env(env: &BTreeMap<String, Option<String>>) -> Result<(), Error> {
+/// Whether these can be variables. Fails with `invalid_request`, naming the variable and not its value.
+pub(crate) fn check_env(env: &BTreeMap<String, Option<String>>) -> Result<(), Error> {
     env.iter().try_for_each(|(name, value)| check_variable(name, value.as_deref()))
+}
+
+/// What is said of a kind that is none.
+pub(crate) fn unknown_kind<'a>(kind: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let shown: String = kind.chars().take(SandboxId::MAX_LENGTH).collect();
+    let known: Vec<_> = known.collect();
+    Error::invalid_request(format!("there is no kind {shown:?}")).with_details(json!({ "kinds": known }))
 }
 
 fn check_span(name: &str, span: Option<u64>) -> Result<(), Error> {
@@ -72,7 +92,7 @@ mod tests {
     use crate::request::decode;
 
     fn id(body: &str) -> Result<String, Error> {
-        Ok(validate(&decode::<CreateSandbox>(body.as_bytes())?)?.as_str().to_owned())
+        Ok(validate(&decode::<CreateSandbox>(body.as_bytes())?, &Kinds::default())?.as_str().to_owned())
     }
 
     #[test]
@@ -88,6 +108,7 @@ mod tests {
     fn names_and_kinds() {
         assert_eq!(id(r#"{"name":"Build_7"}"#).unwrap(), "sbx-build-7");
         assert_eq!(id(r#"{"name":"a","kind":"py"}"#).unwrap(), "py-a");
+        assert_eq!(id(r#"{"name":"a","kind":"code-interpreter"}"#).unwrap(), "code-interpreter-a");
         assert_eq!(id(r#"{"kind":"thirteenchars"}"#).unwrap().len(), SandboxId::MAX_LENGTH);
     }
 
@@ -100,7 +121,7 @@ mod tests {
             r#"{"name":7}"#,
             r#"{"name":""}"#,
             r#"{"name":"a/b"}"#,
-            r#"{"kind":"a-b"}"#,
+            r#"{"kind":"a."}"#,
             r#"{"kind":"fourteen-chars"}"#,
             r#"{"env":{"":"v"}}"#,
             r#"{"env":{"A=B":"v"}}"#,

@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use worker::{Env, Method, Request, RequestInit, Response, Stub, js_sys::Reflect, wasm_bindgen::JsValue};
 
 use crate::{
+    Kinds,
     principal::{self, Principal},
     sandbox::{CONTROL_PATH, SOCKETS},
 };
@@ -29,7 +30,10 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// The sandbox of this id, in the class of its kind, or else in the one that is bound as `binding`.
     pub(crate) fn new(env: &Env, binding: &str, id: SandboxId) -> Result<Self, Error> {
+        let kinds = Kinds::read(env)?;
+        let binding = kinds.binding(&id, binding);
         let missing = |error| Error::new(Code::NotImplemented, format!("no Durable Object is bound as {binding}: {error}"));
         let namespace = env.durable_object(binding).map_err(missing)?;
         let stub = namespace.get_by_name(id.as_str()).map_err(unreachable)?;

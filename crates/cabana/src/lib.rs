@@ -39,6 +39,9 @@
 //! | [`random`] | names and secrets |
 //! | [`request`] | bodies of requests, bounded and decoded |
 //! | [`reply`] | JSON and coded errors as responses |
+//! | `kinds` | which kinds of sandboxes there are |
+//! | [`projects`] | what sandboxes are set up from, as it is stored |
+//! | `class` | further Durable Object classes |
 //! | [`database`] | D1, and nothing else |
 //! | `directory` | where sandboxes are found |
 //! | `sandbox` | the Durable Object: record, life, start, forwarding |
@@ -47,6 +50,7 @@
 //!
 //! Bodies of the agent's operations are never decoded here: a new operation edits no file of this crate.
 
+mod class;
 mod config;
 mod container;
 mod create;
@@ -55,9 +59,11 @@ mod directory;
 mod fault;
 mod gateway;
 mod handle;
+mod kinds;
 pub mod lifecycle;
 pub mod preview;
 mod principal;
+pub mod projects;
 mod proxy;
 pub mod random;
 pub mod reply;
@@ -77,6 +83,7 @@ pub use crate::{
     config::{Config, variable},
     database::Database,
     handle::Handle,
+    kinds::{Kind, Kinds},
     preview::proxy_to_preview,
     principal::Principal,
     proxy::proxy_to_sandbox,

@@ -7,7 +7,7 @@ use cabana_protocol::{
 use worker::{Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
-    Database, Handle, Principal, RequestId, create, directory,
+    Database, Handle, Kinds, Principal, RequestId, create, directory,
     gateway::origin as page_origin,
     handle::{self, ORIGIN},
     preview, principal, reply,
@@ -106,7 +106,7 @@ fn check_page(request: &Request, url: &Url, env: &Env) -> Result<(), Error> {
 
 async fn create(mut request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
     let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-    let id = create::validate(&body)?;
+    let id = create::validate(&body, &Kinds::read(env)?)?;
     // Credentials for certain sandboxes make those and no others.
     origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;
     let handle = Handle::new(env, binding, id)?;

@@ -9,7 +9,7 @@ use crate::Error;
 /// Names a sandbox: `<kind>-<name>`, for instance `sbx-build-7`.
 ///
 /// At most 40 characters of `[a-z0-9-]`, starting with a letter or digit and ending with one, so that it fits into a DNS label
-/// beside a port and a token. The kind is what stands before the first hyphen; it selects the container image. Parsing
+/// beside a port and a token. The kind is a word, or several with hyphens between them, see [`Self::kind_among`]; it selects the image. Parsing
 /// normalises: upper case becomes lower, `_` becomes `-`. The same id is the same sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -27,9 +27,6 @@ impl SandboxId {
     ///
     /// Fails with `invalid_request` where the two do not make a valid id.
     pub fn new(kind: &str, name: &str) -> Result<Self, Error> {
-        if kind.contains(['-', '_']) {
-            return Err(invalid(kind, "a kind has no hyphen"));
-        }
         format!("{kind}-{name}").parse()
     }
 
@@ -38,9 +35,10 @@ impl SandboxId {
         self.0.split_once('-').map_or(self.0.as_str(), |(kind, _)| kind)
     }
 
-    /// What stands after the first hyphen.
-    pub fn name(&self) -> &str {
-        self.0.split_once('-').map_or("", |(_, name)| name)
+    /// The longest of these kinds with which it begins, a hyphen following; what stands before the first hyphen where it is none of them.
+    pub fn kind_among<'a>(&'a self, kinds: impl Iterator<Item = &'a str>) -> &'a str {
+        let begins = |kind: &&str| self.0.strip_prefix(*kind).is_some_and(|rest| rest.starts_with('-'));
+        kinds.filter(begins).max_by_key(|kind| kind.len()).unwrap_or_else(|| self.kind())
     }
 
     /// The normalised text.
@@ -144,9 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn kind_and_name_come_apart_at_the_first_hyphen() {
-        let id = SandboxId::new("py", "build-7").unwrap();
-        assert_eq!((id.kind(), id.name(), id.as_str()), ("py", "build-7", "py-build-7"));
-        assert!(SandboxId::new("p-y", "build").is_err());
+    fn an_id_is_of_the_longest_kind_that_it_begins_with() {
+        let kinds = ["code", "code-interpreter", "py", "p"];
+        for (kind, name) in [("py", "build-7"), ("code-interpreter", "a"), ("code", "interpreter"), ("other", "py-a")] {
+            let id = SandboxId::new(kind, name).unwrap();
+            assert_eq!((id.as_str(), id.kind_among(kinds.into_iter())), (format!("{kind}-{name}").as_str(), kind));
+        }
     }
 }

@@ -18,6 +18,7 @@
 //! | [`git`] | repositories |
 //! | [`health`] | how the agent is, and that it is the one that is meant |
 //! | [`sandbox`] | control: a sandbox's identity and state |
+//! | [`project`] | what sandboxes are set up from |
 //! | `openapi` | the HTTP API as a document, with the feature `schema` |
 //! | [`audit`] | what was asked of a sandbox, by whom, and what came of it |
 //! | [`access`] | who may do what: tenants and scopes |
@@ -53,6 +54,7 @@ pub mod operation;
 pub mod port;
 pub mod preview;
 pub mod process;
+pub mod project;
 pub mod sandbox;
 pub mod session;
 pub mod signal;

@@ -1,5 +1,7 @@
 //! Control of a sandbox: answered by its Durable Object, not by the agent.
 
+mod instance;
+mod kind;
 mod labels;
 mod list;
 
@@ -7,6 +9,8 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use instance::{Instance, Resources, Size};
+pub use kind::{Kind, Kinds};
 pub use labels::{Labels, MAX_LABELS, check_labels};
 pub use list::{ListSandboxes, MAX_LIMIT, Order, Sandboxes, Sort};
 
@@ -19,7 +23,7 @@ pub struct CreateSandbox {
     /// The part of the id after the kind. Creating twice under one name gives the same sandbox. Default: drawn at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Which image to run: an image name of wrangler.jsonc. Default: `sbx`.
+    /// Which kind of sandbox, see `GET /v1/kinds`. Default: `sbx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Variables for every command in the sandbox, on top of its image's; null takes one of the image's away. They may hold secrets,
@@ -80,7 +84,7 @@ pub struct Sandbox {
     /// Whose it is.
     #[serde(default)]
     pub tenant: Tenant,
-    /// Which image it runs.
+    /// Which kind of sandbox it is.
     pub kind: String,
     /// The project that it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,7 @@ pub(super) async fn answer(
     match (request.method(), action) {
         (Method::Post, "") => {
             let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-            create::validate(&body)?;
+            create::check(&body)?;
             let (sandbox, new) = life.create(body, principal)?;
             return Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id));
         }

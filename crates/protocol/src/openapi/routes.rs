@@ -7,7 +7,8 @@ use crate::{
     file,
     key::{CreateKey, Key, KeyId, KeyPage, NewKey, UpdateKey},
     preview::{ExposePort, ExposedPort, ExposedPorts},
-    sandbox::{CreateSandbox, History, Sandbox, Sandboxes, UpdateSandbox},
+    project::{CreateProject, Project, ProjectName, Projects},
+    sandbox::{CreateSandbox, History, Kinds, Sandbox, Sandboxes, UpdateSandbox},
     token::{ConnectToken, CreateToken},
 };
 
@@ -91,6 +92,70 @@ pub fn table() -> Vec<Route> {
             request: Body::None,
             success: &[200],
             response: Body::Bytes("text/html"),
+        },
+        Route {
+            method: "get",
+            path: "/v1/kinds",
+            operation: "kind.list",
+            documentation: "The kinds of sandboxes that there are, with what a sandbox of each gets.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<Kinds>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/projects",
+            operation: "project.list",
+            documentation: "The tenant's projects, in the order of their names.",
+            query: &[
+                ("limit", "integer", "How many in one answer, 1 to 1,000; default 100."),
+                ("cursor", "string", "`next_cursor` of the answer before."),
+            ],
+            request: Body::None,
+            success: &[200],
+            response: json::<Projects>(),
+        },
+        Route {
+            method: "post",
+            path: "/v1/projects",
+            operation: "project.create",
+            documentation: "Makes a project.\n\nIts name is free, or the answer is `conflict`.",
+            query: &[],
+            request: json::<CreateProject>(),
+            success: &[201],
+            response: json::<Project>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/projects/{name}",
+            operation: "project.get",
+            documentation: "Shows a project, its variables by their names only.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<Project>(),
+        },
+        Route {
+            method: "patch",
+            path: "/v1/projects/{name}",
+            operation: "project.update",
+            documentation: "Changes a project.\n\nWhat is not named stays as it is; null resets a field; `env` is replaced as a whole. \
+                            Sandboxes that there are do not change. `conflict` where somebody else changes it at the same time: repeat.",
+            query: &[],
+            request: Body::Json(|_| json!({ "type": "object" })),
+            success: &[200],
+            response: json::<Project>(),
+        },
+        Route {
+            method: "delete",
+            path: "/v1/projects/{name}",
+            operation: "project.delete",
+            documentation: "Forgets a project, if there is one. Its sandboxes stay.",
+            query: &[],
+            request: Body::None,
+            success: &[204],
+            response: Body::None,
         },
         Route {
             method: "post",
@@ -438,6 +503,10 @@ fn path_parameter(segment: &str) -> Option<Value> {
         "id" => return Some(id_parameter()),
         "key" => ("The key's id.", json!({ "type": "string", "minLength": KeyId::LENGTH, "maxLength": KeyId::LENGTH })),
         "port" => ("A port of the sandbox.", json!({ "type": "integer", "minimum": 1, "maximum": 65535 })),
+        "name" => {
+            let schema = json!({ "type": "string", "maxLength": ProjectName::MAX_LENGTH, "examples": ["web-app"] });
+            ("The project.", schema)
+        }
         _ => ("The rest of the path.", json!({ "type": "string" })),
     };
     Some(json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema }))

@@ -1,0 +1,54 @@
+//! Kinds of sandboxes, and the classes that some of them have.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{code, create, destroy, exec, fresh_name, request};
+
+async fn kinds() -> Vec<Value> {
+    let (status, body) = request(Method::GET, "/v1/kinds", None).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body["kinds"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn each_kind_says_what_its_sandboxes_get() {
+    let kinds = kinds().await;
+    let names: Vec<_> = kinds.iter().map(|kind| kind["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["python", "sbx"]);
+    let sbx = &kinds[1];
+    assert!(!sbx["description"].as_str().unwrap().is_empty());
+    for (field, value) in [
+        ("image", json!("Dockerfile")),
+        ("instance", json!("standard-1")),
+        ("vcpu", json!(0.5)),
+        ("memory_mib", json!(4_096)),
+        ("disk_mb", json!(8_000)),
+    ] {
+        assert_eq!(sbx[field], value, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_of_every_kind_runs_in_its_class() {
+    for kind in kinds().await {
+        let (kind, name) = (kind["name"].as_str().unwrap(), fresh_name("kind"));
+        let (status, made) = create(json!({ "kind": kind, "name": name })).await;
+        assert_eq!((status, &made["kind"]), (StatusCode::CREATED, &json!(kind)), "{made}");
+        let id = format!("{kind}-{name}");
+        assert_eq!(made["id"], id);
+        assert_eq!(exec(&id, "echo $((6 * 7))").await.1["stdout"], "42\n", "{id}");
+        assert_eq!(destroy(&id).await, StatusCode::NO_CONTENT);
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_is_none_is_refused_with_those_that_are() {
+    for kind in ["other", "pyth", "python-x", "", "constructor", "SBX"] {
+        let (_, body) = create(json!({ "kind": kind, "name": "a" })).await;
+        assert_eq!(code(&body), "invalid_request", "{kind}");
+        assert_eq!(body["error"]["details"]["kinds"], json!(["python", "sbx"]), "{kind}");
+    }
+    let (_, body) = request(Method::POST, "/v1/sandboxes/other-a/exec", Some(json!({ "command": "true" }))).await;
+    assert_eq!(code(&body), "not_found");
+}
