@@ -13,6 +13,7 @@ mod gateway;
 mod idle;
 mod list;
 mod loopback;
+mod preview;
 mod quantity;
 mod race;
 mod row;

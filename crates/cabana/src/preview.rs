@@ -26,7 +26,7 @@ use cabana_protocol::{Access, Code, Error};
 use worker::{Date, Env, Headers, Request, Response, Url, url::Position};
 
 use self::{
-    admission::{Proof, Visitor, exchange},
+    admission::{Proof, Visitor, bearer, exchange},
     visit::Visit,
 };
 use crate::{Handle, Principal, RequestId, handle::ORIGIN, principal, request_id, sandbox::redirect, token};
@@ -117,11 +117,16 @@ async fn answer(
 
 /// The request for the Durable Object, without what was ours.
 fn outgoing(call: &Call<'_>, visit: &Visit, known: Option<&(Principal, Proof)>) -> Result<Request, Error> {
-    let query = match known {
-        Some((_, Proof::Query(_))) => call.url.query().map(token::strip_query).filter(|query| !query.is_empty()),
-        _ => call.url.query().map(str::to_owned),
+    let left = match (call.url.query(), known) {
+        (Some(query), Some((_, Proof::Query(_)))) => Some(token::strip_query(query)),
+        (Some(query), _) if token::in_query(query).iter().any(|token| token::is_marked(token)) => Some(token::strip_marked(query)),
+        _ => None,
     };
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let query = match left.as_deref() {
+        None => call.url[Position::AfterPath..Position::AfterQuery].to_owned(),
+        Some("") => String::new(),
+        Some(left) => format!("?{left}"),
+    };
     let path = &call.url[Position::BeforePath..Position::AfterPath];
     let outgoing = redirect(call.request, &format!("{ORIGIN}{}{path}{query}", visit::PATH)).map_err(unsuitable)?;
     let headers = Headers(outgoing.headers());
@@ -129,11 +134,13 @@ fn outgoing(call: &Call<'_>, visit: &Visit, known: Option<&(Principal, Proof)>) 
     if let Some(left) = headers.get("cookie").map_err(unsuitable)?.map(|cookies| rules::strip_cookies(&cookies)) {
         set_or_delete(&headers, "cookie", left.as_deref()).map_err(unsuitable)?;
     }
-    if let Some((principal, proof)) = known {
+    let authorization = headers.get("authorization").map_err(unsuitable)?;
+    let is_marked = authorization.as_deref().and_then(bearer).is_some_and(|token| token::is_marked(&token));
+    if is_marked || known.is_some_and(|(_, proof)| *proof == Proof::Authorization) {
+        headers.delete("authorization").map_err(unsuitable)?;
+    }
+    if let Some((principal, _)) = known {
         headers.set(principal::HEADER, &principal.encode()).map_err(unsuitable)?;
-        if *proof == Proof::Authorization {
-            headers.delete("authorization").map_err(unsuitable)?;
-        }
     }
     headers.set(request_id::HEADER, call.request_id.as_str()).map_err(unsuitable)?;
     Ok(outgoing.into())

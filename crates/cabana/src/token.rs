@@ -25,6 +25,20 @@ pub fn strip_query(query: &str) -> String {
     parameters(query).filter(|pair| !is_token(pair)).collect::<Vec<_>>().join("&")
 }
 
+/// What credentials of a gateway begin with, so that they are known wherever they turn up: keys, connect tokens, a developer's key.
+const MARKS: [&str; 3] = ["cab_", "cabt_", "cabana_dev_"];
+
+/// Whether a token says of itself that it is a credential of a gateway. A JWT, and a key of the operator's own invention, do not.
+pub fn is_marked(token: &str) -> bool {
+    MARKS.iter().any(|mark| token.starts_with(mark))
+}
+
+/// The query without the tokens that are marked as ours; others are a program's own business.
+pub(crate) fn strip_marked(query: &str) -> String {
+    let is_ours = |pair: &&str| is_token(pair) && is_marked(&decode(pair).1);
+    parameters(query).filter(|pair| !is_ours(pair)).collect::<Vec<_>>().join("&")
+}
+
 /// The tokens among offered subprotocols.
 pub fn in_subprotocols(offered: &str) -> Vec<&str> {
     subprotocols(offered).filter_map(|protocol| protocol.strip_prefix(SUBPROTOCOL_PREFIX)).collect()
@@ -78,6 +92,19 @@ mod tests {
                 (strip_query(query).as_str(), in_query(query)),
                 (stripped, tokens.iter().map(|&t| t.to_owned()).collect())
             );
+        }
+    }
+
+    #[test]
+    fn the_query_keeps_tokens_that_are_not_ours() {
+        for (query, left) in [
+            ("token=theirs&a=b", "token=theirs&a=b"),
+            ("token=cab_a_b&a=b", "a=b"),
+            ("a=b&%74oken=cabt_a.b.c&token=cabana_dev_a", "a=b"),
+            ("tokens=cab_a_b", "tokens=cab_a_b"),
+            ("token=xcab_a", "token=xcab_a"),
+        ] {
+            assert_eq!(strip_marked(query), left);
         }
     }
 

@@ -1,9 +1,9 @@
-//! The whole service: what a user waits for at the first command in a new sandbox.
+//! The whole service: what a user waits for at the first command in a new sandbox, and at a preview.
 
 use super::quantity::Quantity;
 use super::row::{Row, Target};
 use super::samples::Samples;
-use super::{Bench, access, gateway};
+use super::{Bench, access, gateway, preview};
 use crate::artifacts::Care;
 use crate::dev::client::Client;
 use crate::dev::stack::{Engine, Options, Stack};
@@ -29,6 +29,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let rows = sandboxes(&client).and_then(|mut rows| {
         rows.extend(access::measure(&stack)?);
         rows.extend(gateway::measure(bench, &stack, &client)?);
+        rows.extend(preview::rows(&client)?);
         rows.extend(crowds(&client)?);
         Ok(rows)
     });

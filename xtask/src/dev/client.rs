@@ -23,6 +23,11 @@ impl Client {
         Self { agent: config.into(), url: url.to_owned(), api_key: api_key.to_owned() }
     }
 
+    /// Where the service is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Whether the service answers its health check.
     pub(crate) fn is_healthy(&self) -> bool {
         let request = self.agent.get(format!("{}/health", self.url)).config().timeout_global(Some(HEALTH)).build();
@@ -62,7 +67,8 @@ impl Client {
         Ok(())
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    /// Sends JSON and reads JSON; an error of the service is one here.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.agent.post(format!("{}{path}", self.url)).header("authorization", self.authorization());
         let mut response = request.send_json(body)?;
         if !response.status().is_success() {

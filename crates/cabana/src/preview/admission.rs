@@ -119,7 +119,8 @@ fn cookie(token: &str, seconds: Option<u64>) -> Result<String, Error> {
     Ok(format!("{}={token}; Path=/; Secure; HttpOnly; SameSite=Lax{age}", rules::COOKIE))
 }
 
-fn bearer(authorization: &str) -> Option<String> {
+/// The token of an `Authorization`, where it is of that kind.
+pub(super) fn bearer(authorization: &str) -> Option<String> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())

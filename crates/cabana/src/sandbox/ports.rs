@@ -1,6 +1,7 @@
 //! Ports that are reached from outside: their records, and the calls that change them. Visits are in [`visit`].
 
 mod exposure;
+mod hold;
 mod visit;
 
 use std::rc::Rc;

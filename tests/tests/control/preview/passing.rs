@@ -49,6 +49,7 @@ async fn requests_reach_the_program_as_they_are() {
         for (method, target, body) in [
             ("GET", "/", ""),
             ("GET", "/a%2Fb/%20?c=d%26&token=theirs&&e", ""),
+            ("GET", "/a?", ""),
             ("GET", "//169.254.169.254/latest", ""),
             ("GET", "/http://169.254.169.254/", ""),
             ("POST", "/v1/sandboxes", "{}"),
@@ -92,13 +93,14 @@ async fn the_program_learns_where_a_request_comes_from_and_nothing_of_ours() {
             ("cf-access-jwt-assertion", "secret"),
             ("proxy-authorization", "Basic secret"),
         ];
-        let request = ours.iter().fold(visitor.request(Method::GET, "/"), |request, (name, value)| request.header(*name, *value));
+        let request = visitor.request(Method::GET, "/?token=cabt_secret&a=b").bearer_auth("cab_secret");
+        let request = ours.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let said = send(request).await.json();
         let text = said.to_string();
         for leak in ["evil", "secret", "6.6.6.6", "x-cabana", "gopher"] {
             assert!(!text.contains(leak), "{leak}: {text}");
         }
-        assert_eq!(reached(&said, "cookie"), ["a=b"]);
+        assert_eq!((reached(&said, "cookie"), &said["target"]), (vec!["a=b"], &json!("/?a=b")));
         assert_eq!(
             (reached(&said, "x-forwarded-host"), reached(&said, "x-forwarded-proto")),
             (vec![visitor.host()], vec!["http"])

@@ -8,6 +8,7 @@ use worker::{Headers, Request, Response, Result as WorkerResult};
 use super::{
     super::forward::{cancellable, check, redirect},
     Life,
+    hold::hold,
 };
 use crate::{
     Principal, RequestId,
@@ -34,11 +35,12 @@ async fn pass(life: &Rc<Life>, principal: &Principal, request: &Request) -> Resu
     if !wakes && !life.is_up() {
         return Err(fault::not_ready("the sandbox sleeps, and a visit does not wake it"));
     }
-    let _busy = life.begin();
+    let busy = life.begin();
     life.awake().await.map_err(|error| not_awake(&visit, error))?;
-    let response = call(life, request, &visit).await.map_err(|error| failed(&Fault::of(&error.to_string())))?;
-    check(response)
-        .map_err(|_| Error::new(Code::AgentUnavailable, "what the program on this port has answered cannot be passed on"))
+    let response = call(life, request, &visit).await.map_err(|error| failed(life, &Fault::of(&error.to_string())))?;
+    let response = check(response)
+        .map_err(|_| Error::new(Code::AgentUnavailable, "what the program on this port has answered cannot be passed on"))?;
+    Ok(hold(life, response, busy))
 }
 
 /// Whether the visitor may come in, and then whether he may wake the sandbox. All who may not are told the same.
@@ -71,7 +73,9 @@ fn not_awake(visit: &Visit, error: Error) -> Error {
     }
 }
 
-fn failed(fault: &Fault) -> Error {
+fn failed(life: &Life, fault: &Fault) -> Error {
+    // It may be the container that is gone, and not the program.
+    life.trust(false);
     match fault {
         Fault::NotAdmitted => fault::not_ready("nothing listens on this port of the sandbox"),
         Fault::Interrupted => {
