@@ -119,7 +119,9 @@ async fn answer(
 fn outgoing(call: &Call<'_>, visit: &Visit, known: Option<&(Principal, Proof)>) -> Result<Request, Error> {
     let left = match (call.url.query(), known) {
         (Some(query), Some((_, Proof::Query(_)))) => Some(token::strip_query(query)),
-        (Some(query), _) if token::in_query(query).iter().any(|token| token::is_marked(token)) => Some(token::strip_marked(query)),
+        (Some(query), _) if token::in_query(query).iter().any(|token| token::is_marked(token)) => {
+            Some(token::strip_marked(query))
+        }
         _ => None,
     };
     let query = match left.as_deref() {

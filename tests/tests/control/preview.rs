@@ -201,6 +201,27 @@ async fn each_port_says_whether_a_visit_wakes_the_sandbox() {
 }
 
 #[tokio::test]
+async fn a_visit_keeps_the_sandbox_awake_until_it_is_over() {
+    with_program(async |sandbox| {
+        let id = sandbox.url("").rsplit('/').next().unwrap().to_owned();
+        let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
+        let mut response = visitor.request(Method::GET, "/forever").send().await.unwrap();
+        sandbox.send(sandbox.request(Method::PATCH, "").json(&json!({ "sleep_after_ms": 1_000 }))).await.success();
+        // The program speaks 50 times a second: for three times as long as the sandbox may be idle.
+        let mut events = 0;
+        while events < 150 {
+            events += response.chunk().await.unwrap().unwrap().iter().filter(|byte| **byte == b':').count();
+        }
+        assert_eq!(state(&id).await, "running");
+        drop(response);
+        until("it sleeps", async || state(&id).await == "sleeping").await;
+        assert_eq!(visitor.get("/").await.code(), "container_not_ready", "a visit wakes it, and the program is gone");
+        assert_eq!(state(&id).await, "running");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_comes_when_nothing_listens_is_told_so_in_his_language() {
     in_sandbox(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
