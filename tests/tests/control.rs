@@ -5,6 +5,7 @@ mod directory;
 mod gateway;
 mod kinds;
 mod lifecycle;
+mod outages;
 mod preview;
 mod projects;
 mod tour;

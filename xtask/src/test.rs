@@ -106,12 +106,13 @@ impl Run {
             self.api(report, &running);
         }
         if wanted(Part::Stack) {
+            let service = [("CABANA_TEST_URL", running.url().as_ref()), ("CABANA_TEST_API_KEY", running.api_key().as_ref())];
             report.cases("stack", || {
-                let (url, key) = (running.url().as_ref(), running.api_key().as_ref());
                 let issuer = issuer.write(running.directory())?;
-                let issuer = ("CABANA_TEST_ISSUER", issuer.as_os_str());
-                cases::integration(&self.root, "stack", &[("CABANA_TEST_URL", url), ("CABANA_TEST_API_KEY", key), issuer])
+                let issuer = [("CABANA_TEST_ISSUER", issuer.as_os_str())];
+                cases::integration(&self.root, "stack", &[service.as_slice(), &issuer].concat())
             });
+            report.cases("outages", || cases::outages(&self.root, &service));
         }
         if let Err(ended) = running.check() {
             report.check("services", || Err(ended));

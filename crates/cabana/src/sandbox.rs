@@ -4,6 +4,7 @@
 
 mod alarm;
 mod backend;
+mod busy;
 mod control;
 mod describe;
 mod forward;

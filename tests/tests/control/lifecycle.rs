@@ -2,25 +2,26 @@
 
 mod failing;
 mod history;
-mod host;
+pub(super) mod host;
 mod sleeping;
 mod stopping;
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use cabana_tests::Sandbox;
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{create, destroy, fresh_name, request};
 
 /// A sandbox of its own for a case.
-struct Named {
-    id: String,
+pub(super) struct Named {
+    pub(super) id: String,
 }
 
 impl Named {
     /// Made with these fields.
-    async fn new(case: &str, mut fields: Value) -> Self {
+    pub(in crate::control) async fn new(case: &str, mut fields: Value) -> Self {
         let name = fresh_name(case);
         fields["name"] = json!(name);
         let (status, made) = create(fields).await;
@@ -28,35 +29,49 @@ impl Named {
         Self { id: made["id"].as_str().unwrap().to_owned() }
     }
 
-    async fn call(&self, method: Method, route: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(in crate::control) async fn call(&self, method: Method, route: &str, body: Option<Value>) -> (StatusCode, Value) {
         request(method, &format!("/v1/sandboxes/{}{route}", self.id), body).await
     }
 
-    async fn show(&self) -> Value {
+    pub(in crate::control) async fn show(&self) -> Value {
         let (status, shown) = self.call(Method::GET, "", None).await;
         assert_eq!(status, StatusCode::OK, "{shown}");
         shown
     }
 
-    async fn change(&self, fields: Value) -> Value {
+    pub(in crate::control) async fn change(&self, fields: Value) -> Value {
         let (status, shown) = self.call(Method::PATCH, "", Some(fields)).await;
         assert_eq!(status, StatusCode::OK, "{shown}");
         shown
     }
 
-    async fn run(&self, command: &str) -> (StatusCode, Value) {
+    pub(in crate::control) async fn run(&self, command: &str) -> (StatusCode, Value) {
         self.call(Method::POST, "/exec", Some(json!({ "command": command }))).await
     }
 
     /// What a script prints that must succeed.
-    async fn print(&self, command: &str) -> String {
+    pub(in crate::control) async fn print(&self, command: &str) -> String {
         let (status, output) = self.run(command).await;
         assert_eq!((status, &output["exit"]["code"]), (StatusCode::OK, &json!(0)), "{output}");
         output["stdout"].as_str().unwrap().to_owned()
     }
 
+    /// The status of a command's answer, if there is one.
+    pub(in crate::control) async fn try_run(&self, command: &str) -> Option<StatusCode> {
+        let (url, key) = Sandbox::service();
+        let call = Client::new().post(format!("{url}/v1/sandboxes/{}/exec", self.id)).bearer_auth(key);
+        Some(call.json(&json!({ "command": command })).send().await.ok()?.status())
+    }
+
+    /// How many processes have this text in their command line.
+    pub(in crate::control) async fn count(&self, mark: &str) -> u64 {
+        let (_, output) =
+            self.call(Method::POST, "/exec", Some(json!({ "command": ["pgrep", "--count", "--full", mark] }))).await;
+        output["stdout"].as_str().unwrap().trim().parse().unwrap()
+    }
+
     /// Waits until it is in this state, looking now and then, which neither wakes it nor keeps it awake.
-    async fn until(&self, state: &str) -> Value {
+    pub(in crate::control) async fn until(&self, state: &str) -> Value {
         loop {
             let shown = self.show().await;
             if shown["state"] == state {
@@ -66,11 +81,11 @@ impl Named {
         }
     }
 
-    async fn end(self) {
+    pub(in crate::control) async fn end(self) {
         destroy(&self.id).await;
     }
 }
 
-async fn pause(milliseconds: u64) {
+pub(super) async fn pause(milliseconds: u64) {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }

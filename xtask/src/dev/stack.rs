@@ -29,6 +29,8 @@ const WORKER_START: Duration = Duration::from_secs(90);
 const WORKER_START_WITH_DOCKER: Duration = Duration::from_secs(1800);
 /// Longest wait for Docker to say that it is there.
 const DOCKER_ANSWER: Duration = Duration::from_secs(20);
+/// Runs a program again that was killed, as wrangler does with its runtime. An end that it chose itself stands.
+const RESTARTING: &str = r#"while "$@"; code=$?; [ "$code" -ge 128 ]; do sleep 0.1; done; exit "$code""#;
 /// How often a service that starts is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The name under which wrangler asks the engine for the network sidecar.
@@ -174,7 +176,8 @@ impl Stack {
 
     fn start_engine(&mut self, log: bool, interrupt: &Interrupt) -> Result<()> {
         let socket = self.socket()?;
-        let mut serve = Command::new(self.directory.join("bin/cabana-engine"));
+        let mut serve = Command::new("sh");
+        serve.args(["-c", RESTARTING, "engine"]).arg(self.directory.join("bin/cabana-engine"));
         serve.arg("serve").arg("--socket").arg(&socket);
         serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
         serve.arg("--state").arg(self.directory.join("engine"));

@@ -33,6 +33,15 @@ pub(super) fn integration(root: &Path, target: &str, environment: &[(&str, &OsSt
     run(&mut test)
 }
 
+/// The cases that take a service down under all the others, one after another.
+pub(super) fn outages(root: &Path, environment: &[(&str, &OsStr)]) -> Result<Cases> {
+    let mut test = cargo(root, "test");
+    test.args(["--package", "cabana-tests", "--test", "integration", "--no-fail-fast"]);
+    test.args(["--", "control::outages", "--test-threads", "1"]);
+    test.env("CABANA_TEST_TARGET", "stack").env("CABANA_TEST_OUTAGES", "1").envs(environment.iter().copied());
+    run(&mut test)
+}
+
 fn run(command: &mut Command) -> Result<Cases> {
     let mut child = shell::die_with_parent(command.stdout(Stdio::piped())).spawn().context("start cargo test")?;
     let mut output = BufReader::new(child.stdout.take().context("cargo test has no output")?);

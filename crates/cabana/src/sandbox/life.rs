@@ -78,6 +78,12 @@ pub(super) struct Life {
 /// Something that keeps the sandbox awake, until it is dropped.
 pub(super) struct Busy(Rc<Life>);
 
+impl Busy {
+    pub(super) fn life(&self) -> &Rc<Life> {
+        &self.0
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.note(self.0.used(Lifecycle::over));

@@ -7,7 +7,8 @@ use reqwest::{Body, Client};
 use super::*;
 use crate::control::code;
 
-/// Uses the sandbox until that works again, and says how long it took. Until then it is said that nothing was carried out.
+/// Uses the sandbox until that works again, and says how long it took. Until then it is said that it was not carried out, or may not
+/// have been.
 async fn recover(sandbox: &Named, what: &str) {
     let begun = Instant::now();
     loop {

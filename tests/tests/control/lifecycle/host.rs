@@ -8,25 +8,26 @@ use super::Named;
 
 /// A process of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Process(u32);
+pub(in crate::control) struct Process(u32);
 
 impl Process {
-    pub(super) fn signal(self, signal: &str) {
+    pub(in crate::control) fn signal(self, signal: &str) {
         assert!(Command::new("kill").args(["-s", signal, &self.0.to_string()]).status().unwrap().success());
     }
 
-    fn parent(self) -> Option<Self> {
+    pub(in crate::control) fn parent(self) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
         (parent > 1).then_some(Self(parent))
     }
 
-    fn name(self) -> String {
+    pub(in crate::control) fn name(self) -> String {
         fs::read_to_string(format!("/proc/{}/comm", self.0)).unwrap_or_default().trim().to_owned()
     }
 }
 
-fn find(mark: &str) -> Vec<Process> {
+/// Processes that have this in their command line, whose words are parted by NUL.
+pub(in crate::control) fn find(mark: &str) -> Vec<Process> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let marked =
         |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(mark));
@@ -34,7 +35,7 @@ fn find(mark: &str) -> Vec<Process> {
 }
 
 /// The agent of a sandbox; `None` where the stack runs elsewhere.
-pub(super) async fn agent_of(sandbox: &Named) -> Option<Process> {
+pub(in crate::control) async fn agent_of(sandbox: &Named) -> Option<Process> {
     let mark = format!("7{}.5", sandbox.id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())));
     sandbox.print(&format!("(sleep {mark} > /dev/null 2>&1 &)")).await;
     let mut agent = None;
@@ -54,6 +55,6 @@ pub(super) async fn agent_of(sandbox: &Named) -> Option<Process> {
 }
 
 /// Waits until no process of this machine has this in its command line.
-pub(super) async fn until_gone(mark: &str) {
+pub(in crate::control) async fn until_gone(mark: &str) {
     until("its processes are gone", async || find(mark).is_empty()).await;
 }

@@ -54,6 +54,33 @@ async fn what_is_under_way_keeps_it_awake() {
 }
 
 #[tokio::test]
+async fn a_visit_keeps_it_awake_to_the_last_byte() {
+    let sandbox = Named::new("visit", json!({ "sleep_after_ms": 1_000 })).await;
+    let server = r#"
+import http.server, time
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        for number in range(20):
+            self.wfile.write(b"piece\\n")
+            self.wfile.flush()
+            time.sleep(0.2)
+http.server.ThreadingHTTPServer(("127.0.0.1", 8123), Slow).serve_forever()
+"#;
+    let (_, started) =
+        sandbox.call(Method::POST, "/exec", Some(json!({ "command": ["python3", "-c", server], "detach": true }))).await;
+    let port = json!({ "process": started["process"], "until": { "port": 8123 } });
+    assert_eq!(sandbox.call(Method::POST, "/process/wait", Some(port)).await.0, StatusCode::OK);
+    let (url, key) = Sandbox::service();
+    let visit = Client::new().get(format!("{url}/v1/sandboxes/{}/ports/8123/proxy/", sandbox.id)).bearer_auth(key);
+    assert_eq!(visit.send().await.unwrap().text().await.unwrap(), "piece\n".repeat(20));
+    assert_eq!(sandbox.show().await["starts"], 1, "it was up all the time");
+    sandbox.until("sleeping").await;
+    sandbox.end().await;
+}
+
+#[tokio::test]
 async fn looking_neither_wakes_it_nor_keeps_it_awake() {
     let sandbox = Named::new("looked-at", json!({ "sleep_after_ms": 1_000 })).await;
     let look = async |name: &str| {
