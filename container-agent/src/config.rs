@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, anyhow, ensure};
 
-use crate::{Limits, exec, file::Confinement, secret::Secret};
+use crate::{Limits, exec, file::Confinement, log, secret::Secret};
 
 /// The agent's configuration. Variables named `CABANA_…` configure it; all others are passed on to the commands it runs.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub env: BTreeMap<OsString, OsString>,
     /// The values of those of the sandbox, which may be secrets and are shown in no summary.
     pub masked: Vec<String>,
+    /// How the agent writes its log. `CABANA_LOG_FORMAT`, `text` or `json`, default `text`.
+    pub log_format: log::Format,
     /// See [`Limits`].
     pub limits: Limits,
 }
@@ -53,7 +55,10 @@ impl Config {
         let user = user.map(OsString::into_string).transpose().ok().context("CABANA_USER must be text")?;
         let confinement = variable("CABANA_CONFINEMENT").map(|name| name.to_str().unwrap_or_default().parse());
         let confinement = confinement.transpose().map_err(|names| anyhow!("CABANA_CONFINEMENT must be {names}"))?;
-        Ok(Self { secret, listen, roots, confinement, user, env, masked, limits: Limits::from_env(variable)? })
+        let log_format = variable("CABANA_LOG_FORMAT").map(|word| word.to_str().unwrap_or_default().parse());
+        let log_format =
+            log_format.transpose().map_err(|words| anyhow!("CABANA_LOG_FORMAT must be {words}"))?.unwrap_or_default();
+        Ok(Self { secret, listen, roots, confinement, user, env, masked, log_format, limits: Limits::from_env(variable)? })
     }
 }
 

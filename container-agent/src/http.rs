@@ -34,7 +34,7 @@ use cabana_protocol::{
     system, table,
 };
 
-use crate::{Agent, dispatch, summary};
+use crate::{Agent, dispatch, log, summary};
 use answer::Failure;
 
 /// All of it.
@@ -48,7 +48,8 @@ pub fn router(agent: Agent) -> Router {
         .route("/v1/connect", get(socket::connect).fallback(wrong_method))
         .route("/v1/{*operation}", post(call::call).fallback(wrong_method))
         .fallback(unknown)
-        .layer(middleware::from_fn_with_state(agent.clone(), authorize));
+        .layer(middleware::from_fn_with_state(agent.clone(), authorize))
+        .layer(middleware::from_fn(log::name_request));
     Router::new().route("/health", get(health).fallback(wrong_method)).merge(operations).with_state(agent)
 }
 

@@ -22,6 +22,7 @@ pub mod fuzzing;
 pub mod git;
 pub mod http;
 pub mod limits;
+pub mod log;
 pub mod port;
 pub mod process;
 pub mod secret;

@@ -6,7 +6,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use cabana_agent::{
-    Config, Signals, process, run,
+    Config, Signals, log, process, run,
     secret::{self, Secret},
 };
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let sandbox_env = secret::take("CABANA_SANDBOX_ENV");
     let config = Config::from_env(secret, sandbox_env.as_deref(), std::env::vars_os())?;
     let command = image_command(std::env::args_os().skip(1).collect())?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    log::begin(config.log_format);
     process::keep_descriptors().context("cannot keep inherited descriptors from children")?;
     process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;
     process::go_first();

@@ -1,13 +1,16 @@
 //! What only the whole stack can do: a sandbox's life, and the gateway in front of it.
 
 mod access;
+mod audit;
 mod directory;
 mod gateway;
 mod kinds;
 mod lifecycle;
+mod metrics;
 mod outages;
 mod preview;
 mod projects;
+mod quota;
 mod tour;
 
 use cabana_tests::{Sandbox, Socket, Target, in_sandbox, until};

@@ -10,7 +10,8 @@
 //! | `CABANA_TOKEN_SECRET`, `CABANA_JWT_SECRET`, `CABANA_JWT_JWKS`, `CABANA_JWT_JWKS_URL`, `CABANA_JWT_ISSUER`, `CABANA_JWT_AUDIENCE` | see [`auth::authority`] |
 //! | `CABANA_ALLOWED_ORIGINS` | web pages of other hosts that may open sockets, as origins separated by commas; `*` for all |
 //! | `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS` | see [`cabana::preview::Hosts`] |
-//! | `CABANA_START_TIMEOUT_MS`, `CABANA_START_LIMIT_MS`, `CABANA_SLEEP_AFTER_MS`, `CABANA_INTERNET` | see [`cabana::Config`] |
+//! | `CABANA_TENANT_…` | how much a tenant may have, and how often it may ask, see [`cabana::tenant::limits::Limits`] |
+//! | `CABANA_AUDIT_DAYS`, `CABANA_AUDIT_ROWS`, `CABANA_START_TIMEOUT_MS`, `CABANA_START_LIMIT_MS`, `CABANA_SLEEP_AFTER_MS`, `CABANA_INTERNET` | see [`cabana::Config`] |
 //! | `CABANA_KINDS` | see [`cabana::Kinds`]; written by `cargo xtask sync` |
 
 pub mod auth;
@@ -27,14 +28,15 @@ pub mod projects;
 pub mod route;
 pub mod time;
 pub mod tokens;
+pub mod traffic;
 
 use cabana::{Database, Error, RequestId, proxy_to_preview, proxy_to_sandbox, reply};
 use worker::{Context, Env, Request, Response, event};
 
-use crate::{call::Call, key::lookup::Lookup, route::Route};
+use crate::{call::Call, key::lookup::Lookup, route::Route, traffic::Visit};
 
-/// The Durable Object class of every kind that has none of its own among [`classes`].
-pub use cabana::Sandbox;
+/// The Durable Object class of every kind that has none of its own among [`classes`], and the one that counts for a tenant.
+pub use cabana::{Sandbox, tenant::Tenant};
 
 /// Its binding in wrangler.jsonc.
 const BINDING: &str = "SANDBOX";
@@ -54,8 +56,10 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
         Err(request) => request,
     };
     let request_id = RequestId::of(request.headers());
-    let answer = answer(request, env, context, database.clone(), request_id.clone()).await;
+    let visit = Visit::begin(&request, &request_id);
+    let answer = answer(request, env, context, database.clone(), &visit, request_id.clone()).await;
     let answer = answer.unwrap_or_else(|error| reply::error(&error, &request_id));
+    visit.end(&answer);
     // What the answer had to wait for; nothing, where the caller is known and the gateway only passes on.
     Ok(match database.map_or(0, |database| database.queries()) {
         0 => answer,
@@ -68,6 +72,7 @@ async fn answer(
     env: Env,
     context: Context,
     database: Option<Database>,
+    visit: &Visit,
     request_id: RequestId,
 ) -> Result<Response, Error> {
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
@@ -79,6 +84,7 @@ async fn answer(
     // Who is not let in learns nothing of what there is.
     let lookup = Lookup { database: database.as_ref(), env: &env, context: &context };
     let principal = auth::authenticate(&request, lookup).await?;
+    visit.admit(&principal, &env)?;
     serve(route?, Call { request, url, env, database, context, principal, request_id }).await
 }
 
@@ -101,6 +107,6 @@ async fn serve(route: Route, call: Call) -> Result<Response, Error> {
         Route::GetProject(name) => projects::get(&call, &name).await,
         Route::UpdateProject(name) => projects::update(call, &name).await,
         Route::DeleteProject(name) => projects::delete(&call, &name).await,
-        Route::Library => Ok(proxy_to_sandbox(call.request, &call.env, BINDING, &call.principal).await),
+        Route::Library => Ok(proxy_to_sandbox(call.request, &call.env, &call.context, BINDING, &call.principal).await),
     }
 }

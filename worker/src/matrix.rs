@@ -37,7 +37,13 @@ fn requests() -> Vec<Request> {
         let look = route.method == "get" && operation != "port.proxy";
         Request {
             method: route.method.to_uppercase(),
-            path: route.path.replace("{id}", ID).replace("{key}", KEY).replace("{port}", "3000").replace("{path}", "a").replace("{name}", "web"),
+            path: route
+                .path
+                .replace("{id}", ID)
+                .replace("{key}", KEY)
+                .replace("{port}", "3000")
+                .replace("{path}", "a")
+                .replace("{name}", "web"),
             read_only: look || operation == "token.create",
             about_sandbox: route.path.contains("{id}"),
             operation,

@@ -9,7 +9,7 @@ use worker::{
     wasm_bindgen::{JsCast, JsValue},
 };
 
-use crate::{lifecycle::Rules, preview::Hosts};
+use crate::{lifecycle::Rules, preview::Hosts, sandbox::audit::Retention};
 
 /// How sandboxes start. Every value may be set by a variable of the Worker, as a string, number or boolean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub struct Config {
     /// `CABANA_SLEEP_AFTER_MS`: how long a sandbox that nobody asks anything stays up, in milliseconds, where it does not say so itself;
     /// default 600,000.
     pub sleep_after: Duration,
+    /// `CABANA_AUDIT_DAYS`: how many days an entry of the audit is kept, default 30; `CABANA_AUDIT_ROWS`: how many records are kept of each
+    /// sandbox, default 100,000, a request that takes long being two.
+    pub(crate) retention: Retention,
     /// `CABANA_INTERNET`: whether sandboxes reach the internet; default true.
     pub internet: bool,
     /// `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS`: under which hosts the deployment is reached.
@@ -47,10 +50,18 @@ impl Config {
             None => Ok(Duration::from_millis(default)),
             Some(text) => text.trim().parse().map(Duration::from_millis).map_err(|_| invalid(name, "a number of milliseconds")),
         };
+        let number = |name: &str, default| match lookup(name) {
+            None => Ok(default),
+            Some(text) => text.trim().parse().map_err(|_| invalid(name, "a number")),
+        };
         Ok(Self {
             start_timeout: millis("CABANA_START_TIMEOUT_MS", 20_000)?,
             start_limit: millis("CABANA_START_LIMIT_MS", 120_000)?,
             sleep_after: millis("CABANA_SLEEP_AFTER_MS", 600_000)?,
+            retention: Retention {
+                age: Duration::from_secs(number("CABANA_AUDIT_DAYS", 30_u64)?.saturating_mul(24 * 3_600)),
+                records: number("CABANA_AUDIT_ROWS", 100_000)?,
+            },
             internet: match lookup("CABANA_INTERNET").as_deref() {
                 None | Some("true") => true,
                 Some("false") => false,

@@ -25,6 +25,7 @@ use std::{
 
 use cabana_protocol::{
     Code, Error, SandboxId,
+    audit::Outcome,
     frame::{PING_FRAME, PONG, Ready, Reply, close},
     link::{Body, Message},
     table::Descriptor,
@@ -40,12 +41,12 @@ use worker::{
 pub(crate) use self::client::Busy;
 use self::{
     admission::{Refusal, Verdict, judge},
-    client::Client,
+    client::{Client, Guard},
     flow::Look,
     link::Link,
     relayed::{HEAD, Relayed},
 };
-use crate::{Principal, fault::Fault, reply, token};
+use crate::{Principal, fault::Fault, log, reply, sandbox::audit::Entry, token};
 
 /// Sockets on one sandbox.
 const MAX_SOCKETS: usize = 1_100;
@@ -85,6 +86,9 @@ pub(crate) trait Backend {
 
     /// Keeps the sandbox awake for an operation.
     fn busy(self: Rc<Self>, operation: &Descriptor) -> Option<Busy>;
+
+    /// Enters an operation of a client, under the client's id, in the audit.
+    fn enter(self: Rc<Self>, principal: &Principal, operation: &str, id: &str) -> Option<Entry>;
 
     /// The first of the clients' credentials end then, in milliseconds since 1970; `None` where none do.
     fn expires(self: Rc<Self>, at_ms: Option<u64>);
@@ -245,25 +249,40 @@ impl Gateway {
         }
         let judged = match self.backend.sandbox(&client.principal) {
             Ok(sandbox) => judge(text, &client.principal, &sandbox, &client.running.borrow()),
-            Err(error) => Err(Refusal { id: None, error }),
+            Err(error) => Err(Refusal { id: None, operation: None, error }),
         };
         match judged {
             Ok(Verdict::Pong) => client.send_text(PONG),
             Ok(Verdict::Pass) => self.pass(client, text),
             Ok(Verdict::Start { id, operation }) => self.start(client, id, operation, text),
-            Err(Refusal { id, error }) => client.refuse(id.as_deref(), &error),
+            Err(Refusal { id, operation, error }) => {
+                client.refuse(id.as_deref(), &error);
+                let entry = operation.zip(id).and_then(|(operation, id)| self.enter(client, &operation, &id, text.len()));
+                entry.inspect(|entry| entry.end_afterwards(Outcome::Failed(error.code)));
+            }
         }
     }
 
     fn start(self: &Rc<Self>, client: &Rc<Client>, id: String, operation: &'static Descriptor, text: &str) {
+        let entry = self.enter(client, operation.name, &id, text.len());
         if let Some(answer) = self.backend.asleep(operation) {
+            if let Some(entry) = entry {
+                entry.count(None, Some(answer.len() as u64));
+                entry.end_afterwards(Outcome::OK);
+            }
             return client.send(Reply::Result, Some(&id), &serde_json::value::RawValue::from_string(answer.to_owned()).ok());
         }
         let busy = Rc::clone(&self.backend).busy(operation);
-        client.running.borrow_mut().insert(id, operation, busy);
+        client.running.borrow_mut().insert(id, operation, Guard { _busy: busy, entry });
         client.save();
         self.started.set(self.started.get() + 1);
         self.pass(client, text);
+    }
+
+    fn enter(&self, client: &Client, operation: &str, id: &str, bytes: usize) -> Option<Entry> {
+        let entry = Rc::clone(&self.backend).enter(&client.principal, operation, id)?;
+        entry.count(Some(bytes as u64), None);
+        Some(entry)
     }
 
     /// Passes a frame on to the agent, over a link that is made if there is none.
@@ -298,7 +317,7 @@ impl Gateway {
         let listening = async {
             let heard = pin!(link::listen(&socket, |message| self.hear(message)));
             if let Either::Left((Err(error), _)) = future::select(heard, pin!(opened)).await {
-                worker::console_warn!("the link to the agent failed: {error}");
+                log::warn(None, &format!("the link to the agent failed: {error}"));
             }
         };
         let _ = Abortable::new(listening, registration).await;
@@ -330,6 +349,9 @@ impl Gateway {
             for id in running.ids() {
                 client.refuse(Some(id), error);
             }
+            for entry in running.guards().filter_map(|guard| guard.entry.as_ref()) {
+                entry.end_afterwards(Outcome::Failed(error.code));
+            }
         }
     }
 
@@ -342,7 +364,7 @@ impl Gateway {
                 let client = self.clients.borrow().get(&client).cloned();
                 // One that has just gone needs no more.
                 if let Some(client) = client {
-                    self.deliver(&client, &message.slice(at, message.length()), ends.as_deref());
+                    self.deliver(&client, &message.slice(at, message.length()), ends);
                 }
             }
             Relayed::GivenUp { client } => {
@@ -353,11 +375,18 @@ impl Gateway {
         Some(())
     }
 
-    fn deliver(self: &Rc<Self>, client: &Rc<Client>, frame: &JsString, ends: Option<&str>) {
+    fn deliver(self: &Rc<Self>, client: &Rc<Client>, frame: &JsString, ends: Option<(String, Outcome)>) {
         // The id is free before its last frame is sent, so that the client may use it again at once.
-        if ends.is_some_and(|id| client.running.borrow_mut().remove(id)) {
-            client.save();
-            self.rest();
+        if let Some((id, outcome)) = ends {
+            let guard = client.running.borrow_mut().remove(&id);
+            if let Some(guard) = guard {
+                client.save();
+                self.rest();
+                if let Some(entry) = guard.entry {
+                    entry.count(None, Some(frame.length().into()));
+                    entry.end_afterwards(outcome);
+                }
+            }
         }
         let queue = client.queue();
         client.pass_on(frame);

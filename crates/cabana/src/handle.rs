@@ -18,12 +18,16 @@ use crate::{
 /// The host of URLs between Worker, Durable Object and agent. It is never looked up.
 pub(crate) const ORIGIN: &str = "http://sandbox";
 
+/// The header by which an object learns the binding that leads to it.
+pub(crate) const BINDING_HEADER: &str = "x-cabana-binding";
+
 /// One sandbox, reached through its Durable Object.
 ///
 /// Dropping a call's future gives the call up; a command that was running for it ends.
 #[derive(Debug)]
 pub struct Handle {
     id: SandboxId,
+    binding: String,
     stub: Stub,
     /// On whose behalf it asks; `None`: the Worker's own.
     principal: Option<Principal>,
@@ -37,7 +41,7 @@ impl Handle {
         let missing = |error| Error::new(Code::NotImplemented, format!("no Durable Object is bound as {binding}: {error}"));
         let namespace = env.durable_object(binding).map_err(missing)?;
         let stub = namespace.get_by_name(id.as_str()).map_err(unreachable)?;
-        Ok(Self { id, stub, principal: None })
+        Ok(Self { id, binding: binding.to_owned(), stub, principal: None })
     }
 
     /// The same on behalf of a caller: a sandbox that the caller does not see is `not_found`. What the caller's scopes allow is for
@@ -101,6 +105,7 @@ impl Handle {
             let set = request.headers().set(principal::HEADER, &principal.encode());
             set.map_err(|error| Error::internal(error.to_string()))?;
         }
+        request.headers().set(BINDING_HEADER, &self.binding).map_err(unreachable)?;
         self.stub.fetch_with_request(request).await.map_err(unreachable)
     }
 
@@ -127,7 +132,7 @@ pub(crate) fn request(method: Method, path: &str, body: Option<&impl Serialize>)
 }
 
 /// The response where it is a success, the error that it carries otherwise.
-async fn check(mut response: Response) -> Result<Response, Error> {
+pub(crate) async fn check(mut response: Response) -> Result<Response, Error> {
     if response.status_code() < 400 {
         return Ok(response);
     }

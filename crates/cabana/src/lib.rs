@@ -31,6 +31,8 @@
 //! | --- | --- |
 //! | [`lifecycle`] | a sandbox's life as a pure state machine |
 //! | [`route`] | which request is which |
+//! | [`log`] | structured logs |
+//! | `metrics` | what is counted of a sandbox's requests |
 //! | [`preview`] | ports that are reached from outside |
 //! | `principal` | who is calling |
 //! | [`token`] | credentials outside headers, and keeping them from the sandbox |
@@ -45,6 +47,7 @@
 //! | [`database`] | D1, and nothing else |
 //! | `directory` | where sandboxes are found |
 //! | `sandbox` | the Durable Object: record, life, start, forwarding |
+//! | [`tenant`] | what a tenant may have at once, and how often it may ask |
 //! | `container` | the platform's container, and nothing else |
 //! | `gateway` | clients' WebSockets, which end in the Durable Object |
 //!
@@ -61,6 +64,8 @@ mod gateway;
 mod handle;
 mod kinds;
 pub mod lifecycle;
+pub mod log;
+mod metrics;
 pub mod preview;
 mod principal;
 pub mod projects;
@@ -71,6 +76,7 @@ pub mod request;
 pub mod request_id;
 pub mod route;
 mod sandbox;
+pub mod tenant;
 pub mod token;
 
 pub use cabana_protocol::{

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// comes in under this name is replaced.
 pub(crate) const HEADER: &str = "x-cabana-principal";
 
+/// The header in which it says what the request amounts to, see [`Access`]; replaced in the same way.
+pub(crate) const OPERATION_HEADER: &str = "x-cabana-operation";
+
 /// Who is calling, once that is established.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {

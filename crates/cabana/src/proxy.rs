@@ -2,19 +2,20 @@
 
 use cabana_protocol::{
     Access, Error,
+    audit::{CODE_HEADER, Outcome},
     sandbox::{CreateSandbox, UpdateSandbox},
 };
-use worker::{Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
+use worker::{Context, Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
     Database, Handle, Kinds, Principal, RequestId, create, directory,
     gateway::origin as page_origin,
     handle::{self, ORIGIN},
-    preview, principal, reply,
+    log, preview, principal, reply,
     request::{decode, read_body},
     request_id,
     route::Route,
-    sandbox::{CONTROL_PATH, PORTS_PATH, redirect},
+    sandbox::{CONTROL_PATH, PORTS_PATH, REFUSED_PATH, redirect},
     token, variable,
 };
 
@@ -33,6 +34,8 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// | `DELETE /v1/sandboxes/{id}` | ends and forgets it: 204, also where there is none |
 /// | `POST /v1/sandboxes/{id}/start`, `…/stop`, `…/restart` | does that, and shows it |
 /// | `GET /v1/sandboxes/{id}/events` | what happened in its life |
+/// | `GET /v1/sandboxes/{id}/audit`, `…/audit/verify` | what was asked of it, by whom; also after it was destroyed |
+/// | `GET /v1/sandboxes/{id}/metrics` | what is measured of it |
 /// | `GET`, `POST /v1/sandboxes/{id}/ports`, `GET`, `DELETE …/ports/{port}` | which ports have a URL |
 /// | anything on `/v1/sandboxes/{id}/ports/{port}/proxy/…` | what a program in it answers on that port; starts the container if it has to |
 /// | anything else on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
@@ -43,9 +46,11 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// tokens of a WebSocket) go no further. Every answer has an `x-request-id`, the caller's where it is a sane one. Bodies are
 /// streams in both directions and are never held; a WebSocket ends in the Durable Object. A web page of another host opens none, unless the
 /// Worker's variable `CABANA_ALLOWED_ORIGINS` names its origin: `forbidden`.
-pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str, principal: &Principal) -> Response {
+///
+/// What the principal's scopes do not allow is entered in the sandbox's audit, in the background.
+pub async fn proxy_to_sandbox(request: Request, env: &Env, context: &Context, binding: &str, principal: &Principal) -> Response {
     let request_id = RequestId::of(request.headers());
-    match answer(request, env, binding, &Origin { principal, request_id: &request_id }).await {
+    match answer(request, env, context, binding, principal, &request_id).await {
         Ok(response) => response,
         Err(error) => reply::error(&error, &request_id),
     }
@@ -55,9 +60,18 @@ pub async fn proxy_to_sandbox(request: Request, env: &Env, binding: &str, princi
 struct Origin<'a> {
     principal: &'a Principal,
     request_id: &'a RequestId,
+    /// What the request amounts to, see [`Access`].
+    operation: &'a str,
 }
 
-async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
+async fn answer(
+    request: Request,
+    env: &Env,
+    context: &Context,
+    binding: &str,
+    principal: &Principal,
+    request_id: &RequestId,
+) -> Result<Response, Error> {
     // The parsed URL: dot segments, encoded ones too, are gone from its path.
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
     // As it came: workers-rs takes every method that it does not know for GET.
@@ -66,15 +80,23 @@ async fn answer(request: Request, env: &Env, binding: &str, origin: &Origin<'_>)
     if request.headers().has("upgrade").unwrap_or(true) {
         check_page(&request, &url, env)?;
     }
-    route.access(&method, |access| match route {
+    let operation = route.access(&method, |access| access.operation.to_owned());
+    let origin = &Origin { principal, request_id, operation: &operation };
+    let allowed = route.access(&method, |access| match route {
         // What is created, and what is listed, is asked about below.
-        Route::Create | Route::List => origin.principal.check_operation(access),
-        _ => origin.principal.check(access),
-    })?;
+        Route::Create | Route::List => principal.check_operation(access),
+        _ => principal.check(access),
+    });
+    if let Err(error) = allowed {
+        if let Some(id) = route.sandbox() {
+            report(Handle::new(env, binding, id.clone())?, context, &error, origin)?;
+        }
+        return Err(error);
+    }
     match route {
         Route::List => list(&url, env, origin).await,
         Route::Update(id) => update(request, Handle::new(env, binding, id)?, origin).await,
-        Route::Create => create(request, env, binding, origin).await,
+        Route::Create => create(request, env, context, binding, origin).await,
         Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
         Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
         Route::Control { id, action } => {
@@ -104,12 +126,34 @@ fn check_page(request: &Request, url: &Url, env: &Env) -> Result<(), Error> {
     page_origin::check(page.as_deref(), url, variable(env, page_origin::VARIABLE).as_deref())
 }
 
-async fn create(mut request: Request, env: &Env, binding: &str, origin: &Origin<'_>) -> Result<Response, Error> {
+/// Has the object enter a refusal, while the caller has its answer.
+fn report(handle: Handle, context: &Context, error: &Error, origin: &Origin<'_>) -> Result<(), Error> {
+    let request = named(handle::request(Method::Post, REFUSED_PATH, None::<&()>)?, origin)?;
+    request.headers().set(CODE_HEADER, &Outcome::Failed(error.code).to_string()).map_err(internal)?;
+    context.wait_until(async move {
+        if let Err(error) = handle.fetch(request).await {
+            log::error(None, &error.message);
+        }
+    });
+    Ok(())
+}
+
+async fn create(
+    mut request: Request,
+    env: &Env,
+    context: &Context,
+    binding: &str,
+    origin: &Origin<'_>,
+) -> Result<Response, Error> {
     let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
     let id = create::validate(&body, &Kinds::read(env)?)?;
     // Credentials for certain sandboxes make those and no others.
-    origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false })?;
+    let allowed = origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false });
     let handle = Handle::new(env, binding, id)?;
+    if let Err(error) = allowed {
+        report(handle, context, &error, origin)?;
+        return Err(error);
+    }
     let request = handle::request(Method::Post, CONTROL_PATH, Some(&body))?;
     handle.fetch(named(request, origin)?).await
 }
@@ -180,6 +224,7 @@ fn url_of(base: &str, rest: &str, query: Option<&str>) -> String {
 fn named(request: Request, origin: &Origin<'_>) -> Result<Request, Error> {
     request.headers().set(request_id::HEADER, origin.request_id.as_str()).map_err(internal)?;
     request.headers().set(principal::HEADER, &origin.principal.encode()).map_err(internal)?;
+    request.headers().set(principal::OPERATION_HEADER, origin.operation).map_err(internal)?;
     Ok(request)
 }
 

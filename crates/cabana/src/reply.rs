@@ -4,7 +4,7 @@ use cabana_protocol::{Code, Error, error::ErrorBody};
 use serde::Serialize;
 use worker::{Response, ResponseBuilder};
 
-use crate::{RequestId, request_id};
+use crate::{RequestId, log, request_id};
 
 /// A JSON response.
 pub fn json(status: u16, value: &impl Serialize, request_id: &RequestId) -> Response {
@@ -22,10 +22,16 @@ pub(crate) fn raw_json(text: &str, request_id: &RequestId) -> Response {
     with_header(with_header(response, "content-type", "application/json"), request_id::HEADER, request_id.as_str())
 }
 
+/// A text of this media type.
+pub(crate) fn text(media_type: &str, text: String, request_id: &RequestId) -> Response {
+    let response = ResponseBuilder::new().with_status(200).fixed(text.into_bytes());
+    with_header(with_header(response, "content-type", media_type), request_id::HEADER, request_id.as_str())
+}
+
 /// The response for an error: its status, its body, and the headers that belong to it.
 pub fn error(error: &Error, request_id: &RequestId) -> Response {
     if error.code == Code::Internal {
-        worker::console_error!("{request_id}: internal: {}", error.message);
+        log::error(Some(request_id.as_str()), &error.message);
     }
     let body = ErrorBody { error: error.clone(), request_id: request_id.to_string() };
     let mut response = json(error.code.status(), &body, request_id);
@@ -52,7 +58,7 @@ pub fn with_header(response: Response, name: &str, value: &str) -> Response {
     // The headers of a response that was fetched cannot be changed, so they are copied.
     let headers = response.headers().clone();
     if let Err(error) = headers.set(name, value) {
-        worker::console_warn!("the header {name} was refused: {error}");
+        log::warn(None, &format!("the header {name} was refused: {error}"));
     }
     response.with_headers(headers)
 }

@@ -50,8 +50,15 @@ pub enum Route<'a> {
 }
 
 /// What a Durable Object answers for itself below a sandbox's id, and by which methods.
-const ACTIONS: [(&str, &[&str]); 4] =
-    [("start", &["POST"]), ("stop", &["POST"]), ("restart", &["POST"]), ("events", &["GET", "HEAD"])];
+const ACTIONS: [(&str, &[&str]); 7] = [
+    ("start", &["POST"]),
+    ("stop", &["POST"]),
+    ("restart", &["POST"]),
+    ("events", &["GET", "HEAD"]),
+    ("audit", &["GET", "HEAD"]),
+    ("audit/verify", &["GET", "HEAD"]),
+    ("metrics", &["GET", "HEAD"]),
+];
 
 impl<'a> Route<'a> {
     /// The route of a method and a URL's path, which the URL parser has freed of dot segments.
@@ -98,6 +105,9 @@ impl<'a> Route<'a> {
             Self::Update(_) => (Cow::Borrowed("sandbox.update"), false),
             Self::Info(_) => (Cow::Borrowed("sandbox.get"), true),
             Self::Destroy(_) => (Cow::Borrowed("sandbox.delete"), false),
+            Self::Control { action: "audit", .. } => (Cow::Borrowed("audit.list"), true),
+            Self::Control { action: "audit/verify", .. } => (Cow::Borrowed("audit.verify"), true),
+            Self::Control { action: "metrics", .. } => (Cow::Borrowed("metrics.get"), true),
             Self::Control { action, .. } => (Cow::Owned(format!("sandbox.{action}")), look),
             Self::Ports(_) | Self::Port(..) if look => (Cow::Borrowed("port.get"), true),
             Self::Ports(_) => (Cow::Borrowed("port.expose"), false),

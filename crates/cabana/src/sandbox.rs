@@ -3,14 +3,15 @@
 #![allow(missing_docs, reason = "what #[durable_object] generates has none")]
 
 mod alarm;
+pub(crate) mod audit;
 mod backend;
-mod busy;
 mod control;
 mod describe;
 mod forward;
 mod history;
 mod life;
 mod listing;
+mod measure;
 mod ports;
 mod probe;
 mod record;
@@ -23,8 +24,11 @@ use std::rc::Rc;
 use cabana_protocol::{Error, SandboxId, sandbox::State as LifeState};
 use worker::{Date, DurableObject, Env, Method, Request, Response, State, WebSocket, WebSocketIncomingMessage, durable_object};
 
-use self::{life::Life, listing::Listing};
-use crate::{Config, Database, Handle, Principal, RequestId, gateway::Gateway, lifecycle::Instant, principal, reply};
+use self::{audit::Exchange, life::Life, listing::Listing};
+use crate::{
+    Config, Database, Handle, Principal, RequestId, gateway::Gateway, handle::BINDING_HEADER, lifecycle::Instant, principal,
+    reply, tenant::admission::Admission,
+};
 
 pub(crate) use self::{forward::redirect, ports::PORTS_PATH};
 
@@ -50,6 +54,9 @@ pub(crate) const SOCKETS: &str = "/sockets";
 /// Where clients' sockets are accepted.
 const CONNECT_PATH: &str = "/v1/connect";
 
+/// Where the gateway tells of what it has refused.
+pub(crate) const REFUSED_PATH: &str = "/sandbox/refused";
+
 impl Sandbox {
     /// The sandbox of this id, reached through a Durable Object binding of wrangler.jsonc. Makes no call.
     ///
@@ -58,9 +65,23 @@ impl Sandbox {
         Handle::new(env, binding, id.parse::<SandboxId>()?)
     }
 
-    async fn answer(&self, request: Request, request_id: &RequestId) -> Result<Response, Error> {
+    /// Answers, and sees to it that the audit tells of it.
+    async fn serve(&self, request: Request, request_id: &RequestId) -> Result<Response, Error> {
         let life = self.life.as_ref().map_err(Clone::clone)?;
-        let principal = Principal::decode(request.headers().get(principal::HEADER).ok().flatten().as_deref())?;
+        let header = |name| request.headers().get(name).ok().flatten();
+        let principal = Principal::decode(header(principal::HEADER).as_deref())?;
+        life.admission.came_by(header(BINDING_HEADER));
+        let exchange = Exchange::begin(life, &request, &principal, request_id);
+        Ok(exchange.finish(self.answer(life, request, principal, request_id).await))
+    }
+
+    async fn answer(
+        &self,
+        life: &Rc<Life>,
+        request: Request,
+        principal: Principal,
+        request_id: &RequestId,
+    ) -> Result<Response, Error> {
         let path = request.path();
         if let Some(call) = ports::Call::of(&path) {
             return call.answer(life, &principal, request, request_id).await;
@@ -93,14 +114,17 @@ fn now() -> Instant {
 
 impl DurableObject for Sandbox {
     fn new(state: State, env: Env) -> Self {
-        let life = Life::load(state, Config::read(&env), Listing::new(Database::of(&env)));
+        let listing = Listing::new(Database::of(&env));
+        let config = Config::read(&env);
+        let admission = Admission::new(env, state.id().name().unwrap_or_default());
+        let life = Life::load(state, config, listing, admission);
         let gateway = life.clone().map(|life| Gateway::load(life));
         Self { life, gateway }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         let request_id = RequestId::of(request.headers());
-        let answer = self.answer(request, &request_id).await;
+        let answer = self.serve(request, &request_id).await;
         Ok(answer.unwrap_or_else(|error| reply::error(&error, &request_id)))
     }
 

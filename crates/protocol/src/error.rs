@@ -71,6 +71,28 @@ impl Code {
         }
     }
 
+    /// The code of a status, for answers that do not name it; the first of several, and what is no code's is for the sender to explain.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            400 => Self::InvalidRequest,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            409 => Self::Conflict,
+            410 => Self::Gone,
+            412 => Self::PreconditionFailed,
+            413 => Self::PayloadTooLarge,
+            429 => Self::TooManyRequests,
+            500 => Self::Internal,
+            501 => Self::NotImplemented,
+            503 => Self::ContainerNotReady,
+            504 => Self::Timeout,
+            507 => Self::StorageFull,
+            other if other < 500 => Self::Unprocessable,
+            _ => Self::AgentUnavailable,
+        }
+    }
+
     /// True when the same request may succeed later and was not carried out now.
     pub const fn retryable(self) -> bool {
         matches!(self, Self::TooManyRequests | Self::Unavailable | Self::ContainerNotReady)

@@ -21,6 +21,7 @@
 //! | [`project`] | what sandboxes are set up from |
 //! | `openapi` | the HTTP API as a document, with the feature `schema` |
 //! | [`audit`] | what was asked of a sandbox, by whom, and what came of it |
+//! | [`metrics`] | what is measured of a sandbox |
 //! | [`access`] | who may do what: tenants and scopes |
 //! | [`key`] | control: API keys |
 //! | [`token`] | control: connect tokens |
@@ -48,6 +49,7 @@ pub mod id;
 pub mod key;
 pub mod line;
 pub mod link;
+pub mod metrics;
 #[cfg(feature = "schema")]
 pub mod openapi;
 pub mod operation;

@@ -39,6 +39,8 @@ fn the_tour_goes_as_the_readme_says() {
         "the same, byte for byte",
         r#""content":"print(\"hello from a file\")\n""#,
         r#""exit":{"reason":"cancelled"}"#,
+        r#""agent_summary":"make -C lz4 -j2 lz4"#,
+        r#"operation="exec",outcome="ok"}"#,
     ] {
         assert!(said.contains(expected), "{expected} is not in:\n{said}");
     }

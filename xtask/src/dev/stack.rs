@@ -35,6 +35,9 @@ const RESTARTING: &str = r#"while "$@"; code=$?; [ "$code" -ge 128 ]; do sleep 0
 const LOOK: Duration = Duration::from_millis(20);
 /// The name under which wrangler asks the engine for the network sidecar.
 const EGRESS_IMAGE: &str = "cabana/egress:local";
+/// What certain tenants may have: cases of the tests run into it.
+const TEST_LIMITS: &str =
+    r#"{"test-sandboxes":{"sandboxes":3},"test-running":{"running":2},"test-requests":{"requests_per_minute":20}}"#;
 /// The longest path that a Unix socket's address holds.
 const SOCKET_PATH: usize = 107;
 
@@ -193,6 +196,7 @@ impl Stack {
         let (_, port) = self.url.rsplit_once(':').context("the URL has no port")?;
         // Browsers and curl take every name below localhost for this machine.
         let mut text = format!("CABANA_API_KEY={}\nCABANA_PREVIEW_DOMAIN=localhost:{port}\n", self.api_key);
+        writeln!(text, "CABANA_TENANT_LIMITS='{TEST_LIMITS}'")?;
         for (name, value) in &options.variables {
             writeln!(text, "{name}='{value}'")?;
         }

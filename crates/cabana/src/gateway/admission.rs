@@ -36,9 +36,14 @@ impl<T> Running<T> {
         self.0.insert(id, (operation, guard));
     }
 
-    /// True where it ran.
-    pub(super) fn remove(&mut self, id: &str) -> bool {
-        self.0.remove(id).is_some()
+    /// Its guard, where it ran.
+    pub(super) fn remove(&mut self, id: &str) -> Option<T> {
+        self.0.remove(id).map(|(_, guard)| guard)
+    }
+
+    /// All guards.
+    pub(super) fn guards(&self) -> impl Iterator<Item = &T> {
+        self.0.values().map(|(_, guard)| guard)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -80,8 +85,9 @@ pub(super) enum Verdict {
 /// Why a frame goes no further.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The id that ends with it; `None` where the frame was none of an operation's own.
+    /// The id that ends with it, and the operation that it was to be; `None` where the frame was none of an operation's own.
     pub(super) id: Option<String>,
+    pub(super) operation: Option<String>,
     /// What to say.
     pub(super) error: Error,
 }
@@ -105,7 +111,7 @@ pub(super) fn judge<T>(text: &str, principal: &Principal, sandbox: &SandboxId, r
     let check = |operation: &Descriptor, read_only| {
         principal.check(&Access { sandbox: Some(sandbox), operation: operation.name, read_only })
     };
-    let about = |error: Error| Refusal { id: None, error: error.with_details(json!({ "id": id })) };
+    let about = |error: Error| Refusal { id: None, operation: None, error: error.with_details(json!({ "id": id })) };
     match (kind, running.0.get(id)) {
         (INPUT | CANCEL, None) => Err(about(Error::not_found("no operation runs under this id"))),
         (CANCEL, Some(_)) => Ok(Verdict::Pass),
@@ -117,7 +123,7 @@ pub(super) fn judge<T>(text: &str, principal: &Principal, sandbox: &SandboxId, r
                 check(operation, operation.read_only)?;
                 running.admit(id).map(|()| Verdict::Start { id: id.to_owned(), operation })
             });
-            started.map_err(|error| Refusal { id: Some(id.to_owned()), error })
+            started.map_err(|error| Refusal { id: Some(id.to_owned()), operation: Some(name.to_owned()), error })
         }
     }
 }
@@ -130,7 +136,7 @@ fn find(name: &str) -> Result<&'static Descriptor, Error> {
 }
 
 fn refuse(error: Error) -> Result<Verdict, Refusal> {
-    Err(Refusal { id: None, error })
+    Err(Refusal { id: None, operation: None, error })
 }
 
 #[cfg(test)]
@@ -158,7 +164,7 @@ mod tests {
             Ok(Verdict::Pong) => "pong".to_owned(),
             Ok(Verdict::Start { id, operation }) => format!("start {} {id}", operation.name),
             Ok(Verdict::Pass) => "pass".to_owned(),
-            Err(Refusal { id, error }) => {
+            Err(Refusal { id, error, .. }) => {
                 format!("{} {}", serde_json::to_value(error.code).unwrap().as_str().unwrap(), id.unwrap_or_default())
             }
         }

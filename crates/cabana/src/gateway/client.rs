@@ -13,17 +13,24 @@ use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::WebSocket;
 
 use super::{admission::Running, flow::Flow};
-use crate::Principal;
+use crate::{Principal, log, sandbox::audit::Entry};
 
 /// Keeps the sandbox awake until it is dropped.
 pub(crate) type Busy = Box<dyn Any>;
+
+/// What an operation of a client holds while it runs.
+pub(super) struct Guard {
+    pub(super) _busy: Option<Busy>,
+    /// Its entry in the audit.
+    pub(super) entry: Option<Entry>,
+}
 
 /// A client, while the object is in memory.
 pub(super) struct Client {
     /// Tells it from the others of this object.
     pub(super) number: u64,
     pub(super) principal: Principal,
-    pub(super) running: RefCell<Running<Option<Busy>>>,
+    pub(super) running: RefCell<Running<Guard>>,
     pub(super) flow: RefCell<Flow>,
     socket: WebSocket,
 }
@@ -66,7 +73,7 @@ impl Client {
             .map_err(worker::Error::from)
             .and_then(|text| self.socket.serialize_attachment(text));
         if let Err(error) = saved {
-            worker::console_error!("what a socket is cannot be kept: {error}");
+            log::error(None, &format!("what a socket is cannot be kept: {error}"));
         }
     }
 

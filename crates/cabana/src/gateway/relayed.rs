@@ -1,6 +1,10 @@
 //! What can be told from the beginning of an agent's message, without the frame that it carries. Pure.
 
-use cabana_protocol::link::{Body, Message};
+use cabana_protocol::{
+    Code,
+    audit::Outcome,
+    link::{Body, Message},
+};
 
 /// Characters of a message that are looked at: its client's number, and the head of a frame with the longest id, every character of it
 /// escaped.
@@ -21,8 +25,8 @@ pub(super) enum Relayed {
         client: u64,
         /// Where in the message the frame begins; all before it are ASCII digits and a space.
         at: u32,
-        /// The id that ends with it.
-        ends: Option<String>,
+        /// The id that ends with it, and how.
+        ends: Option<(String, Outcome)>,
     },
     /// The agent has given up on a client that takes no answers.
     GivenUp {
@@ -47,10 +51,20 @@ impl Relayed {
     }
 }
 
-fn ended(frame: &str) -> Option<String> {
-    let rest = ENDS.iter().find_map(|start| frame.strip_prefix(start))?;
+fn ended(frame: &str) -> Option<(String, Outcome)> {
+    let (kind, rest) = ENDS.iter().find_map(|start| Some((*start, frame.strip_prefix(start)?)))?;
     // The string alone: what follows it may be cut off.
-    serde_json::Deserializer::from_str(rest).into_iter().next()?.ok()
+    let mut strings = serde_json::Deserializer::from_str(rest).into_iter();
+    let id = strings.next()?.ok()?;
+    let outcome = if kind == ENDS[0] { Outcome::OK } else { Outcome::Failed(code(&rest[strings.byte_offset()..])) };
+    Some((id, outcome))
+}
+
+/// The code of an error, which stands first in its payload.
+fn code(rest: &str) -> Code {
+    let code = rest.strip_prefix(r#","payload":{"code":"#);
+    let code = code.and_then(|code| serde_json::Deserializer::from_str(code).into_iter().next()?.ok());
+    code.unwrap_or(Code::Internal)
 }
 
 #[cfg(test)]
@@ -80,8 +94,24 @@ mod tests {
             (Reply::Error, None, None),
             (Reply::Pong, None, None),
         ] {
-            let expected = Relayed::Frame { client: u64::MAX, at: 21, ends: ends.map(str::to_owned) };
+            let outcome = if kind == Reply::Result { Outcome::OK } else { Outcome::Failed(Code::Internal) };
+            let expected = Relayed::Frame { client: u64::MAX, at: 21, ends: ends.map(|id: &str| (id.to_owned(), outcome)) };
             assert_eq!(Relayed::parse(&head(u64::MAX, kind, id)), Some(expected), "{kind:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_its_code() {
+        for (payload, code) in [
+            (cabana_protocol::Error::not_found("é".repeat(2_000)), Code::NotFound),
+            (cabana_protocol::Error::new(Code::Conflict, ""), Code::Conflict),
+        ] {
+            let payload = to_raw_value(&payload).unwrap();
+            let frame = ServerFrame { kind: Reply::Error, id: Some("a".into()), payload: std::borrow::Cow::Owned(payload) };
+            let message = Message { client: 7, body: Body::Frame(&serde_json::to_string(&frame).unwrap()) }.to_string();
+            let head: String = message.chars().take(HEAD as usize).collect();
+            let expected = Relayed::Frame { client: 7, at: 2, ends: Some(("a".to_owned(), Outcome::Failed(code))) };
+            assert_eq!(Relayed::parse(&head), Some(expected));
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Deadline {
     Tell,
     /// The credentials of a socket end: it is closed.
     Credentials,
+    /// What is too old of the audit is forgotten.
+    Trim,
 }
 
 /// Named instants.

@@ -25,8 +25,12 @@ pub(super) enum Armed {
 impl Life {
     /// What the object is to do when. Every part that wants to be woken adds its instants here, and looks in [`Self::on_alarm`] what is due.
     fn deadlines(&self) -> Deadlines {
-        let life = self.lifecycle().map(|lifecycle| lifecycle.deadlines(&self.rules)).unwrap_or_default();
-        life.with(Deadline::Tell, self.listing.retry_at()).with(Deadline::Credentials, self.credentials_end.get())
+        let lifecycle = self.lifecycle();
+        let forget = self.audit.deadline(lifecycle.is_some());
+        let life = lifecycle.map(|lifecycle| lifecycle.deadlines(&self.rules)).unwrap_or_default();
+        life.with(Deadline::Tell, self.listing.retry_at())
+            .with(Deadline::Credentials, self.credentials_end.get())
+            .with(Deadline::Trim, forget)
     }
 
     /// Sees to it that the alarm goes off in time.
@@ -71,6 +75,9 @@ impl Life {
         self.wake_up(|wakeups| wakeups.alarms += 1)?;
         self.listing.retry();
         self.list();
+        if self.deadlines().is_due(Deadline::Trim, now()) && self.audit.trim()? && !self.records.exist()? {
+            return self.free().await;
+        }
         let effects = self.advance(Event::Tick)?;
         if effects.contains(&Effect::Wipe) {
             self.end().await;

@@ -7,8 +7,10 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use worker::{Request, Response, State};
 
 use super::{
+    audit::{Asked, Entry},
     forward::forward,
     life::{Life, not_found},
+    now,
     wake::{Finding, HANG},
 };
 use crate::{
@@ -52,6 +54,10 @@ impl Backend for Life {
 
     fn busy(self: Rc<Self>, operation: &Descriptor) -> Option<Busy> {
         operation.asleep.is_none().then(|| Box::new(self.begin()) as Busy)
+    }
+
+    fn enter(self: Rc<Self>, principal: &Principal, operation: &str, id: &str) -> Option<Entry> {
+        Life::enter(&self, &Asked { principal, operation, request_id: id, at: now() })
     }
 
     fn expires(self: Rc<Self>, at_ms: Option<u64>) {

@@ -9,12 +9,17 @@ use cabana_protocol::{
 use serde_json::json;
 use worker::{Method, Request, Response};
 
-use super::{history, life::Life};
+use super::{
+    audit, history,
+    life::{Life, not_found},
+    measure,
+};
 use crate::{
     Principal, RequestId, create,
     gateway::Gateway,
     reply,
     request::{decode, read_body},
+    tenant::Place,
 };
 
 /// Answers a request whose path, below [`super::CONTROL_PATH`], is `action`.
@@ -29,7 +34,12 @@ pub(super) async fn answer(
         (Method::Post, "") => {
             let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
             create::check(&body)?;
-            let (sandbox, new) = life.create(body, principal)?;
+            life.reserve(&principal.tenant).await?;
+            let made = life.create(body, principal);
+            if made.is_err() && life.owner().as_ref() != Some(&principal.tenant) {
+                life.spawn(life.admission.give(Place::Sandbox, principal.tenant.clone()));
+            }
+            let (sandbox, new) = made?;
             return Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id));
         }
         (Method::Patch, "") => {
@@ -39,6 +49,14 @@ pub(super) async fn answer(
         }
         (Method::Delete, "") => return life.destroy().await.map(|()| reply::empty(request_id)),
         (Method::Get | Method::Head, "/events") => return history::answer(life, &request, request_id),
+        // Another tenant's sandbox cannot be told from none.
+        (Method::Get | Method::Head, "/audit" | "/audit/verify") if life.owner().is_none() && !life.audit.shows(principal)? => {
+            return Err(not_found());
+        }
+        (Method::Get | Method::Head, "/audit") => return audit::list(&life.audit, &request, principal, request_id),
+        (Method::Get | Method::Head, "/audit/verify") => return audit::verify(&life.audit, request_id),
+        (Method::Get | Method::Head, "/metrics") => return measure::answer(life, &request, request_id).await,
+        (Method::Post, "/refused") => return Err(audit::refusal(&request)),
         (Method::Post, "/start") => drop(life.awake().await?),
         (Method::Post, "/stop") => life.stop().await?,
         (Method::Post, "/restart") => {

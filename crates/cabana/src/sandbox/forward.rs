@@ -11,7 +11,7 @@ use super::{
     life::Life,
     wake::{Finding, HANG},
 };
-use crate::{RequestId, fault::Fault, lifecycle::Event, principal, reply, request_id};
+use crate::{RequestId, fault::Fault, lifecycle::Event, log, principal, reply, request_id};
 
 /// How long an agent may be silent before it is asked for its health beside the call. Long silence is no fault: a command may run for
 /// hours and print nothing.
@@ -71,7 +71,7 @@ async fn attempt(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> 
         Err(error) => {
             let fault = Fault::of(&error.to_string());
             if !request.inner().signal().aborted() {
-                worker::console_warn!("{request_id}: the agent did not answer ({fault:?}): {error}");
+                log::warn(Some(request_id.as_str()), &format!("the agent did not answer ({fault:?}): {error}"));
                 life.trust(false);
             }
             if fault == Fault::NotAdmitted {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use cabana_protocol::{
-    Code, Error, SandboxId,
+    Code, Error, SandboxId, Tenant,
     sandbox::{CreateSandbox, Labels, Sandbox, State, UpdateSandbox, Wakeups, check_labels},
 };
 use futures_util::{
@@ -23,6 +23,7 @@ use serde_json::json;
 
 use super::{
     alarm::Armed,
+    audit::Audit,
     describe::describe,
     history::Followers,
     listing::Listing,
@@ -36,6 +37,8 @@ use crate::{
     container::{Container, message},
     directory::Entry,
     lifecycle::{Effect, Event, Instant, Lifecycle, Policy, Rules},
+    log,
+    tenant::{Place, admission::Admission},
 };
 
 /// How old a use must be before it is stored, as a part of the time after which the sandbox sleeps. The agent knows of its operations
@@ -53,6 +56,9 @@ pub(super) struct Life {
     pub(super) rules: Rules,
     pub(super) records: Records,
     pub(super) listing: Listing,
+    pub(super) audit: Rc<Audit>,
+    /// Its tenant's quotas.
+    pub(super) admission: Admission,
     container: Option<Container>,
     /// `None` where no sandbox was created, or it was destroyed.
     pub(super) record: RefCell<Option<Record>>,
@@ -78,12 +84,6 @@ pub(super) struct Life {
 /// Something that keeps the sandbox awake, until it is dropped.
 pub(super) struct Busy(Rc<Life>);
 
-impl Busy {
-    pub(super) fn life(&self) -> &Rc<Life> {
-        &self.0
-    }
-}
-
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.note(self.0.used(Lifecycle::over));
@@ -92,8 +92,15 @@ impl Drop for Busy {
 
 impl Life {
     /// Takes up what is stored. Fails where the storage does.
-    pub(super) fn load(state: worker::State, config: Result<Config, Error>, listing: Listing) -> Result<Rc<Self>, Error> {
+    pub(super) fn load(
+        state: worker::State,
+        config: Result<Config, Error>,
+        listing: Listing,
+        admission: Admission,
+    ) -> Result<Rc<Self>, Error> {
         let records = Records::new(state.storage());
+        let retention = config.as_ref().map(|config| config.retention).unwrap_or_default();
+        let audit = Audit::new(state.storage(), retention);
         let record = records.load()?;
         let incarnations = Cell::new(record.as_ref().map_or(0, |record| record.incarnation));
         let versions = Cell::new(record.as_ref().map_or(0, |record| record.version));
@@ -105,6 +112,8 @@ impl Life {
             rules,
             records,
             listing,
+            audit,
+            admission,
             container,
             record: RefCell::new(record),
             incarnations,
@@ -152,6 +161,30 @@ impl Life {
     pub(super) fn admit(&self, principal: &Principal) -> Result<(), Error> {
         let hidden = self.record.borrow().as_ref().is_some_and(|record| !principal.sees(&record.tenant));
         if hidden { Err(not_found()) } else { Ok(()) }
+    }
+
+    /// Whose the sandbox is; `None` where there is none.
+    pub(super) fn owner(&self) -> Option<Tenant> {
+        self.record.borrow().as_ref().map(|record| record.tenant.clone())
+    }
+
+    /// Takes the sandbox's place among its tenant's, ahead of [`Self::create`]. Fails with `too_many_requests`.
+    pub(super) async fn reserve(&self, tenant: &Tenant) -> Result<(), Error> {
+        match self.current() {
+            None | Some(State::Destroyed) => self.admission.take(Place::Sandbox, tenant).await,
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Gives back the places of a sandbox that has come into this state, and was in that one.
+    pub(super) fn give_back(&self, tenant: &Tenant, before: State, after: State) {
+        let runs = |state| matches!(state, State::Starting | State::Running | State::Stopping);
+        if runs(before) && !runs(after) {
+            self.spawn(self.admission.give(Place::Running, tenant.clone()));
+        }
+        if after == State::Destroyed {
+            self.spawn(self.admission.give(Place::Sandbox, tenant.clone()));
+        }
     }
 
     /// Makes the sandbox, or finds it; true where it was made.
@@ -243,12 +276,17 @@ impl Life {
         self.free().await
     }
 
-    /// Frees the storage, unless it holds a sandbox.
+    /// Frees the storage, unless it holds a sandbox; but for the audit, which stays for its time.
     pub(super) async fn free(&self) -> Result<(), Error> {
         if !self.is_gone() {
             return Ok(());
         }
+        if self.audit.is_kept()? {
+            self.records.drop_tables()?;
+            return self.arm().await;
+        }
         self.armed.set(Armed::No);
+        self.audit.forget();
         self.records.wipe().await
     }
 
@@ -344,7 +382,7 @@ impl Life {
         let life = Rc::clone(self);
         let ending = async move {
             if let Some(Err(error)) = future_of(life.container.as_ref().map(Container::end)).await {
-                worker::console_warn!("ending a container failed: {}", message(&error));
+                log::warn(None, &format!("ending a container failed: {}", message(&error)));
             }
             life.ending.replace(None);
         };
@@ -365,14 +403,14 @@ impl Life {
         if let Some(container) = self.container.as_ref().filter(|container| container.running())
             && let Err(error) = container.outlast(time).await
         {
-            worker::console_error!("a container may end with its object's time in memory: {}", message(&error));
+            log::error(None, &format!("a container may end with its object's time in memory: {}", message(&error)));
         }
     }
 
     /// Logs what failed where nobody is left to be told.
     pub(super) fn note(&self, outcome: Result<(), Error>) {
         if let Err(error) = outcome {
-            worker::console_error!("noting a change of the sandbox failed: {}", error.message);
+            log::error(None, &format!("noting a change of the sandbox failed: {}", error.message));
         }
     }
 

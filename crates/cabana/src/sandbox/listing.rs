@@ -9,7 +9,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use cabana_protocol::Error;
 
 use super::{life::Life, now};
-use crate::{Database, directory, lifecycle::Instant};
+use crate::{Database, directory, lifecycle::Instant, log};
 
 /// How long after a failure the directory is told again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -59,10 +59,10 @@ async fn tell(life: Rc<Life>) {
     let outcome = settle(&life).await;
     life.listing.busy.set(false);
     let Err(error) = outcome else { return };
-    worker::console_warn!("the directory does not know of a change yet: {}", error.message);
+    log::warn(None, &format!("the directory does not know of a change yet: {}", error.message));
     life.listing.retry_at.set(Some(now() + RETRY_AFTER));
     if let Err(error) = life.arm().await {
-        worker::console_error!("the directory is told only when the sandbox is next used: {}", error.message);
+        log::error(None, &format!("the directory is told only when the sandbox is next used: {}", error.message));
     }
 }
 

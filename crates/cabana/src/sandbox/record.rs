@@ -99,6 +99,11 @@ struct Exposed {
 }
 
 #[derive(Deserialize)]
+struct Table {
+    name: String,
+}
+
+#[derive(Deserialize)]
 struct Version {
     version: usize,
 }
@@ -233,6 +238,15 @@ impl Records {
     /// Frees the storage, tables and all; the alarm goes with it.
     pub(super) async fn wipe(&self) -> Result<(), Error> {
         self.0.delete_all().await.map_err(failed)
+    }
+
+    /// Frees the storage but for the audit.
+    pub(super) fn drop_tables(&self) -> Result<(), Error> {
+        // Names with an underscore at the beginning are the platform's.
+        let own = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'audit%'
+            AND name NOT LIKE 'sqlite%' AND substr(name, 1, 1) <> '_'";
+        let tables = self.query::<Table>(own, vec![])?;
+        tables.iter().try_for_each(|table| self.execute(&format!("DROP TABLE {}", table.name), vec![]))
     }
 
     /// When the alarm will go off, in milliseconds since 1970.

@@ -20,6 +20,7 @@ use crate::{
     container::{Container, Exit, Startup, message},
     fault,
     lifecycle::{Event, GRACE},
+    log,
 };
 
 /// The variable by which the agent learns its secret.
@@ -28,6 +29,9 @@ const SECRET_VARIABLE: &str = "CABANA_AGENT_SECRET";
 /// The variable by which the agent learns the sandbox's variables, as JSON: among the container's own, one that is not to be there
 /// could not be named, and some would mean something to the agent itself.
 const ENV_VARIABLE: &str = "CABANA_SANDBOX_ENV";
+
+/// Has the agent write its log as everything else here does.
+const LOG_FORMAT: (&str, &str) = ("CABANA_LOG_FORMAT", "json");
 
 /// The first pause between two health checks; each is twice the one before, up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -115,7 +119,7 @@ fn launch(container: &Container, record: &Record, internet: bool) -> Result<(), 
     let kind = record.id.kind();
     let image = container.image(kind).map_err(|_| failed(format!("there is no kind {kind:?} any more")))?;
     let variables = encode(&record.env).map_err(|error| failed(error.message))?;
-    let env = BTreeMap::from([(SECRET_VARIABLE, record.secret.as_str()), (ENV_VARIABLE, &variables)]);
+    let env = BTreeMap::from([(SECRET_VARIABLE, record.secret.as_str()), (ENV_VARIABLE, &variables), LOG_FORMAT]);
     container
         .start(&Startup { image, internet, env })
         .map_err(|error| failed(format!("the container cannot be started: {}", message(&error))))
@@ -187,7 +191,7 @@ pub(super) async fn see_off(life: Rc<Life>, incarnation: u64) {
         && container.running()
     {
         if let Err(error) = container.terminate() {
-            worker::console_warn!("asking a container to end failed: {}", message(&error));
+            log::warn(None, &format!("asking a container to end failed: {}", message(&error)));
         }
         if let Either::Right(_) = future::select(pin!(container.exited()), pin!(Delay::from(GRACE))).await {
             life.end_of(incarnation).await;

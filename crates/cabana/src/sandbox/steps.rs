@@ -66,6 +66,7 @@ impl Life {
         let moved = (before.state, before.since) != (after.state, after.since);
         if moved {
             self.remember(&after)?;
+            self.give_back(&record.tenant, before.state, after.state);
         }
         if effects.contains(&Effect::Wipe) {
             self.store(record)?;

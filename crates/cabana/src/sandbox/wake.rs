@@ -19,6 +19,7 @@ use super::{
 use crate::{
     fault,
     lifecycle::{Event, Instant, Lifecycle},
+    tenant::Place,
 };
 
 /// How often a request looks whether a container that is on its way down has ended.
@@ -71,7 +72,11 @@ impl Life {
                 State::Starting => self.started().await?,
                 State::Created | State::Sleeping | State::Failed => match lifecycle.retry_at(now()) {
                     Some(retry_at) => return Err(left_alone(&lifecycle, retry_at)),
-                    None => self.happen(Event::Wake)?,
+                    None => {
+                        let Some(tenant) = self.owner() else { return Err(not_found()) };
+                        self.admission.take(Place::Running, &tenant).await?;
+                        self.happen(Event::Wake)?;
+                    }
                 },
             }
         }

@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Path, Schemas, describe, id_parameter, with_errors};
 use crate::{
+    audit::{AuditPage, AuditVerification},
     file,
     key::{CreateKey, Key, KeyId, KeyPage, NewKey, UpdateKey},
+    metrics::Metrics,
     preview::{ExposePort, ExposedPort, ExposedPorts},
     project::{CreateProject, Project, ProjectName, Projects},
     sandbox::{CreateSandbox, History, Kinds, Sandbox, Sandboxes, UpdateSandbox},
@@ -333,6 +335,47 @@ pub fn table() -> Vec<Route> {
             request: Body::None,
             success: &[204],
             response: Body::None,
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/audit",
+            operation: "audit.list",
+            documentation: "What was asked of a sandbox, by whom, and what came of it, newest first.\n\nEvery operation and connection has an \
+                            entry, refused ones of known callers too; only what merely looks at the sandbox, as this does, has none. \
+                            Entries are kept for 30 days, where the deployment does not say otherwise, also those of a sandbox that was \
+                            destroyed. Wakes nothing.",
+            query: &[
+                ("from", "string", "Only what came at this time, RFC 3339, or later."),
+                ("to", "string", "Only what came before this time."),
+                ("operation", "string", "Only this operation, or this family."),
+                ("principal", "string", "Only what this caller asked."),
+                ("outcome", "string", "Only what came to this: `ok`, a code, `open`, `finished`, `cut`, `broken` or `lost`."),
+                ("limit", "integer", "How many at most, 1 to 1,000. Default: 100."),
+                ("cursor", "string", "What the page before gave."),
+            ],
+            request: Body::None,
+            success: &[200],
+            response: json::<AuditPage>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/audit/verify",
+            operation: "audit.verify",
+            documentation: "Checks that no entry of the audit was changed, taken out or moved.",
+            query: &[],
+            request: Body::None,
+            success: &[200],
+            response: json::<AuditVerification>(),
+        },
+        Route {
+            method: "get",
+            path: "/v1/sandboxes/{id}/metrics",
+            operation: "metrics.get",
+            documentation: "What is measured of a sandbox.\n\nWith `Accept: text/plain` in the text form of Prometheus. Wakes nothing.",
+            query: &[("format", "string", "`json` or `prometheus`, whatever is accepted.")],
+            request: Body::None,
+            success: &[200],
+            response: json::<Metrics>(),
         },
         Route {
             method: "get",

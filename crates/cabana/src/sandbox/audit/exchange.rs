@@ -1,0 +1,163 @@
+//! A request of HTTP and its answer, from the trail's point of view. Bodies are counted at most, and never read.
+
+use std::rc::Rc;
+
+use cabana_protocol::{
+    Code, Error,
+    audit::{CODE_HEADER, Course, Outcome, SUMMARY_HEADER},
+    header,
+};
+use worker::{Headers, Method, Request, Response, ResponseBody, web_sys::AbortSignal};
+
+use super::{
+    entry::{Asked, Entry, afterwards},
+    meter::meter,
+};
+use crate::{
+    Principal, RequestId,
+    lifecycle::Instant,
+    preview::visit::PATH as VISIT_PATH,
+    principal::OPERATION_HEADER,
+    reply,
+    sandbox::{CONTROL_PATH, PORTS_PATH, SOCKETS, life::Life, now},
+};
+
+/// A request that is being answered.
+pub(in crate::sandbox) struct Exchange {
+    life: Rc<Life>,
+    principal: Principal,
+    operation: String,
+    request_id: RequestId,
+    bytes_in: Option<u64>,
+    caller: AbortSignal,
+    /// `None` as long as there is no sandbox, and for what leaves no entry.
+    entry: Option<Entry>,
+    quiet: bool,
+    at: Instant,
+}
+
+impl Exchange {
+    /// A request that has come just now.
+    pub(in crate::sandbox) fn begin(life: &Rc<Life>, request: &Request, principal: &Principal, request_id: &RequestId) -> Self {
+        let path = request.path();
+        let looks = matches!(request.method(), Method::Get | Method::Head);
+        let exchange = Self {
+            life: Rc::clone(life),
+            principal: principal.clone(),
+            operation: operation(request, &path),
+            request_id: request_id.clone(),
+            bytes_in: length(request.headers()),
+            caller: request.inner().signal(),
+            entry: None,
+            quiet: leaves_no_entry(&path, looks),
+            at: now(),
+        };
+        let entry = exchange.entry();
+        Self { entry, ..exchange }
+    }
+
+    /// The answer, which goes on to the caller without what was meant for the trail.
+    pub(in crate::sandbox) fn finish(mut self, answer: Result<Response, Error>) -> Response {
+        // A sandbox that was made by this request is there now.
+        self.entry = self.entry.take().or_else(|| self.entry());
+        match answer {
+            Ok(response) => self.answered(response),
+            Err(error) => {
+                let outcome = if self.caller.aborted() { Outcome::Taken(Course::Cut) } else { Outcome::Failed(error.code) };
+                let response = reply::error(&error, &self.request_id);
+                self.whole(&response, outcome);
+                response
+            }
+        }
+    }
+
+    fn answered(&self, mut response: Response) -> Response {
+        let summary = take(&mut response, SUMMARY_HEADER).and_then(|summary| header::decode::<String>(&summary).ok());
+        let code = take(&mut response, CODE_HEADER).and_then(|code| serde_json::from_value::<Code>(code.into()).ok());
+        let Some(entry) = &self.entry else { return response };
+        entry.note(None, summary);
+        let status = response.status_code();
+        if status >= 400 {
+            self.whole(&response, Outcome::Failed(code.unwrap_or_else(|| Code::of_status(status))));
+            return response;
+        }
+        match response.body() {
+            ResponseBody::Stream(_) if length(response.headers()).is_none() && status != 101 => self.stream(entry, response),
+            _ => {
+                self.whole(&response, Outcome::OK);
+                response
+            }
+        }
+    }
+
+    /// Notes an answer whose length is known. It goes out before that is written.
+    fn whole(&self, response: &Response, outcome: Outcome) {
+        let Some(entry) = self.entry.clone() else { return };
+        let bytes_out = match response.body() {
+            ResponseBody::Empty => None,
+            ResponseBody::Body(bytes) => Some(bytes.len() as u64),
+            ResponseBody::Stream(_) => length(response.headers()),
+        };
+        entry.note(Some(response.status_code()), None);
+        entry.count(self.bytes_in, bytes_out);
+        let life = Rc::clone(&self.life);
+        afterwards(move || {
+            entry.end(outcome);
+            if life.owner().is_none() {
+                // All that is left is the trail, and somebody is to remove it one day.
+                life.rearm();
+            }
+        });
+    }
+
+    /// Has the answer counted on its way, and its end noted.
+    fn stream(&self, entry: &Entry, response: Response) -> Response {
+        let entry = entry.clone();
+        entry.note(Some(response.status_code()), None);
+        entry.count(self.bytes_in, None);
+        let (head, body) = response.into_parts();
+        entry.open_afterwards();
+        head.body(match body {
+            ResponseBody::Stream(stream) => ResponseBody::Stream(meter(stream, self.caller.clone(), move |bytes, course| {
+                entry.count(None, Some(bytes));
+                entry.end(Outcome::Taken(course));
+            })),
+            other => other,
+        })
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        let Self { principal, operation, request_id, at, .. } = self;
+        (!self.quiet).then(|| self.life.enter(&Asked { principal, operation, request_id: request_id.as_str(), at: *at }))?
+    }
+}
+
+/// What only looks, and is answered by the object itself: who watches a sandbox would fill its trail. What visitors of a program in it ask,
+/// who may be anybody. What the gateway itself has the object do.
+fn leaves_no_entry(path: &str, looks: bool) -> bool {
+    let below = |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    looks && (below(CONTROL_PATH) || below(PORTS_PATH)) || below(VISIT_PATH) || path.strip_prefix(CONTROL_PATH) == Some(SOCKETS)
+}
+
+/// What the request amounts to, in the words of the gateway; code of the Worker itself names an operation by its path alone.
+fn operation(request: &Request, path: &str) -> String {
+    let said = request.headers().get(OPERATION_HEADER).ok().flatten();
+    said.unwrap_or_else(|| match (request.method(), path) {
+        (Method::Post, CONTROL_PATH) => "sandbox.create".to_owned(),
+        (Method::Delete, CONTROL_PATH) => "sandbox.delete".to_owned(),
+        (Method::Patch, CONTROL_PATH) => "sandbox.update".to_owned(),
+        _ => path.trim_start_matches("/v1").trim_matches('/').replace('/', "."),
+    })
+}
+
+fn length(headers: &Headers) -> Option<u64> {
+    headers.get("content-length").ok().flatten()?.parse().ok()
+}
+
+/// Takes a header off.
+fn take(response: &mut Response, name: &str) -> Option<String> {
+    let value = response.headers().get(name).ok().flatten()?;
+    // The headers of an answer of the agent are a copy already, which can be changed.
+    response.headers_mut().delete(name).ok();
+    Some(value)
+}
