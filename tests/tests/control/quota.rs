@@ -16,7 +16,7 @@ impl Tenant {
     async fn new(tenant: &str) -> Self {
         let (status, made) = request(Method::POST, "/v1/keys", Some(json!({ "name": "quota", "tenant": tenant }))).await;
         assert_eq!(status, StatusCode::CREATED, "{made}");
-        Self { key: made["secret"].as_str().unwrap().to_owned() }
+        Self { key: made["key"].as_str().unwrap().to_owned() }
     }
 
     async fn send(&self, method: Method, route: &str, body: Value) -> (StatusCode, HeaderMap, Value) {

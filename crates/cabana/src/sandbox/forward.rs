@@ -11,7 +11,7 @@ use super::{
     life::Life,
     wake::{Finding, HANG},
 };
-use crate::{RequestId, fault::Fault, lifecycle::Event, log, principal, reply, request_id};
+use crate::{RequestId, fault::Fault, handle::BINDING_HEADER, lifecycle::Event, log, principal, reply, request_id};
 
 /// How long an agent may be silent before it is asked for its health beside the call. Long silence is no fault: a command may run for
 /// hours and print nothing.
@@ -111,6 +111,7 @@ async fn fetch(life: &Life, request: &Request, secret: &str) -> WorkerResult<Res
     outgoing.headers().set("authorization", &format!("Bearer {secret}"))?;
     // Who the caller is, is nobody's business in the sandbox.
     outgoing.headers().delete(principal::HEADER)?;
+    outgoing.headers().delete(BINDING_HEADER)?;
     container.agent()?.fetch_request(Request::from(outgoing)).await
 }
 

@@ -70,7 +70,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8123), Slow).serve_forever()
 "#;
     let (_, started) =
         sandbox.call(Method::POST, "/exec", Some(json!({ "command": ["python3", "-c", server], "detach": true }))).await;
-    let port = json!({ "process": started["process"], "until": { "port": 8123 } });
+    let port = json!({ "process": started["process"], "until": { "port": { "port": 8123 } } });
     assert_eq!(sandbox.call(Method::POST, "/process/wait", Some(port)).await.0, StatusCode::OK);
     let (url, key) = Sandbox::service();
     let visit = Client::new().get(format!("{url}/v1/sandboxes/{}/ports/8123/proxy/", sandbox.id)).bearer_auth(key);

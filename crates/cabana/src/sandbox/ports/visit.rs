@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Principal, RequestId,
     fault::{self, Fault},
+    handle::BINDING_HEADER,
     preview::{
         page,
         visit::{HEADER, Visit},
@@ -61,6 +62,7 @@ async fn call(life: &Life, request: &Request, visit: &Visit) -> WorkerResult<Res
     let headers = Headers(outgoing.headers());
     headers.delete(HEADER)?;
     headers.delete(principal::HEADER)?;
+    headers.delete(BINDING_HEADER)?;
     container.port(visit.port.number())?.fetch_request(Request::from(outgoing)).await
 }
 
