@@ -63,7 +63,7 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         for number in range(20):
-            self.wfile.write(b"piece\\n")
+            self.wfile.write(b"piece\n")
             self.wfile.flush()
             time.sleep(0.2)
 http.server.ThreadingHTTPServer(("127.0.0.1", 8123), Slow).serve_forever()
