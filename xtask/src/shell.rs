@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,16 @@ pub(crate) fn stream(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// The same, but ends the program after `limit`, and fails.
+pub(crate) fn stream_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = die_with_parent(command).spawn().with_context(|| format!("start {}", describe(command)))?;
+    let status = wait_within(&mut child, command, Some(limit), || ())?;
+    if !status.success() {
+        bail!("{} failed ({status})", describe(command));
+    }
+    Ok(())
+}
+
 /// Runs the program with its output in `log`, reporting progress on `step`, and ends it after `limit`, if any.
 ///
 /// When it fails the error carries the end of the log.
@@ -56,25 +66,30 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path, step: &Step, limit: 
     }
     let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    let started = Instant::now();
     let mut child = die_with_parent(command).spawn().with_context(|| format!("start {}", describe(command)))?;
-    let status = loop {
+    let status = wait_within(&mut child, command, limit, || step.tick(last_lines(log, 1).trim()))?;
+    if !status.success() {
+        let tail = last_lines(log, TAIL_LINES);
+        bail!("{} failed ({status}); the end of {}:\n{tail}", describe(command), log.display());
+    }
+    Ok(())
+}
+
+/// Waits for the program, looking up now and then, and ends it after `limit`, if any.
+fn wait_within(child: &mut Child, command: &Command, limit: Option<Duration>, look: impl Fn()) -> Result<ExitStatus> {
+    let started = Instant::now();
+    loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            return Ok(status);
         }
         if limit.is_some_and(|limit| started.elapsed() > limit) {
             child.kill()?;
             child.wait()?;
             bail!("{} took longer than {} s and was ended", describe(command), started.elapsed().as_secs());
         }
-        step.tick(last_lines(log, 1).trim());
+        look();
         thread::sleep(LOOK);
-    };
-    if !status.success() {
-        let tail = last_lines(log, TAIL_LINES);
-        bail!("{} failed ({status}); the end of {}:\n{tail}", describe(command), log.display());
     }
-    Ok(())
 }
 
 /// A file for a program's output, added to at its end.
@@ -108,8 +123,16 @@ fn describe(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{capture, last_lines};
+    use super::{capture, last_lines, stream_within};
     use std::process::Command;
+    use std::time::Duration;
+
+    #[test]
+    fn what_never_ends_is_ended() {
+        let error = stream_within(Command::new("sleep").arg("inf"), Duration::ZERO).unwrap_err().to_string();
+        assert!(error.contains("sleep") && error.contains("was ended"), "{error}");
+        stream_within(&mut Command::new("true"), Duration::MAX).unwrap();
+    }
 
     #[test]
     fn a_failure_names_the_program_and_its_complaint() {

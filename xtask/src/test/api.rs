@@ -7,6 +7,7 @@ use crate::shell;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The description, made from the types by a test of the protocol crate.
 const DESCRIPTION: &str = "crates/protocol/openapi.json";
@@ -14,8 +15,11 @@ const DESCRIPTION: &str = "crates/protocol/openapi.json";
 /// How many requests are made up for each operation, at most.
 const EXAMPLES: &str = "20";
 
-/// Longest wait for one answer: some operations wait for as long as they are told to.
+/// Longest silence within one answer: some operations wait for as long as they are told to.
 const ANSWER_SECONDS: &str = "20";
+
+/// Longest time for all of it, several times what it takes: an answer that goes on for ever would hold up everything else.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// What must hold of every answer, whatever was asked. That nothing is a 500 is the first of them.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
@@ -41,16 +45,20 @@ pub(super) fn fuzz(tools: &ApiTools, root: &Path, running: &Stack) -> Result<()>
     for operation in EXCLUDED {
         fuzz.args(["--exclude-operation-id", operation]);
     }
-    let outcome = shell::stream(fuzz.arg(root.join(DESCRIPTION)));
+    let outcome = shell::stream_within(fuzz.arg(root.join(DESCRIPTION)), LIMIT);
     client.destroy(&sandbox)?;
     outcome
 }
 
-/// Says who is calling and which sandbox is meant: in a file, since the arguments of a process can be read by everyone.
+/// Says who is calling and which sandbox is meant, and that nothing is followed, which never ends: in a file, since the arguments
+/// of a process can be read by everyone.
 fn configure(running: &Stack, sandbox: &str) -> Result<PathBuf> {
     let path = running.directory().join("schemathesis.toml");
     let authorization = format!("Bearer {}", running.api_key());
-    let text = format!("headers = {{ Authorization = \"{authorization}\" }}\n\n[parameters]\nid = \"{sandbox}\"\n");
+    let text = format!(
+        "headers = {{ Authorization = \"{authorization}\" }}\n\n[parameters]\nid = \"{sandbox}\"\n\n\
+         [[operations]]\ninclude-operation-id = \"sandbox.events\"\nparameters = {{ follow = false }}\n"
+    );
     fs::write(&path, text).context("write the configuration of schemathesis")?;
     Ok(path)
 }
