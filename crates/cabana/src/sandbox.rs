@@ -2,11 +2,14 @@
 
 #![allow(missing_docs, reason = "what #[durable_object] generates has none")]
 
+mod activity;
 mod alarm;
 pub(crate) mod audit;
 mod backend;
 mod control;
+mod create;
 mod describe;
+mod end;
 mod forward;
 mod history;
 mod life;

@@ -6,20 +6,15 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
     time::Duration,
 };
 
 use cabana_protocol::{
-    Code, Error, SandboxId, Tenant,
-    sandbox::{CreateSandbox, Labels, Sandbox, State, UpdateSandbox, Wakeups, check_labels},
+    Code, Error, Tenant,
+    sandbox::{Sandbox, State},
 };
-use futures_util::{
-    FutureExt,
-    future::{LocalBoxFuture, Shared},
-};
-use serde_json::json;
+use futures_util::future::{LocalBoxFuture, Shared};
 
 use super::{
     alarm::Armed,
@@ -29,21 +24,17 @@ use super::{
     listing::Listing,
     now,
     record::{Record, Records},
-    start::{Outcome, look_for_end},
+    start::Outcome,
     wake::Finding,
 };
 use crate::{
     Config, Principal,
-    container::{Container, message},
+    container::Container,
     directory::Entry,
-    lifecycle::{Effect, Event, Instant, Lifecycle, Policy, Rules},
+    lifecycle::{Event, Instant, Lifecycle, Rules},
     log,
     tenant::{Place, admission::Admission},
 };
-
-/// How old a use must be before it is stored, as a part of the time after which the sandbox sleeps. The agent knows of its operations
-/// without that.
-const USE_IS_STORED_AFTER: u32 = 10;
 
 /// How long the agent may take to be described.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,7 +50,7 @@ pub(super) struct Life {
     pub(super) audit: Rc<Audit>,
     /// Its tenant's quotas.
     pub(super) admission: Admission,
-    container: Option<Container>,
+    pub(super) container: Option<Container>,
     /// `None` where no sandbox was created, or it was destroyed.
     pub(super) record: RefCell<Option<Record>>,
     /// The highest incarnation there was since the object came into memory, over all sandboxes that were created and destroyed
@@ -70,24 +61,15 @@ pub(super) struct Life {
     /// The start under way, or the last one.
     pub(super) start: RefCell<Option<Outcome>>,
     /// The end of a container that is under way.
-    ending: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
+    pub(super) ending: RefCell<Option<Shared<LocalBoxFuture<'static, ()>>>>,
     /// When the agent last answered anything.
     pub(super) answered_at: Cell<Option<Instant>>,
     /// The last use that is stored.
-    use_stored: Cell<Instant>,
+    pub(super) use_stored: Cell<Instant>,
     pub(super) armed: Cell<Armed>,
     /// When the first of the credentials end that sockets were opened with.
     pub(super) credentials_end: Cell<Option<Instant>>,
     pub(super) followers: Followers,
-}
-
-/// Something that keeps the sandbox awake, until it is dropped.
-pub(super) struct Busy(Rc<Life>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.note(self.0.used(Lifecycle::over));
-    }
 }
 
 impl Life {
@@ -187,109 +169,6 @@ impl Life {
         }
     }
 
-    /// Makes the sandbox, or finds it; true where it was made.
-    ///
-    /// Fails with `invalid_request` where there is no such kind, and with `conflict` where the name is another tenant's.
-    pub(super) fn create(self: &Rc<Self>, request: CreateSandbox, principal: &Principal) -> Result<(Sandbox, bool), Error> {
-        if let Ok(sandbox) = self.describe() {
-            let taken = |_| Error::new(Code::Conflict, "this name is not available");
-            self.admit(principal).map_err(taken)?;
-            // The name of one that has expired may be used again.
-            if sandbox.state != State::Destroyed {
-                return Ok((sandbox, false));
-            }
-        }
-        let name = self.state.id().name().unwrap_or_default();
-        let id: SandboxId = name.parse()?;
-        self.container()?.image(id.kind()).map_err(|unknown| {
-            let message = format!("there is no kind {:?}", id.kind());
-            Error::invalid_request(message).with_details(json!({ "kinds": unknown.known }))
-        })?;
-        let policy = Policy {
-            sleep_after_ms: request.sleep_after_ms,
-            keep_alive: request.keep_alive.unwrap_or(false),
-            max_lifetime_ms: request.max_lifetime_ms,
-        };
-        let incarnation = self.incarnations.get() + 1;
-        let mut record = Record {
-            id,
-            tenant: principal.tenant.clone(),
-            env: request.env,
-            labels: request.labels,
-            project: None,
-            lifecycle: Lifecycle::new(policy, now()),
-            secret: String::new(),
-            incarnation,
-            updated_at: now(),
-            version: 0,
-            wakeups: Wakeups { loads: 1, alarms: 0 },
-        };
-        self.records.migrate()?;
-        self.store(&mut record)?;
-        self.incarnations.set(incarnation);
-        self.remember(&record.lifecycle)?;
-        self.record.replace(Some(record));
-        self.rearm();
-        self.list();
-        Ok((self.describe()?, true))
-    }
-
-    /// Changes what callers may change.
-    ///
-    /// Fails with `invalid_request` where the labels would be too many, and with `not_found`.
-    pub(super) fn update(self: &Rc<Self>, request: UpdateSandbox) -> Result<Sandbox, Error> {
-        let mut slot = self.record.borrow_mut();
-        let record = slot.as_mut().ok_or_else(not_found)?;
-        let labels = merge(&record.labels, request.labels);
-        check_labels(&labels)?;
-        record.labels = labels;
-        record.env = request.env.map_or_else(|| std::mem::take(&mut record.env), Option::unwrap_or_default);
-        let mut policy = record.lifecycle.policy;
-        policy.sleep_after_ms = request.sleep_after_ms.unwrap_or(policy.sleep_after_ms);
-        policy.keep_alive = request.keep_alive.map_or(policy.keep_alive, Option::unwrap_or_default);
-        policy.max_lifetime_ms = request.max_lifetime_ms.unwrap_or(policy.max_lifetime_ms);
-        self.store(record)?;
-        drop(slot);
-        self.happen(Event::Configure(policy))?;
-        self.describe()
-    }
-
-    /// Ends the container and forgets everything. Does nothing where there is no sandbox.
-    pub(super) async fn destroy(self: &Rc<Self>) -> Result<(), Error> {
-        let effects = self.advance(Event::Destroy)?;
-        for effect in effects {
-            match effect {
-                Effect::End => self.end().await,
-                Effect::Wipe => self.wipe().await?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Frees the storage once the directory knows, unless a sandbox of the same name was created meanwhile.
-    pub(super) async fn wipe(self: &Rc<Self>) -> Result<(), Error> {
-        if self.is_gone() && self.listing.exists() {
-            self.list();
-            return Ok(());
-        }
-        self.free().await
-    }
-
-    /// Frees the storage, unless it holds a sandbox; but for the audit, which stays for its time.
-    pub(super) async fn free(&self) -> Result<(), Error> {
-        if !self.is_gone() {
-            return Ok(());
-        }
-        if self.audit.is_kept()? {
-            self.records.drop_tables()?;
-            return self.arm().await;
-        }
-        self.armed.set(Armed::No);
-        self.audit.forget();
-        self.records.wipe().await
-    }
-
     /// Whether there is no sandbox here.
     pub(super) fn is_gone(&self) -> bool {
         self.record.borrow().is_none()
@@ -313,30 +192,6 @@ impl Life {
         // Uses put the sleep off, and the directory is not told of uses.
         let sandbox = Sandbox { sleeps_at: None, ..describe(record, &self.rules, now()) };
         self.records.owe(&Entry { version: record.version, sandbox })
-    }
-
-    /// Keeps the sandbox awake until the guard is dropped. Previews and sockets hold one as well as operations.
-    pub(super) fn begin(self: &Rc<Self>) -> Busy {
-        self.note(self.used(Lifecycle::begin));
-        Busy(Rc::clone(self))
-    }
-
-    /// Counts a use that begins or is over. It is stored now and then only: a request is not to cost a write.
-    fn used(&self, change: impl FnOnce(&mut Lifecycle, Instant)) -> Result<(), Error> {
-        let mut slot = self.record.borrow_mut();
-        let Some(record) = slot.as_mut() else { return Ok(()) };
-        change(&mut record.lifecycle, now());
-        self.store_use(record)
-    }
-
-    /// Stores when the sandbox was last used, if what is stored of that is too old.
-    pub(super) fn store_use(&self, record: &Record) -> Result<(), Error> {
-        let lifecycle = &record.lifecycle;
-        if lifecycle.active_at.since(self.use_stored.get()) < lifecycle.sleep_after(&self.rules) / USE_IS_STORED_AFTER {
-            return Ok(());
-        }
-        self.use_stored.set(lifecycle.active_at);
-        self.records.save(record)
     }
 
     /// The record, while it is still the one of this incarnation and on its way up.
@@ -365,48 +220,6 @@ impl Life {
         self.container.as_ref().is_some_and(Container::running)
     }
 
-    /// Why the container has ended, if it has.
-    pub(super) async fn look_for_end(&self) -> Option<cabana_protocol::sandbox::Reason> {
-        look_for_end(self.container.as_ref()?).await
-    }
-
-    /// Ends the container if one runs. All who want that at once wait for the same end.
-    pub(super) async fn end(self: &Rc<Self>) {
-        let under_way = self.ending.borrow().clone();
-        if let Some(ending) = under_way {
-            return ending.await;
-        }
-        if !self.runs() {
-            return;
-        }
-        let life = Rc::clone(self);
-        let ending = async move {
-            if let Some(Err(error)) = future_of(life.container.as_ref().map(Container::end)).await {
-                log::warn(None, &format!("ending a container failed: {}", message(&error)));
-            }
-            life.ending.replace(None);
-        };
-        let ending = ending.boxed_local().shared();
-        self.ending.replace(Some(ending.clone()));
-        ending.await;
-    }
-
-    /// The same for the container of one start: a later one is left alone.
-    pub(super) async fn end_of(self: &Rc<Self>, incarnation: u64) {
-        if self.incarnation() == incarnation {
-            self.end().await;
-        }
-    }
-
-    /// Has the container outlast the object's time in memory.
-    pub(super) async fn keep(&self, time: Duration) {
-        if let Some(container) = self.container.as_ref().filter(|container| container.running())
-            && let Err(error) = container.outlast(time).await
-        {
-            log::error(None, &format!("a container may end with its object's time in memory: {}", message(&error)));
-        }
-    }
-
     /// Logs what failed where nobody is left to be told.
     pub(super) fn note(&self, outcome: Result<(), Error>) {
         if let Err(error) = outcome {
@@ -417,25 +230,6 @@ impl Life {
     /// Hands work to the object, which owns it from then on.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         self.state.wait_until(work);
-    }
-}
-
-/// The labels after a change.
-fn merge(labels: &Labels, changes: BTreeMap<String, Option<String>>) -> Labels {
-    let mut merged = labels.clone();
-    for (name, value) in changes {
-        match value {
-            Some(value) => merged.insert(name, value),
-            None => merged.remove(&name),
-        };
-    }
-    merged
-}
-
-async fn future_of<F: Future>(future: Option<F>) -> Option<F::Output> {
-    match future {
-        Some(future) => Some(future.await),
-        None => None,
     }
 }
 

@@ -12,7 +12,7 @@ use worker::{
 };
 
 use super::Life;
-use crate::sandbox::life::Busy;
+use crate::sandbox::activity::Busy;
 
 #[wasm_bindgen]
 extern "C" {
