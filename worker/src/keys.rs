@@ -1,10 +1,11 @@
 //! `/v1/keys`: API keys of a tenant, or of all for the operator.
 
-use cabana::{Code, Error, KeyId, Tenant};
+use cabana::{Code, Error, KeyId, Tenant, log, revocation};
 use cabana_protocol::key::{CreateKey, KeyPage, NewKey, UpdateKey, no_such_key};
-use worker::Response;
+use worker::{Env, Response};
 
 use crate::{
+    BINDING,
     call::Call,
     key::{Record, creation, generate, lookup, store},
     time,
@@ -68,8 +69,17 @@ pub async fn revoke(call: Call, id: &KeyId) -> Result<Response, Error> {
     find(&call, id).await?;
     store::revoke(call.database()?, id, time::now()).await?;
     // Read again, so that this isolate refuses it from now on, whatever a look under way comes back with.
-    lookup::learn(find(&call, id).await?);
+    let record = find(&call, id).await?;
+    call.context.wait_until(hang_up(call.env.clone(), record.shown.tenant.clone(), id.clone()));
+    lookup::learn(record);
     Ok(call.empty())
+}
+
+/// Closes what a revoked key has opened.
+async fn hang_up(env: Env, tenant: Tenant, key: KeyId) {
+    if let Err(error) = revocation::disconnect(&env, BINDING, &tenant, &key).await {
+        log::error(None, &format!("sockets of the revoked key {key} may be open: {}", error.message));
+    }
 }
 
 async fn find(call: &Call, id: &KeyId) -> Result<Record, Error> {

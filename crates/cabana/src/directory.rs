@@ -6,11 +6,15 @@
 mod entry;
 mod query;
 
-use cabana_protocol::{Error, sandbox::Sandboxes};
+use cabana_protocol::{
+    Error, SandboxId, Tenant,
+    sandbox::{Sandboxes, State},
+};
+use serde::Deserialize;
 
 pub(crate) use self::entry::Entry;
 use self::query::Row;
-use crate::{Database, Principal};
+use crate::{Database, Principal, database::Statement};
 
 /// The sandboxes that `principal` may see, as the query of a URL asks for them.
 ///
@@ -20,6 +24,26 @@ pub(crate) async fn list(database: &Database, query: Option<&str>, principal: &P
     let request = query::parse(query.unwrap_or_default())?;
     let rows = database.query::<Row>(&query::statement(&request, principal)?).await?;
     query::page(&request, rows)
+}
+
+/// The ids of a tenant's sandboxes that come after this one, in their order: at most `limit`.
+///
+/// Fails with `timeout` and `unavailable`.
+pub(crate) async fn ids(
+    database: &Database,
+    tenant: &Tenant,
+    after: Option<&SandboxId>,
+    limit: u32,
+) -> Result<Vec<SandboxId>, Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: SandboxId,
+    }
+    let sql = "SELECT id FROM sandboxes WHERE tenant = ? AND state <> ? AND id > ? ORDER BY id LIMIT ?";
+    let after = after.map_or("", SandboxId::as_str);
+    let values = [tenant.as_str().into(), State::Destroyed.as_str().into(), after.into(), u64::from(limit).into()];
+    let rows = database.query::<Row>(&Statement::new(sql, values)).await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// Writes what became of a sandbox. What is there and newer stays.

@@ -13,6 +13,7 @@ mod backend;
 mod behind;
 mod client;
 mod closing;
+mod credentials;
 mod flow;
 mod link;
 mod operations;
@@ -96,7 +97,7 @@ impl Gateway {
     ///
     /// Fails with `not_found`, `invalid_request` (not a WebSocket), `unauthorized` (the credentials have just ended) and
     /// `too_many_requests`.
-    pub(crate) fn accept(&self, request: &Request, principal: Principal) -> Result<Response, Error> {
+    pub(crate) fn accept(self: &Rc<Self>, request: &Request, principal: Principal) -> Result<Response, Error> {
         self.backend.sandbox(&principal)?;
         let header = |name: &str| request.headers().get(name).ok().flatten();
         if !header("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
@@ -115,8 +116,10 @@ impl Gateway {
         let client = Client::new(number, principal, pair.server);
         client.save();
         client.send(Reply::Ready, None, &Ready::of(env!("CARGO_PKG_VERSION")));
-        self.clients.borrow_mut().insert(number, Rc::new(client));
+        let client = Rc::new(client);
+        self.clients.borrow_mut().insert(number, Rc::clone(&client));
         self.note_expiry();
+        self.confirm(&client);
         let response = ResponseBuilder::new().with_status(101).with_websocket(pair.client).empty();
         let offered = header(token::SUBPROTOCOL_HEADER).unwrap_or_default();
         let chosen = offered.split(',').any(|protocol| protocol.trim() == SUBPROTOCOL);

@@ -1,7 +1,7 @@
 //! A sandbox as the code of a Worker sees it.
 
 use cabana_protocol::{
-    Code, Error, Fold, Operation, SandboxId, Streaming,
+    Code, Error, Fold, KeyId, Operation, SandboxId, Streaming,
     error::ErrorBody,
     exec::{Command, Exec, ExecOutput},
     sandbox::{CreateSandbox, Sandbox},
@@ -73,11 +73,10 @@ impl Handle {
         check(self.control(Method::Delete, None::<&()>).await?).await.map(drop)
     }
 
-    /// Closes the sockets of whoever is called so, see [`Principal::id`](crate::Principal::id): its credentials were revoked. What ran for them ends. Does
+    /// Closes the sockets that were opened with this API key, or with what was made with it: it was revoked. What ran for them ends. Does
     /// nothing where there are none.
-    pub async fn disconnect(&self, principal: &str) -> Result<(), Error> {
-        let principal: String = worker::url::form_urlencoded::byte_serialize(principal.as_bytes()).collect();
-        let request = request(Method::Delete, &format!("{CONTROL_PATH}{SOCKETS}?principal={principal}"), None::<&()>)?;
+    pub async fn disconnect(&self, key: &KeyId) -> Result<(), Error> {
+        let request = request(Method::Delete, &format!("{CONTROL_PATH}{SOCKETS}?key={key}"), None::<&()>)?;
         check(self.fetch(request).await?).await.map(drop)
     }
 

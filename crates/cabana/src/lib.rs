@@ -50,6 +50,7 @@
 //! | [`tenant`] | what a tenant may have at once, and how often it may ask |
 //! | `container` | the platform's container, and nothing else |
 //! | `gateway` | clients' WebSockets, which end in the Durable Object |
+//! | [`revocation`] | closing what a revoked API key has opened |
 //!
 //! Bodies of the agent's operations are never decoded here: a new operation edits no file of this crate.
 
@@ -74,6 +75,7 @@ pub mod random;
 pub mod reply;
 pub mod request;
 pub mod request_id;
+pub mod revocation;
 pub mod route;
 mod sandbox;
 pub mod tenant;

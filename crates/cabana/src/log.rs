@@ -8,7 +8,7 @@ pub(crate) fn warn(request_id: Option<&str>, message: &str) {
 }
 
 /// Something that should not happen.
-pub(crate) fn error(request_id: Option<&str>, message: &str) {
+pub fn error(request_id: Option<&str>, message: &str) {
     worker::console_error!("{}", line("error", request_id, message));
 }
 

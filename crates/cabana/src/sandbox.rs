@@ -51,7 +51,7 @@ pub struct Sandbox {
 /// Where the object answers for itself, see `control`: `POST` creates, `GET` describes, `PATCH` changes, `DELETE` destroys.
 pub(crate) const CONTROL_PATH: &str = "/sandbox";
 
-/// Where, below [`CONTROL_PATH`], a principal's sockets are closed: `DELETE`, with its id as `principal` in the query.
+/// Where, below [`CONTROL_PATH`], the sockets of an API key are closed: `DELETE`, with its id as `key` in the query.
 pub(crate) const SOCKETS: &str = "/sockets";
 
 /// Where clients' sockets are accepted.

@@ -3,6 +3,7 @@
 mod jwts;
 mod keys;
 mod matrix;
+mod sockets;
 mod tokens;
 
 use cabana_tests::Caller;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cabana_protocol::{Error, SandboxId, table::Descriptor};
+use cabana_protocol::{Error, KeyId, SandboxId, table::Descriptor};
 use futures_util::future::LocalBoxFuture;
 use worker::{Request, Response, State};
 
@@ -31,6 +31,9 @@ pub(crate) trait Backend {
 
     /// Enters an operation of a client, under the client's id, in the audit.
     fn enter(self: Rc<Self>, principal: &Principal, operation: &str, id: &str) -> Option<Entry>;
+
+    /// Whether an API key is known to be revoked.
+    fn is_revoked(self: Rc<Self>, key: &KeyId) -> LocalBoxFuture<'_, bool>;
 
     /// The first of the clients' credentials end then, in milliseconds since 1970; `None` where none do.
     fn expires(self: Rc<Self>, at_ms: Option<u64>);

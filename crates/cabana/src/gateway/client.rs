@@ -1,9 +1,12 @@
 //! One client's socket.
 
-use std::{any::Any, cell::RefCell};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+};
 
 use cabana_protocol::{
-    Error,
+    Error, KeyId,
     frame::{Reply, ServerFrame},
 };
 use js_sys::JsString;
@@ -32,6 +35,8 @@ pub(super) struct Client {
     pub(super) principal: Principal,
     pub(super) running: RefCell<Running<Guard>>,
     pub(super) flow: RefCell<Flow>,
+    /// When it was last asked whether its key is good; 0 where it was not since it came into memory.
+    pub(super) confirmed_at_ms: Cell<u64>,
     socket: WebSocket,
 }
 
@@ -55,7 +60,14 @@ extern "C" {
 
 impl Client {
     pub(super) fn new(number: u64, principal: Principal, socket: WebSocket) -> Self {
-        Self { number, principal, running: RefCell::default(), flow: RefCell::default(), socket }
+        Self {
+            number,
+            principal,
+            running: RefCell::default(),
+            flow: RefCell::default(),
+            confirmed_at_ms: Cell::default(),
+            socket,
+        }
     }
 
     /// Takes up a socket that has outlived the object's time in memory, and the ids that ran for it. `None` where it is none of ours.
@@ -75,6 +87,16 @@ impl Client {
         if let Err(error) = saved {
             log::error(None, &format!("what a socket is cannot be kept: {error}"));
         }
+    }
+
+    /// Whether it was let in by this API key, or by what was made with it.
+    pub(super) fn hangs_on(&self, key: &KeyId) -> bool {
+        self.principal.key.as_ref() == Some(key)
+    }
+
+    /// Whether something runs for it.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.borrow().len() > 0
     }
 
     /// Sends a frame of our own.

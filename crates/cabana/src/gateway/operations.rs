@@ -23,6 +23,7 @@ impl Gateway {
         if !self.clients.borrow().contains_key(&client.number) {
             return;
         }
+        self.confirm(client);
         let judged = match self.backend.sandbox(&client.principal) {
             Ok(sandbox) => judge(text, &client.principal, &sandbox, &client.running.borrow()),
             Err(error) => Err(Refusal { id: None, operation: None, error }),

@@ -65,11 +65,13 @@ impl Gateway {
         self.lost(generation, &Fault::Interrupted.error());
     }
 
-    /// Asks the agent how it is when it has been silent for long while somebody waits for it. Returns when it is not well.
-    async fn watch(&self, generation: u64) {
+    /// Asks the agent how it is when it has been silent for long while somebody waits for it, and now and then about the clients' keys. Returns
+    /// when the agent is not well.
+    async fn watch(self: &Rc<Self>, generation: u64) {
         loop {
             let heard = self.heard.get();
             Delay::from(SILENCE).await;
+            self.confirm_busy();
             let silent = self.heard.get() == heard && !self.is_idle();
             if self.link.borrow().current() != Some(generation) || silent && !Rc::clone(&self.backend).is_well().await {
                 return;
@@ -82,8 +84,7 @@ impl Gateway {
         if !self.link.borrow_mut().lost(generation) {
             return;
         }
-        let clients: Vec<_> =
-            self.clients.borrow().values().filter(|client| client.running.borrow().len() > 0).cloned().collect();
+        let clients: Vec<_> = self.clients.borrow().values().filter(|client| client.is_busy()).cloned().collect();
         for client in clients {
             let running = client.running.take();
             client.save();
@@ -163,7 +164,7 @@ impl Gateway {
     }
 
     fn is_idle(&self) -> bool {
-        self.clients.borrow().values().all(|client| client.running.borrow().len() == 0)
+        !self.clients.borrow().values().any(|client| client.is_busy())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cabana_protocol::{Error, SandboxId, table::Descriptor};
+use cabana_protocol::{Error, KeyId, SandboxId, table::Descriptor};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use worker::{Request, Response, State};
 
@@ -17,6 +17,7 @@ use crate::{
     Principal, RequestId,
     gateway::{Backend, Busy},
     lifecycle::{Event, Instant},
+    log, revocation,
 };
 
 impl Backend for Life {
@@ -58,6 +59,17 @@ impl Backend for Life {
 
     fn enter(self: Rc<Self>, principal: &Principal, operation: &str, id: &str) -> Option<Entry> {
         Life::enter(&self, &Asked { principal, operation, request_id: id, at: now() })
+    }
+
+    fn is_revoked(self: Rc<Self>, key: &KeyId) -> LocalBoxFuture<'_, bool> {
+        async move {
+            let Some(database) = self.listing.database() else { return false };
+            revocation::is_revoked(database, key).await.unwrap_or_else(|error| {
+                log::warn(None, &format!("whether a key was revoked cannot be told: {}", error.message));
+                false
+            })
+        }
+        .boxed_local()
     }
 
     fn expires(self: Rc<Self>, at_ms: Option<u64>) {

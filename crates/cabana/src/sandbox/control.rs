@@ -69,10 +69,10 @@ pub(super) async fn answer(
     Ok(reply::json(200, &life.look().await?, request_id))
 }
 
-/// Closes the sockets of a principal whose credentials were revoked.
+/// Closes the sockets of an API key that was revoked.
 pub(super) fn disconnect(gateway: &Rc<Gateway>, request: &Request, request_id: &RequestId) -> Result<Response, Error> {
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
-    let principal = url.query_pairs().find(|(name, _)| name == "principal");
-    let principal = principal.ok_or_else(|| Error::invalid_request("whose sockets? principal is missing"))?.1;
-    Ok(reply::json(200, &json!({ "closed": gateway.revoke(&principal) }), request_id))
+    let key = url.query_pairs().find(|(name, _)| name == "key");
+    let key = key.ok_or_else(|| Error::invalid_request("whose sockets? key is missing"))?.1.parse()?;
+    Ok(reply::json(200, &json!({ "closed": gateway.revoke(&key) }), request_id))
 }

@@ -39,6 +39,11 @@ impl Listing {
         self.retry_at.set(None);
     }
 
+    /// The deployment's database.
+    pub(super) fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
     /// Whether there is a directory at all.
     pub(super) fn exists(&self) -> bool {
         self.database.is_some()
