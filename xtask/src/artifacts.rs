@@ -13,6 +13,9 @@ use std::process::Command;
 /// The profile of the agent and the engine in `dev` and `test`, and its directory under target/.
 const PROFILE: &str = "release";
 
+/// The Worker's profile.
+const WORKER_PROFILE: &str = "worker";
+
 /// The programs that a run needs.
 pub(crate) struct Programs {
     /// The process inside the sandbox.
@@ -64,7 +67,7 @@ fn compile_worker(root: &Path, tools: &Tools, care: Care) -> Result<()> {
         let mut build = Command::new(&tools.worker_build);
         build
             .current_dir(root.join("worker"))
-            .arg("--release")
+            .args(["--profile", WORKER_PROFILE])
             .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
             .env("ESBUILD_BIN", tools.node.program("esbuild"))
             .env("WASM_OPT_BIN", tools.node.program("wasm-opt"))

@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod archive;
+mod bundle;
 mod connection;
 mod exec;
 mod file;

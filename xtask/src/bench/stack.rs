@@ -3,7 +3,7 @@
 use super::quantity::Quantity;
 use super::row::{Row, Target};
 use super::samples::Samples;
-use super::{Bench, access, gateway, preview};
+use super::{Bench, access, bundle, gateway, preview};
 use crate::artifacts::Care;
 use crate::dev::client::Client;
 use crate::dev::stack::{Engine, Options, Stack};
@@ -24,9 +24,11 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let (name, value) = access::SECRET;
     let variables = vec![(name.to_owned(), value.to_owned())];
     let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false, variables };
-    let stack = Stack::launch(&setup::run()?, options)?;
+    let tools = setup::run()?;
+    let stack = Stack::launch(&tools, options)?;
     let client = Client::new(stack.url(), stack.api_key());
     let rows = sandboxes(&client).and_then(|mut rows| {
+        rows.extend(bundle::measure(&tools, &stack)?);
         rows.extend(access::measure(&stack)?);
         rows.extend(gateway::measure(bench, &stack, &client)?);
         rows.extend(preview::rows(&client)?);

@@ -50,15 +50,23 @@ pub(super) fn fuzz(tools: &ApiTools, root: &Path, running: &Stack) -> Result<()>
     outcome
 }
 
-/// Says who is calling and which sandbox is meant, and that nothing is followed, which never ends: in a file, since the arguments
-/// of a process can be read by everyone.
+/// What some operations need to be told: the answer of one that follows never ends, and behind a port that nobody listens on there is
+/// nothing to answer.
+const OPERATIONS: &str = r#"
+[[operations]]
+include-operation-id = "sandbox.events"
+parameters = { follow = false }
+
+[[operations]]
+include-operation-id = "port.proxy"
+checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "503"]
+"#;
+
+/// Says who is calling and which sandbox is meant: in a file, since the arguments of a process can be read by everyone.
 fn configure(running: &Stack, sandbox: &str) -> Result<PathBuf> {
     let path = running.directory().join("schemathesis.toml");
     let authorization = format!("Bearer {}", running.api_key());
-    let text = format!(
-        "headers = {{ Authorization = \"{authorization}\" }}\n\n[parameters]\nid = \"{sandbox}\"\n\n\
-         [[operations]]\ninclude-operation-id = \"sandbox.events\"\nparameters = {{ follow = false }}\n"
-    );
-    fs::write(&path, text).context("write the configuration of schemathesis")?;
+    let general = format!("headers = {{ Authorization = \"{authorization}\" }}\n\n[parameters]\nid = \"{sandbox}\"\n");
+    fs::write(&path, general + OPERATIONS).context("write the configuration of schemathesis")?;
     Ok(path)
 }
