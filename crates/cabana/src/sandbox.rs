@@ -74,7 +74,7 @@ impl Sandbox {
         let header = |name| request.headers().get(name).ok().flatten();
         let principal = Principal::decode(header(principal::HEADER).as_deref())?;
         life.admission.came_by(header(BINDING_HEADER));
-        let exchange = Exchange::begin(life, &request, &principal, request_id);
+        let (exchange, request) = Exchange::begin(life, request, &principal, request_id);
         Ok(exchange.finish(self.answer(life, request, principal, request_id).await))
     }
 

@@ -6,6 +6,8 @@
 //!                   7 +3                   client 7 has taken three more frames
 //!                   7 -                    client 7 has gone: what runs for it ends
 //! agent -> object   7 {"type":"event",…}   a frame for client 7, to be passed on as it is
+//!                   7 #"a" npm test        what the operation that client 7 calls "a" is about, for the audit
+//!                   7 -                    client 7 goes on and on and takes nothing: it is given up
 //! ```
 //!
 //! The agent sends no client more than [`WINDOW_BYTES`] beyond what it has taken, and one larger frame. So a client that is slow
@@ -50,6 +52,8 @@ pub enum Body<'a> {
     Frame(&'a str),
     /// So many more frames were taken.
     Taken(u64),
+    /// What an operation is about: its id in JSON, a space, and one line without secrets.
+    About(&'a str),
     /// The client has gone.
     Gone,
 }
@@ -60,6 +64,7 @@ impl<'a> Message<'a> {
         let (client, body) = text.split_once(' ')?;
         let body = match body.as_bytes().first()? {
             b'+' => Body::Taken(body[1..].parse().ok()?),
+            b'#' => Body::About(&body[1..]),
             b'-' => Body::Gone,
             _ => Body::Frame(body),
         };
@@ -73,6 +78,7 @@ impl fmt::Display for Message<'_> {
         match self.body {
             Body::Frame(frame) => write!(formatter, "{client} {frame}"),
             Body::Taken(frames) => write!(formatter, "{client} +{frames}"),
+            Body::About(about) => write!(formatter, "{client} #{about}"),
             Body::Gone => write!(formatter, "{client} -"),
         }
     }
@@ -89,6 +95,7 @@ mod tests {
             (7, Body::Frame(r#"{"type":"exec", "id":"7 +3"}"#)),
             (u64::MAX, Body::Frame("not JSON +")),
             (7, Body::Taken(3)),
+            (7, Body::About("\"a\" npm test")),
             (8, Body::Gone),
         ] {
             let message = Message { client, body };

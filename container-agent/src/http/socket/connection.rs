@@ -120,12 +120,14 @@ impl Connection {
         match dispatch::find(name)? {
             Entry::Call(call) => {
                 let answer = call(agent, Bytes::copy_from_slice(payload.as_bytes()), &mut about)?;
+                self.frames.about(&id, &about);
                 let cancel = self.running.call(&id);
                 self.tasks.spawn(answer_once(self.ends(id, busy), answer, cancel));
             }
             Entry::Stream { start, .. } => {
                 let events = self.frames.events(&id)?;
                 let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), None, events, &mut about)?;
+                self.frames.about(&id, &about);
                 self.running.stream(&id, tell, cancel.clone());
                 self.tasks.spawn(relay(self.ends(id, busy), said, cancel));
             }

@@ -66,6 +66,13 @@ impl Frames {
         }
     }
 
+    /// Tells the object at the other end of the link what the operation under this id is about. No client hears of it.
+    pub(super) fn about(&self, id: &str, summary: &str) {
+        if let (Room::Taken(_), Ok(id), false) = (&self.room, json(id), summary.is_empty()) {
+            self.push(format!("{}#{id} {summary}", self.prefix).into(), None);
+        }
+    }
+
     pub(super) async fn error(&self, id: Option<&str>, error: Error) {
         if let Ok(payload) = encode(&error) {
             self.send(Reply::Error, id, &payload).await;

@@ -67,6 +67,8 @@ impl Clients {
                 }
             }
             Body::Gone => drop(self.clients.remove(&client)),
+            // Said by agents alone.
+            Body::About(_) => {}
         }
     }
 

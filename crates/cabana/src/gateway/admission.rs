@@ -41,6 +41,11 @@ impl<T> Running<T> {
         self.0.remove(id).map(|(_, guard)| guard)
     }
 
+    /// The guard of one that runs.
+    pub(super) fn get(&self, id: &str) -> Option<&T> {
+        self.0.get(id).map(|(_, guard)| guard)
+    }
+
     /// All guards.
     pub(super) fn guards(&self) -> impl Iterator<Item = &T> {
         self.0.values().map(|(_, guard)| guard)

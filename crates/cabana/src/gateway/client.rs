@@ -99,6 +99,14 @@ impl Client {
         self.running.borrow().len() > 0
     }
 
+    /// Notes what the operation under this id is about.
+    pub(super) fn note(&self, id: &str, summary: String) {
+        let running = self.running.borrow();
+        if let Some(entry) = running.get(id).and_then(|guard| guard.entry.as_ref()) {
+            entry.note(None, Some(summary));
+        }
+    }
+
     /// Sends a frame of our own.
     pub(super) fn send(&self, kind: Reply, id: Option<&str>, payload: &impl Serialize) {
         let Ok(payload) = to_raw_value(payload) else { return };

@@ -109,6 +109,10 @@ impl Gateway {
                     self.deliver(&client, &message.slice(at, message.length()), ends);
                 }
             }
+            Relayed::About { client, id, summary } => {
+                let client = self.clients.borrow().get(&client).cloned();
+                client.inspect(|client| client.note(&id, summary));
+            }
             Relayed::GivenUp { client } => {
                 let client = self.clients.borrow().get(&client).cloned();
                 client.inspect(|client| self.give_up(client));

@@ -28,6 +28,15 @@ pub(super) enum Relayed {
         /// The id that ends with it, and how.
         ends: Option<(String, Outcome)>,
     },
+    /// What an operation is about.
+    About {
+        /// Whose it is.
+        client: u64,
+        /// Under which id.
+        id: String,
+        /// The agent's word.
+        summary: String,
+    },
     /// The agent has given up on a client that takes no answers.
     GivenUp {
         /// On whom.
@@ -45,6 +54,10 @@ impl Relayed {
                 let ends = if frame.starts_with(EVENT) { None } else { ended(frame) };
                 Some(Self::Frame { client, at, ends })
             }
+            Body::About(about) => {
+                let (id, summary) = text(about)?;
+                Some(Self::About { client, id, summary: summary.trim_start().to_owned() })
+            }
             Body::Gone => Some(Self::GivenUp { client }),
             Body::Taken(_) => None,
         }
@@ -53,11 +66,16 @@ impl Relayed {
 
 fn ended(frame: &str) -> Option<(String, Outcome)> {
     let (kind, rest) = ENDS.iter().find_map(|start| Some((*start, frame.strip_prefix(start)?)))?;
-    // The string alone: what follows it may be cut off.
-    let mut strings = serde_json::Deserializer::from_str(rest).into_iter();
-    let id = strings.next()?.ok()?;
-    let outcome = if kind == ENDS[0] { Outcome::OK } else { Outcome::Failed(code(&rest[strings.byte_offset()..])) };
+    let (id, rest) = text(rest)?;
+    let outcome = if kind == ENDS[0] { Outcome::OK } else { Outcome::Failed(code(rest)) };
     Some((id, outcome))
+}
+
+/// The string that JSON begins with, and what follows it, which may be cut off.
+fn text(json: &str) -> Option<(String, &str)> {
+    let mut strings = serde_json::Deserializer::from_str(json).into_iter();
+    let text = strings.next()?.ok()?;
+    Some((text, &json[strings.byte_offset()..]))
 }
 
 /// The code of an error, which stands first in its payload.
@@ -118,7 +136,9 @@ mod tests {
     #[test]
     fn the_rest() {
         assert_eq!(Relayed::parse("7 -"), Some(Relayed::GivenUp { client: 7 }));
-        for text in ["", "7", "7 +3", "HTTP/1.1 200", "{\"type\":\"event\"}"] {
+        let about = Relayed::About { client: 7, id: "a\"é".to_owned(), summary: "echo \"x\"".to_owned() };
+        assert_eq!(Relayed::parse(r#"7 #"a\"é" echo "x""#), Some(about));
+        for text in ["7 #", "7 #a b", "", "7", "7 +3", "HTTP/1.1 200", "{\"type\":\"event\"}"] {
             assert_eq!(Relayed::parse(text), None, "{text}");
         }
     }

@@ -1,13 +1,17 @@
 //! A request of HTTP and its answer, from the trail's point of view. Bodies are counted at most, and never read.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use cabana_protocol::{
     Code, Error,
     audit::{CODE_HEADER, Course, Outcome, SUMMARY_HEADER},
     header,
 };
-use worker::{Headers, Method, Request, Response, ResponseBody, web_sys::AbortSignal};
+use worker::{
+    Headers, Method, Request, Response, ResponseBody,
+    wasm_bindgen::JsValue,
+    web_sys::{self, AbortSignal, ReadableStream, RequestInit},
+};
 
 use super::{
     entry::{Asked, Entry, afterwards},
@@ -28,7 +32,8 @@ pub(in crate::sandbox) struct Exchange {
     principal: Principal,
     operation: String,
     request_id: RequestId,
-    bytes_in: Option<u64>,
+    /// As announced, or as many as have come.
+    bytes_in: Rc<Cell<u64>>,
     caller: AbortSignal,
     /// `None` as long as there is no sandbox, and for what leaves no entry.
     entry: Option<Entry>,
@@ -37,23 +42,39 @@ pub(in crate::sandbox) struct Exchange {
 }
 
 impl Exchange {
-    /// A request that has come just now.
-    pub(in crate::sandbox) fn begin(life: &Rc<Life>, request: &Request, principal: &Principal, request_id: &RequestId) -> Self {
+    /// A request that has come just now, and how it goes on: what does not say how long it is, is counted as it is read.
+    pub(in crate::sandbox) fn begin(
+        life: &Rc<Life>,
+        request: Request,
+        principal: &Principal,
+        request_id: &RequestId,
+    ) -> (Self, Request) {
         let path = request.path();
         let looks = matches!(request.method(), Method::Get | Method::Head);
         let exchange = Self {
             life: Rc::clone(life),
             principal: principal.clone(),
-            operation: operation(request, &path),
+            operation: operation(&request, &path),
             request_id: request_id.clone(),
-            bytes_in: length(request.headers()),
+            bytes_in: Rc::new(Cell::new(length(request.headers()).unwrap_or(0))),
             caller: request.inner().signal(),
             entry: None,
             quiet: leaves_no_entry(&path, looks),
             at: now(),
         };
         let entry = exchange.entry();
-        Self { entry, ..exchange }
+        let request = if entry.is_some() { exchange.counted(request) } else { request };
+        (Self { entry, ..exchange }, request)
+    }
+
+    fn counted(&self, request: Request) -> Request {
+        match request.inner().body() {
+            Some(body) if length(request.headers()).is_none() => {
+                let body = meter(body, Rc::clone(&self.bytes_in), self.caller.clone(), |_| {});
+                with_body(&request, &body, &self.caller).unwrap_or(request)
+            }
+            _ => request,
+        }
     }
 
     /// The answer, which goes on to the caller without what was meant for the trail.
@@ -99,7 +120,7 @@ impl Exchange {
             ResponseBody::Stream(_) => length(response.headers()),
         };
         entry.note(Some(response.status_code()), None);
-        entry.count(self.bytes_in, bytes_out);
+        entry.count(Some(self.bytes_in.get()), bytes_out);
         let life = Rc::clone(&self.life);
         afterwards(move || {
             entry.end(outcome);
@@ -114,14 +135,16 @@ impl Exchange {
     fn stream(&self, entry: &Entry, response: Response) -> Response {
         let entry = entry.clone();
         entry.note(Some(response.status_code()), None);
-        entry.count(self.bytes_in, None);
+        let (bytes_in, bytes_out) = (Rc::clone(&self.bytes_in), Rc::new(Cell::new(0)));
         let (head, body) = response.into_parts();
         entry.open_afterwards();
         head.body(match body {
-            ResponseBody::Stream(stream) => ResponseBody::Stream(meter(stream, self.caller.clone(), move |bytes, course| {
-                entry.count(None, Some(bytes));
-                entry.end(Outcome::Taken(course));
-            })),
+            ResponseBody::Stream(stream) => {
+                ResponseBody::Stream(meter(stream, Rc::clone(&bytes_out), self.caller.clone(), move |course| {
+                    entry.count(Some(bytes_in.get()), Some(bytes_out.get()));
+                    entry.end(Outcome::Taken(course));
+                }))
+            }
             other => other,
         })
     }
@@ -152,6 +175,14 @@ fn operation(request: &Request, path: &str) -> String {
 
 fn length(headers: &Headers) -> Option<u64> {
     headers.get("content-length").ok().flatten()?.parse().ok()
+}
+
+/// The same request with this body.
+fn with_body(request: &Request, body: &ReadableStream, caller: &AbortSignal) -> Result<Request, JsValue> {
+    let init = RequestInit::new();
+    init.set_body(body);
+    init.set_signal(Some(caller));
+    web_sys::Request::new_with_request_and_init(request.inner(), &init).map(Request::from)
 }
 
 /// Takes a header off.

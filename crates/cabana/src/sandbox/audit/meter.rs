@@ -1,46 +1,74 @@
 //! Counting a body that does not say how long it is, on its way.
 
-use std::{cell::Cell, rc::Rc};
-
-use cabana_protocol::audit::Course;
-use worker::{
-    js_sys::{Object, Reflect, Uint8Array},
-    wasm_bindgen::{JsCast, JsValue, closure::Closure},
-    wasm_bindgen_futures::{JsFuture, spawn_local},
-    web_sys::{AbortSignal, ReadableStream, TransformStream, TransformStreamDefaultController},
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
 };
 
-/// The same body; `ended` is told how many bytes went through and how that ended, `caller` being whom they go to. One that cannot be counted
-/// goes on as it is, and nobody hears of its end.
-pub(super) fn meter(body: ReadableStream, caller: AbortSignal, ended: impl FnOnce(u64, Course) + 'static) -> ReadableStream {
-    try_meter(&body, caller, ended).unwrap_or(body)
+use cabana_protocol::audit::Course;
+use futures_util::Stream;
+use wasm_streams::{ReadableStream, readable::IntoStream};
+use worker::{
+    js_sys::Uint8Array,
+    wasm_bindgen::{JsCast, JsValue},
+    web_sys::{self, AbortSignal},
+};
+
+/// The same body; `ended` is told how many bytes have gone through when it has come to its end, one way or another: `caller` is who sends
+/// or takes it. One that cannot be counted goes on as it is, and nobody hears of its end.
+pub(super) fn meter(
+    body: web_sys::ReadableStream,
+    bytes: Rc<Cell<u64>>,
+    caller: AbortSignal,
+    ended: impl FnOnce(Course) + Unpin + 'static,
+) -> web_sys::ReadableStream {
+    match ReadableStream::from_raw(body.unchecked_into()).try_into_stream() {
+        Ok(pieces) => {
+            let metered = Metered { pieces, bytes, caller, ended: Some(ended) };
+            ReadableStream::from_stream(metered).into_raw().unchecked_into()
+        }
+        Err((_, body)) => body.into_raw().unchecked_into(),
+    }
 }
 
-fn try_meter(
-    body: &ReadableStream,
+/// The pieces of a body. They stay objects of the runtime's, and are not copied. Whoever takes them and goes away drops this.
+struct Metered<F: FnOnce(Course)> {
+    pieces: IntoStream<'static>,
+    bytes: Rc<Cell<u64>>,
     caller: AbortSignal,
-    ended: impl FnOnce(u64, Course) + 'static,
-) -> Result<ReadableStream, JsValue> {
-    let bytes = Rc::new(Cell::new(0));
-    let counted = Rc::clone(&bytes);
-    let count = Closure::<dyn Fn(Uint8Array, TransformStreamDefaultController) -> Result<(), JsValue>>::new(
-        move |chunk: Uint8Array, next: TransformStreamDefaultController| {
-            counted.set(counted.get() + u64::from(chunk.byte_length()));
-            next.enqueue_with_chunk(&chunk)
-        },
-    );
-    let transformer = Object::new();
-    Reflect::set(&transformer, &"transform".into(), count.as_ref())?;
-    let through = TransformStream::new_with_transformer(&transformer)?;
-    let piped = JsFuture::from(body.pipe_to(&through.writable()));
-    spawn_local(async move {
-        let course = match piped.await {
-            Ok(_) => Course::Finished,
-            Err(_) if caller.aborted() => Course::Cut,
-            Err(_) => Course::Broken,
-        };
-        drop(count);
-        ended(bytes.get(), course);
-    });
-    Ok(through.readable().unchecked_into())
+    ended: Option<F>,
+}
+
+impl<F: FnOnce(Course)> Metered<F> {
+    fn end(&mut self, course: Course) {
+        if let Some(ended) = self.ended.take() {
+            ended(course);
+        }
+    }
+}
+
+impl<F: FnOnce(Course) + Unpin> Stream for Metered<F> {
+    type Item = Result<JsValue, JsValue>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = ready!(Pin::new(&mut self.pieces).poll_next(context));
+        match &piece {
+            Some(Ok(piece)) => {
+                let length = piece.dyn_ref::<Uint8Array>().map_or(0, Uint8Array::byte_length);
+                self.bytes.set(self.bytes.get() + u64::from(length));
+            }
+            Some(Err(_)) if self.caller.aborted() => self.end(Course::Cut),
+            Some(Err(_)) => self.end(Course::Broken),
+            None => self.end(Course::Finished),
+        }
+        Poll::Ready(piece)
+    }
+}
+
+impl<F: FnOnce(Course)> Drop for Metered<F> {
+    fn drop(&mut self) {
+        self.end(Course::Cut);
+    }
 }
