@@ -1,9 +1,19 @@
 //! What the agent writes to its standard error.
 
-use std::str::FromStr;
+use std::{
+    pin::Pin,
+    str::FromStr,
+    task::{Context, Poll},
+};
 
-use axum::{extract::Request, middleware::Next, response::Response};
-use tracing::Instrument;
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use hyper::body::{Frame, SizeHint};
+use tracing::{Instrument, Span};
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,10 +47,35 @@ pub fn begin(format: Format) {
     }
 }
 
-/// Names the request in whatever is written while it is answered.
+/// Names the request in whatever is written while it is answered, to the last byte.
 pub async fn name_request(request: Request, next: Next) -> Response {
     let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     // The Durable Object lets no other through; one that comes from elsewhere is written as a string of JSON, or with its escapes.
-    let span = tracing::info_span!("request", id);
-    next.run(request).instrument(span).await
+    let span = tracing::info_span!("request", request_id = id);
+    let response = next.run(request).instrument(span.clone()).await;
+    response.map(|body| Body::new(Named { body, span }))
+}
+
+/// The body of an answer, whose request is named while it is made.
+struct Named {
+    body: Body,
+    span: Span,
+}
+
+impl HttpBody for Named {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, span } = &mut *self;
+        span.in_scope(|| Pin::new(body).poll_frame(context))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -1,5 +1,9 @@
 //! An issuer of JWTs, with fresh keys of every kind, for a service that is to trust it.
 
+mod publication;
+
+use std::net::{Ipv4Addr, TcpListener};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -11,6 +15,8 @@ use rsa::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use publication::Publication;
+
 /// The keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Issuer {
@@ -18,6 +24,8 @@ pub struct Issuer {
     pub secret: String,
     /// Sign with the algorithms of public keys.
     pub keys: Vec<PrivateKey>,
+    /// Where on this machine it publishes their other halves.
+    port: u16,
 }
 
 /// A key that the issuer publishes one half of.
@@ -39,7 +47,8 @@ impl Issuer {
 
     /// An issuer that nobody has ever seen.
     pub fn generate() -> Self {
-        Self { secret: secret(), keys: vec![rs256(), es256(), eddsa()] }
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).unwrap().port();
+        Self { secret: secret(), keys: vec![rs256(), es256(), eddsa()], port }
     }
 
     /// The same with a key for this algorithm alone.
@@ -50,18 +59,30 @@ impl Issuer {
             Algorithm::EdDSA => vec![eddsa()],
             _ => vec![],
         };
-        Self { secret: secret(), keys }
+        Self { secret: secret(), keys, port: 0 }
     }
 
-    /// The one that the service under test trusts, which a file that `CABANA_TEST_ISSUER` names holds.
+    /// The one that the service under test trusts, which a file that `CABANA_TEST_ISSUER` names holds. Its keys are published by then.
     pub fn of_service() -> Option<Self> {
         let file = std::env::var_os("CABANA_TEST_ISSUER")?;
-        Some(serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
+        let issuer: Self = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        issuer.publication();
+        Some(issuer)
     }
 
     /// What it publishes.
     pub fn jwks(&self) -> Value {
         json!({ "keys": self.keys.iter().map(|key| &key.jwk).collect::<Vec<_>>() })
+    }
+
+    /// Where the service finds that.
+    pub fn jwks_url(&self) -> String {
+        format!("http://{}:{}/jwks.json", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// What is found there.
+    pub fn publication(&self) -> &'static Publication {
+        Publication::on(self.port, self.keys.iter().map(|key| key.jwk.clone()))
     }
 
     /// Its key for an algorithm.

@@ -12,7 +12,7 @@ mod sandbox;
 mod socket;
 
 pub use caller::Caller;
-pub use issuer::{Issuer, PrivateKey};
+pub use issuer::{Issuer, PrivateKey, Publication};
 pub use sandbox::{Answer, Sandbox, drain, gather};
 pub use socket::Socket;
 

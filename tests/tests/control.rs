@@ -6,6 +6,7 @@ mod directory;
 mod gateway;
 mod kinds;
 mod lifecycle;
+mod logs;
 mod metrics;
 mod outages;
 mod preview;

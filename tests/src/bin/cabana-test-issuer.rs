@@ -8,7 +8,7 @@ fn main() {
     let issuer = Issuer::generate();
     let variables = json!({
         "CABANA_JWT_SECRET": issuer.secret,
-        "CABANA_JWT_JWKS": issuer.jwks().to_string(),
+        "CABANA_JWT_JWKS_URL": issuer.jwks_url(),
         "CABANA_JWT_ISSUER": Issuer::NAME,
         "CABANA_JWT_AUDIENCE": Issuer::AUDIENCE,
     });

@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cabana_tests::{Caller, Issuer};
+use cabana_tests::{Caller, Issuer, until};
+use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
@@ -61,6 +62,38 @@ async fn what_the_header_says_does_not_count() {
     ] {
         assert_eq!(ask(&token).await, "unauthorized", "{what}");
     }
+}
+
+#[tokio::test]
+async fn unknown_keys_do_not_make_the_service_fetch_and_fetch() {
+    let Some(issuer) = Issuer::of_service() else { return };
+    assert_eq!(ask(&issuer.sign(Algorithm::EdDSA, &claims("a", 60))).await, "not_found");
+    let before = issuer.publication().fetches();
+    let stranger = Issuer::generate_for(Algorithm::EdDSA);
+    let tokens = (0..32).map(|number| {
+        let header = Header { kid: Some(format!("made-up-{number}")), ..Header::new(Algorithm::EdDSA) };
+        stranger.key(Algorithm::EdDSA).sign(&header, &claims("a", 60))
+    });
+    for answer in join_all(tokens.map(async |token| ask(&token).await)).await {
+        assert_eq!(answer, "unauthorized");
+    }
+    let fetches = issuer.publication().fetches();
+    assert!(before >= 1 && fetches <= before + 1, "{before} and then {fetches}");
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_publishes_later_is_found() {
+    let Some(issuer) = Issuer::of_service() else { return };
+    let next = Issuer::generate_for(Algorithm::EdDSA);
+    let key = next.key(Algorithm::EdDSA);
+    let header = Header { kid: Some("ed-2".to_owned()), ..Header::new(Algorithm::EdDSA) };
+    let token = key.sign(&header, &claims("a", 300));
+    assert_eq!(ask(&token).await, "unauthorized");
+    let mut jwk = key.jwk.clone();
+    jwk["kid"] = json!("ed-2");
+    issuer.publication().add(jwk);
+    until("the service has looked again, as it does once a minute", async || ask(&token).await == "not_found").await;
+    assert_eq!(ask(&issuer.sign(Algorithm::RS256, &claims("a", 60))).await, "not_found", "the keys before are still good");
 }
 
 #[tokio::test]

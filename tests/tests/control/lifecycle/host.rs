@@ -21,6 +21,12 @@ impl Process {
         (parent > 1).then_some(Self(parent))
     }
 
+    /// Its command line.
+    pub(in crate::control) fn words(self) -> Vec<String> {
+        let line = fs::read_to_string(format!("/proc/{}/cmdline", self.0)).unwrap_or_default();
+        line.split('\0').map(str::to_owned).collect()
+    }
+
     pub(in crate::control) fn name(self) -> String {
         fs::read_to_string(format!("/proc/{}/comm", self.0)).unwrap_or_default().trim().to_owned()
     }

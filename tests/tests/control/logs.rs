@@ -1,0 +1,87 @@
+//! What gateway, object and agent write: one JSON object a line, in which a request has one name.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cabana_tests::{Sandbox, drain, in_sandbox, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    fresh_name,
+    lifecycle::{Named, host},
+};
+
+/// Where a stack on this machine keeps its logs; `None` where it runs elsewhere.
+fn directory() -> Option<PathBuf> {
+    let (url, _) = Sandbox::service();
+    let port = url.rsplit_once(':')?.1.to_owned();
+    let words = host::find(&format!("--port\0{port}\0")).first()?.words();
+    let state = words.iter().skip_while(|word| *word != "--persist-to").nth(1)?;
+    Path::new(state).parent().map(Path::to_owned)
+}
+
+/// The objects in a log's lines that name this request.
+fn lines(log: &Path, request_id: &str) -> Vec<Value> {
+    let log = fs::read_to_string(log).unwrap();
+    let objects =
+        log.lines().filter_map(|line| serde_json::Deserializer::from_str(&line[line.find('{')?..]).into_iter().next()?.ok());
+    let names = |line: &Value| line["request_id"] == request_id || line["span"]["request_id"] == request_id;
+    objects.filter(names).collect()
+}
+
+/// Waits for the line of a log that names this request and has this in its message.
+async fn line(log: &Path, request_id: &str, message: &str) -> Value {
+    let mut found = None;
+    until(&format!("a line of {request_id} with {message:?}"), async || {
+        found =
+            lines(log, request_id).into_iter().find(|line| line["message"].as_str().is_some_and(|text| text.contains(message)));
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
+#[tokio::test]
+async fn gateway_and_agent_name_a_request_alike() {
+    let Some(directory) = directory() else { return };
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir tree; truncate -s 500M tree/large").await;
+        let id = fresh_name("broken");
+        let request = sandbox.request(Method::GET, "/archive?path=tree").header("x-request-id", &id);
+        let mut response = request.send().await.unwrap();
+        assert_eq!(response.headers()["x-request-id"], id.as_str());
+        assert!(response.chunk().await.unwrap().is_some());
+        sandbox.shell("truncate -s 1000 tree/large").await;
+        assert!(drain(response).await.is_err());
+        let said = line(&directory.join("engine.log"), &id, "an archive broke off").await;
+        assert_eq!(said["level"], "WARN", "{said}");
+        let said = line(&directory.join("wrangler.log"), &id, "request").await;
+        assert_eq!((&said["route"], &said["status"]), (&json!("/v1/sandboxes/{id}/archive"), &json!(200)), "{said}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn gateway_and_object_name_a_request_alike() {
+    let Some(directory) = directory() else { return };
+    let log = directory.join("wrangler.log");
+    let sandbox = Named::new("logs", json!({})).await;
+    let agent = host::agent_of(&sandbox).await.unwrap();
+    let (url, key) = Sandbox::service();
+    let id = fresh_name("killed");
+    let call = reqwest::Client::new().post(format!("{url}/v1/sandboxes/{}/exec", sandbox.id)).bearer_auth(key);
+    let call = call.header("x-request-id", &id).json(&json!({ "command": "sleep 3593.25" })).send();
+    let kill = async {
+        until("it runs", async || sandbox.count("sleep 3593.25").await > 0).await;
+        agent.signal("KILL");
+    };
+    let (answer, ()) = tokio::join!(call, kill);
+    drop(answer);
+    let said = line(&log, &id, "the agent did not answer").await;
+    assert_eq!(said["level"], "warn", "{said}");
+    assert_eq!(line(&log, &id, "request").await["route"], "/v1/sandboxes/{id}/exec");
+    sandbox.end().await;
+}
