@@ -12,6 +12,7 @@ mod outages;
 mod preview;
 mod projects;
 mod quota;
+mod setup;
 mod tour;
 
 use cabana_tests::{Sandbox, Socket, Target, in_sandbox, until};

@@ -10,11 +10,11 @@ use crate::call::Call;
 pub fn list(call: &Call) -> Result<Response, Error> {
     let kinds = Kinds::read(&call.env)?;
     let kinds = kinds.iter().map(|(name, kind)| describe(name, kind)).collect();
-    Ok(call.json(200, &sandbox::Kinds { kinds }))
+    Ok(call.json(200, &sandbox::SandboxKinds { kinds }))
 }
 
-fn describe(name: &str, kind: &cabana::Kind) -> sandbox::Kind {
-    sandbox::Kind {
+fn describe(name: &str, kind: &cabana::Kind) -> sandbox::SandboxKind {
+    sandbox::SandboxKind {
         name: name.to_owned(),
         description: kind.description.clone(),
         image: kind.image.clone(),

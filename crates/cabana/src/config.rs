@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use cabana_protocol::Error;
+use cabana_protocol::{Error, SandboxId};
 use worker::{
     Env,
     js_sys::Reflect,
     wasm_bindgen::{JsCast, JsValue},
 };
 
-use crate::{lifecycle::Rules, preview::Hosts, sandbox::audit::Retention};
+use crate::{Kind, Kinds, lifecycle::Rules, preview::Hosts, sandbox::audit::Retention};
 
 /// How sandboxes start. Every value may be set by a variable of the Worker, as a string, number or boolean.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `CABANA_START_TIMEOUT_MS`: how long a request waits for its sandbox to start before it is told to come again
     /// (`container_not_ready`), in milliseconds; default 20,000. The start goes on meanwhile.
@@ -30,6 +30,8 @@ pub struct Config {
     pub internet: bool,
     /// `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS`: under which hosts the deployment is reached.
     pub hosts: Hosts,
+    /// `CABANA_KINDS`: the kinds of sandboxes; default: the images of the container.
+    pub kinds: Kinds,
 }
 
 impl Config {
@@ -37,15 +39,17 @@ impl Config {
     ///
     /// Fails with `internal`, naming the variable that cannot be understood.
     pub fn read(env: &Env) -> Result<Self, Error> {
-        Self::parse(|name| variable(env, name))
+        Self::parse(Kinds::read(env)?, |name| variable(env, name))
     }
 
-    /// The part of it that the lifecycle goes by.
-    pub(crate) fn rules(&self) -> Rules {
-        Rules { sleep_after: self.sleep_after, start_limit: self.start_limit }
+    /// The part of it that the life of the sandbox of this id goes by.
+    pub(crate) fn rules(&self, id: Option<&SandboxId>) -> Rules {
+        let kind = id.and_then(|id| self.kinds.of(id));
+        let sleep_after = kind.and_then(Kind::sleep_after).unwrap_or(self.sleep_after);
+        Rules { sleep_after, start_limit: self.start_limit }
     }
 
-    fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    fn parse(kinds: Kinds, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let millis = |name: &str, default| match lookup(name) {
             None => Ok(Duration::from_millis(default)),
             Some(text) => text.trim().parse().map(Duration::from_millis).map_err(|_| invalid(name, "a number of milliseconds")),
@@ -68,6 +72,7 @@ impl Config {
                 Some(_) => return Err(invalid("CABANA_INTERNET", "true or false")),
             },
             hosts: Hosts::parse(lookup("CABANA_PREVIEW_DOMAIN").as_deref(), lookup("CABANA_API_HOSTS").as_deref())?,
+            kinds,
         })
     }
 }
@@ -88,12 +93,12 @@ mod tests {
     use super::*;
 
     fn parse(name: &'static str, value: &'static str) -> Result<Config, Error> {
-        Config::parse(|asked| (asked == name).then(|| value.to_owned()))
+        Config::parse(Kinds::default(), |asked| (asked == name).then(|| value.to_owned()))
     }
 
     #[test]
     fn values_and_defaults() {
-        let defaults = Config::parse(|_| None).unwrap();
+        let defaults = Config::parse(Kinds::default(), |_| None).unwrap();
         assert_eq!((defaults.start_timeout.as_secs(), defaults.start_limit.as_secs(), defaults.internet), (20, 120, true));
         assert_eq!(parse("CABANA_START_TIMEOUT_MS", "250").unwrap().start_timeout, Duration::from_millis(250));
         assert!(!parse("CABANA_INTERNET", "false").unwrap().internet);

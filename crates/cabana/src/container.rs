@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use cabana_protocol::sandbox::{Instance, Resources};
 use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Fetcher, State, wasm_bindgen_futures::JsFuture};
@@ -20,6 +21,8 @@ pub(crate) struct Container(worker::Container);
 pub(crate) struct Startup<'a> {
     /// Which image, see [`Container::image`].
     pub(crate) image: Option<JsValue>,
+    /// How large it is; `None`: as the platform likes.
+    pub(crate) instance: Option<Instance>,
     /// Whether it reaches the internet.
     pub(crate) internet: bool,
     /// Its environment.
@@ -53,14 +56,21 @@ impl Container {
         self.0.running()
     }
 
+    /// The kinds that it has an image for; none under a scheduling policy without named images.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let images = get(self.0.as_ref(), "images").filter(JsValue::is_object);
+        // Own properties only: `constructor` is no image.
+        let names = images.map(|images| Object::keys(images.unchecked_ref::<Object>()).iter().collect::<Vec<_>>());
+        names.unwrap_or_default().iter().filter_map(JsValue::as_string).collect()
+    }
+
     /// The image reference of a kind; `None` under a scheduling policy without named images, where there is but one image.
     pub(crate) fn image(&self, kind: &str) -> Result<Option<JsValue>, UnknownKind> {
         let images = get(self.0.as_ref(), "images").filter(JsValue::is_object);
         let Some(images) = images else {
             return Ok(None);
         };
-        // Own properties only: `constructor` is no image.
-        let known: Vec<_> = Object::keys(images.unchecked_ref::<Object>()).iter().filter_map(|name| name.as_string()).collect();
+        let known = self.kinds();
         match get(&images, kind) {
             Some(image) if known.iter().any(|name| name == kind) => Ok(Some(image)),
             _ => Err(UnknownKind { known }),
@@ -78,6 +88,9 @@ impl Container {
         Reflect::set(&options, &"env".into(), &env)?;
         if let Some(image) = &startup.image {
             Reflect::set(&options, &"image".into(), image)?;
+        }
+        if let Some(instance) = startup.instance {
+            Reflect::set(&options, &"instance".into(), &size(instance)?)?;
         }
         let container: &JsValue = self.0.as_ref();
         let start: Function = Reflect::get(container, &"start".into())?.dyn_into()?;
@@ -130,6 +143,19 @@ pub(crate) fn message(error: &worker::Error) -> String {
         worker::Error::UnknownJsError { message, .. } => message.clone(),
         other => other.to_string(),
     }
+}
+
+/// A size as the platform takes it.
+fn size(instance: Instance) -> Result<JsValue, JsValue> {
+    let Resources { vcpu, memory_mib, disk_mb } = match instance {
+        Instance::Named(size) => return Ok(size.as_str().into()),
+        Instance::Custom(resources) => resources,
+    };
+    let object = Object::new();
+    Reflect::set(&object, &"vcpu".into(), &vcpu.into())?;
+    Reflect::set(&object, &"memoryMib".into(), &memory_mib.into())?;
+    Reflect::set(&object, &"diskMb".into(), &disk_mb.into())?;
+    Ok(object.into())
 }
 
 fn get(object: &JsValue, key: &str) -> Option<JsValue> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use cabana_protocol::{
     Error, SandboxId,
-    sandbox::{CreateSandbox, SPAN_MS, UpdateSandbox, check_labels},
+    project::Definition,
+    sandbox::{CreateSandbox, Instance, SPAN_MS, UpdateSandbox, check_labels},
 };
 use serde_json::json;
 
@@ -18,10 +19,11 @@ const RESERVED_PREFIX: &str = "CABANA_";
 
 /// Whether a sandbox can be made as it is asked for.
 ///
-/// Fails with `invalid_request` where a variable or label cannot be one, or a span of time is too short or long.
+/// Fails with `invalid_request` where a variable or label cannot be one, a size is none, or a span of time is too short or long.
 pub(crate) fn check(request: &CreateSandbox) -> Result<(), Error> {
     check_env(&request.env)?;
     check_labels(&request.labels)?;
+    request.instance.iter().try_for_each(Instance::check)?;
     check_span("sleep_after_ms", request.sleep_after_ms)?;
     check_span("max_lifetime_ms", request.max_lifetime_ms)
 }
@@ -40,6 +42,14 @@ pub(crate) fn validate(request: &CreateSandbox, kinds: &Kinds) -> Result<Sandbox
         Some(name) => SandboxId::new(kind, name),
         None => SandboxId::new(kind, &random::name()),
     }
+}
+
+/// Takes from a project what the request does not say itself.
+pub(crate) fn inherit(request: &mut CreateSandbox, project: &Definition) {
+    request.kind = request.kind.take().or_else(|| project.source.kind.clone());
+    request.instance = request.instance.or(project.source.instance);
+    let own = std::mem::replace(&mut request.env, project.env.clone());
+    request.env.extend(own);
 }
 
 /// Checks a change in the same way.
@@ -86,7 +96,7 @@ fn check_variable(name: &str, value: Option<&str>) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use cabana_protocol::Code;
+    use cabana_protocol::{Code, sandbox::Size};
 
     use super::*;
     use crate::request::decode;
@@ -129,6 +139,8 @@ mod tests {
             r#"{"env":{"A":1}}"#,
             r#"{"env":{"CABANA_AGENT_SECRET":"v"}}"#,
             r#"{"env":{"CABANA_USER":null}}"#,
+            r#"{"instance":"huge"}"#,
+            r#"{"instance":{"vcpu":8,"memory_mib":3072,"disk_mb":1000}}"#,
             r#"{"sleep_after_ms":0}"#,
             r#"{"sleep_after_ms":-1}"#,
             r#"{"max_lifetime_ms":999}"#,
@@ -147,6 +159,18 @@ mod tests {
         for body in [r#"{"sleep_after_ms":1}"#, r#"{"env":{"CABANA_A":"b"}}"#] {
             assert_eq!(check_update(&decode(body.as_bytes()).unwrap()).unwrap_err().code, Code::InvalidRequest, "{body}");
         }
+    }
+
+    #[test]
+    fn a_request_wins_over_its_project() {
+        let project = br#"{"url":"https://example.com/a","kind":"py","instance":"lite","env":{"A":"1","B":"2"}}"#;
+        let project: Definition = serde_json::from_slice(project).unwrap();
+        let mut request: CreateSandbox = decode(br#"{"instance":"standard-1","env":{"B":null,"C":"3"}}"#).unwrap();
+        inherit(&mut request, &project);
+        assert_eq!(request.kind.as_deref(), Some("py"));
+        assert_eq!(request.instance, Some(Instance::Named(Size::Standard1)));
+        let env = [("A", Some("1")), ("B", None), ("C", Some("3"))];
+        assert_eq!(request.env, env.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))).into());
     }
 
     #[test]

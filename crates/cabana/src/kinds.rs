@@ -72,10 +72,14 @@ impl Kinds {
         self.0.get(name)
     }
 
+    /// The kind that sandboxes of this id are of.
+    pub fn of(&self, id: &SandboxId) -> Option<&Kind> {
+        self.get(id.kind_among(self.0.keys().map(String::as_str)))
+    }
+
     /// The binding of the Durable Object class in which sandboxes of this id are; `default` where their kind has none of its own.
     pub fn binding<'a>(&'a self, id: &SandboxId, default: &'a str) -> &'a str {
-        let kind = self.get(id.kind_among(self.0.keys().map(String::as_str)));
-        kind.and_then(|kind| kind.binding.as_deref()).unwrap_or(default)
+        self.of(id).and_then(|kind| kind.binding.as_deref()).unwrap_or(default)
     }
 }
 

@@ -86,16 +86,17 @@ pub fn decode(fields: Map<String, Value>, kinds: &Kinds) -> Result<Definition, E
 }
 
 fn check(definition: &Definition, kinds: &Kinds) -> Result<(), Error> {
-    check_url(&definition.url)?;
-    check_env(&definition.env)?;
-    definition.instance.iter().try_for_each(|instance| instance.check())?;
-    if let Some(kind) = definition.kind.as_deref().filter(|kind| !kinds.is_empty() && kinds.get(kind).is_none()) {
+    let Definition { source, env } = definition;
+    check_url(&source.url)?;
+    check_env(env)?;
+    source.instance.iter().try_for_each(|instance| instance.check())?;
+    if let Some(kind) = source.kind.as_deref().filter(|kind| !kinds.is_empty() && kinds.get(kind).is_none()) {
         return Err(unknown_kind(kind, kinds.iter().map(|(name, _)| name)));
     }
-    if definition.setup.as_ref().is_some_and(|setup| setup.is_empty() || setup.len() > MAX_SETUP_BYTES) {
+    if source.setup.as_ref().is_some_and(|setup| setup.is_empty() || setup.len() > MAX_SETUP_BYTES) {
         return Err(Error::invalid_request(format!("setup: 1 to {MAX_SETUP_BYTES} bytes")));
     }
-    if definition.depth == Some(0) {
+    if source.depth == Some(0) {
         return Err(Error::invalid_request("depth: at least 1"));
     }
     Ok(())
@@ -231,8 +232,8 @@ mod tests {
         let changes = json!({ "url": "https://example.com/b", "setup": null, "env": { "C": "2" } });
         let Value::Object(changes) = changes else { panic!() };
         let after = stored(before).change(changes, &Kinds::default()).map_err(|error| error.message);
-        let Definition { url, branch, setup, env, .. } = after.map(|project| project.definition).ok().unwrap();
-        assert_eq!((url.as_str(), branch.as_deref(), setup), ("https://example.com/b", Some("main"), None));
+        let Definition { source, env } = after.map(|project| project.definition).ok().unwrap();
+        assert_eq!((source.url.as_str(), source.branch.as_deref(), source.setup), ("https://example.com/b", Some("main"), None));
         assert_eq!(env, [("C".to_owned(), Some("2".to_owned()))].into());
     }
 }

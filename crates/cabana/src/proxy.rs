@@ -1,14 +1,18 @@
 //! The whole `/v1/sandboxes` API as one function.
 
+mod create;
+
 use cabana_protocol::{
-    Access, Error,
+    Error,
     audit::{CODE_HEADER, Outcome},
-    sandbox::{CreateSandbox, UpdateSandbox},
+    sandbox::UpdateSandbox,
 };
 use worker::{Context, Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
-    Database, Handle, Kinds, Principal, RequestId, create, directory,
+    Database, Handle, Principal, RequestId,
+    create::MAX_BODY_BYTES,
+    directory,
     gateway::origin as page_origin,
     handle::{self, ORIGIN},
     log, preview, principal, reply,
@@ -96,7 +100,7 @@ async fn answer(
     match route {
         Route::List => list(&url, env, origin).await,
         Route::Update(id) => update(request, Handle::new(env, binding, id)?, origin).await,
-        Route::Create => create(request, env, context, binding, origin).await,
+        Route::Create => create::create(request, env, context, binding, origin).await,
         Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
         Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
         Route::Control { id, action } => {
@@ -138,33 +142,13 @@ fn report(handle: Handle, context: &Context, error: &Error, origin: &Origin<'_>)
     Ok(())
 }
 
-async fn create(
-    mut request: Request,
-    env: &Env,
-    context: &Context,
-    binding: &str,
-    origin: &Origin<'_>,
-) -> Result<Response, Error> {
-    let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-    let id = create::validate(&body, &Kinds::read(env)?)?;
-    // Credentials for certain sandboxes make those and no others.
-    let allowed = origin.principal.check(&Access { sandbox: Some(&id), operation: "sandbox.create", read_only: false });
-    let handle = Handle::new(env, binding, id)?;
-    if let Err(error) = allowed {
-        report(handle, context, &error, origin)?;
-        return Err(error);
-    }
-    let request = handle::request(Method::Post, CONTROL_PATH, Some(&body))?;
-    handle.fetch(named(request, origin)?).await
-}
-
 async fn list(url: &Url, env: &Env, origin: &Origin<'_>) -> Result<Response, Error> {
     let sandboxes = directory::list(&Database::get(env)?, url.query(), origin.principal).await?;
     Ok(reply::json(200, &sandboxes, origin.request_id))
 }
 
 async fn update(mut request: Request, handle: Handle, origin: &Origin<'_>) -> Result<Response, Error> {
-    let body: UpdateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
+    let body: UpdateSandbox = decode(&read_body(&mut request, MAX_BODY_BYTES).await?)?;
     let request = handle::request(Method::Patch, CONTROL_PATH, Some(&body))?;
     handle.fetch(named(request, origin)?).await
 }

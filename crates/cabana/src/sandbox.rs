@@ -10,14 +10,18 @@ mod control;
 mod create;
 mod describe;
 mod end;
+mod form;
 mod forward;
 mod history;
+mod kind;
 mod life;
+mod lines;
 mod listing;
 mod measure;
 mod ports;
 mod probe;
 mod record;
+mod setup;
 mod start;
 mod steps;
 mod wake;
@@ -33,7 +37,11 @@ use crate::{
     reply, tenant::admission::Admission,
 };
 
-pub(crate) use self::{forward::redirect, ports::PORTS_PATH};
+pub(crate) use self::{
+    forward::{cancellable, redirect},
+    ports::PORTS_PATH,
+    setup::SetUp,
+};
 
 /// The Durable Object class to name in wrangler.jsonc: `"class_name": "Sandbox"`, with SQLite storage and a container.
 ///
@@ -53,6 +61,9 @@ pub(crate) const CONTROL_PATH: &str = "/sandbox";
 
 /// Where, below [`CONTROL_PATH`], the sockets of an API key are closed: `DELETE`, with its id as `key` in the query.
 pub(crate) const SOCKETS: &str = "/sockets";
+
+/// Where a sandbox is made ready for its project.
+pub(crate) const SETUP_PATH: &str = "/sandbox/setup";
 
 /// Where clients' sockets are accepted.
 const CONNECT_PATH: &str = "/v1/connect";

@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{Error, SandboxId};
+use crate::{Error, SandboxId, text::is_text};
 
 /// Names whoever owns sandboxes: at most 64 characters of `[a-z0-9-]`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,11 +18,6 @@ pub struct Tenant(String);
 impl Tenant {
     /// Longest name, in characters.
     pub const MAX_LENGTH: usize = 64;
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl Default for Tenant {
@@ -49,25 +44,7 @@ impl FromStr for Tenant {
     }
 }
 
-impl TryFrom<String> for Tenant {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<Tenant> for String {
-    fn from(tenant: Tenant) -> Self {
-        tenant.0
-    }
-}
-
-impl fmt::Display for Tenant {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+is_text!(Tenant);
 
 /// What a key or token is good for, within its tenant. The default is everything but the management of keys.
 ///

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, text::is_text};
 
 /// Names a sandbox: `<kind>-<name>`, for instance `sbx-build-7`.
 ///
@@ -30,20 +30,11 @@ impl SandboxId {
         format!("{kind}-{name}").parse()
     }
 
-    /// What stands before the first hyphen.
-    pub fn kind(&self) -> &str {
-        self.0.split_once('-').map_or(self.0.as_str(), |(kind, _)| kind)
-    }
-
     /// The longest of these kinds with which it begins, a hyphen following; what stands before the first hyphen where it is none of them.
     pub fn kind_among<'a>(&'a self, kinds: impl Iterator<Item = &'a str>) -> &'a str {
         let begins = |kind: &&str| self.0.strip_prefix(*kind).is_some_and(|rest| rest.starts_with('-'));
-        kinds.filter(begins).max_by_key(|kind| kind.len()).unwrap_or_else(|| self.kind())
-    }
-
-    /// The normalised text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        let first = || self.0.split_once('-').map_or(self.0.as_str(), |(kind, _)| kind);
+        kinds.filter(begins).max_by_key(|kind| kind.len()).unwrap_or_else(first)
     }
 }
 
@@ -73,25 +64,7 @@ fn invalid(text: &str, why: &str) -> Error {
     Error::invalid_request(format!("not a sandbox id: {shown:?}: {why}"))
 }
 
-impl TryFrom<String> for SandboxId {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<SandboxId> for String {
-    fn from(id: SandboxId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for SandboxId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+is_text!(SandboxId);
 
 /// Names a process: `<incarnation>-<number>`, for instance `k3x9ab-17`.
 ///

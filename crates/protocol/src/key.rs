@@ -1,10 +1,10 @@
 //! API keys: made, listed, renamed and revoked through `/v1/keys`. Answered by the gateway.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Scopes, Tenant};
+use crate::{Error, Scopes, Tenant, text::is_text};
 
 /// Names a key, and is no secret: 26 characters of `[a-z2-7]`, 128 random bits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,11 +15,6 @@ pub struct KeyId(String);
 impl KeyId {
     /// Its length, in characters.
     pub const LENGTH: usize = 26;
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl FromStr for KeyId {
@@ -32,25 +27,7 @@ impl FromStr for KeyId {
     }
 }
 
-impl TryFrom<String> for KeyId {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<KeyId> for String {
-    fn from(id: KeyId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+is_text!(KeyId);
 
 /// What there is to say of a key that is not there, or another tenant's.
 pub fn no_such_key() -> Error {

@@ -62,6 +62,7 @@ pub mod session;
 pub mod signal;
 pub mod system;
 pub mod table;
+mod text;
 pub mod token;
 
 pub use access::{Access, Scopes, Tenant};

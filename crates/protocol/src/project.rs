@@ -1,10 +1,10 @@
 //! Projects: what sandboxes are set up from. Answered by the gateway, from its directory.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, sandbox::Instance};
+use crate::{Error, sandbox::Instance, text::is_text};
 
 /// Names a project within its tenant: 1 to 40 characters of `[a-z0-9-]`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,11 +15,6 @@ pub struct ProjectName(String);
 impl ProjectName {
     /// Longest name, in characters.
     pub const MAX_LENGTH: usize = 40;
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl FromStr for ProjectName {
@@ -37,31 +32,12 @@ impl FromStr for ProjectName {
     }
 }
 
-impl TryFrom<String> for ProjectName {
-    type Error = Error;
+is_text!(ProjectName);
 
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<ProjectName> for String {
-    fn from(name: ProjectName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for ProjectName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// How a sandbox of a project is made. It has no `Debug`: its variables may be secrets.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// What a project's sandboxes are made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_debug_implementations)]
-pub struct Definition {
+pub struct Source {
     /// The repository to clone, see [`git.clone`](crate::git::Clone::url).
     pub url: String,
     /// The branch or tag to check out. Default: the remote's own.
@@ -79,15 +55,25 @@ pub struct Definition {
     /// How large, unless a request asks for another size. Default: as the kind says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
-    /// Variables of its sandboxes; those of a request come on top. They may hold secrets, and are not shown again.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, Option<String>>,
     /// A script for the shell that makes the clone ready, run in it once. At most 16 KiB. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<String>,
     /// How long that may take, in milliseconds, see `timeout_ms` of `exec`. Default: 600,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup_timeout_ms: Option<u64>,
+}
+
+/// How a sandbox of a project is made. It has no `Debug`: its variables may be secrets.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[allow(missing_debug_implementations)]
+pub struct Definition {
+    /// What from.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Variables of its sandboxes; those of a request come on top. They may hold secrets, and are not shown again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
 }
 
 /// `POST /v1/projects`.
@@ -108,32 +94,12 @@ pub struct CreateProject {
 pub struct Project {
     /// Its name.
     pub name: ProjectName,
-    /// See [`Definition::url`].
-    pub url: String,
-    /// See [`Definition::branch`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub branch: Option<String>,
-    /// See [`Definition::depth`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub depth: Option<u32>,
-    /// See [`Definition::path`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// See [`Definition::kind`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// See [`Definition::instance`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance: Option<Instance>,
+    /// What its sandboxes are made from.
+    #[serde(flatten)]
+    pub source: Source,
     /// The names of its variables.
     #[serde(default)]
     pub env: Vec<String>,
-    /// See [`Definition::setup`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub setup: Option<String>,
-    /// See [`Definition::setup_timeout_ms`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub setup_timeout_ms: Option<u64>,
     /// When it was made, RFC 3339 in UTC.
     pub created_at: String,
     /// When it last changed, RFC 3339 in UTC.
@@ -154,9 +120,8 @@ pub struct Projects {
 impl Project {
     /// What is shown of a project.
     pub fn new(name: ProjectName, definition: Definition, created_at: String, updated_at: String) -> Self {
-        let Definition { url, branch, depth, path, kind, instance, env, setup, setup_timeout_ms } = definition;
-        let env = env.into_keys().collect();
-        Self { name, url, branch, depth, path, kind, instance, env, setup, setup_timeout_ms, created_at, updated_at }
+        let Definition { source, env } = definition;
+        Self { name, source, env: env.into_keys().collect(), created_at, updated_at }
     }
 }
 

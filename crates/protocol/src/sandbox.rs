@@ -4,20 +4,22 @@ mod instance;
 mod kind;
 mod labels;
 mod list;
+mod setup;
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use instance::{Instance, Resources, Size};
-pub use kind::{Kind, Kinds};
+pub use kind::{SandboxKind, SandboxKinds};
 pub use labels::{Labels, MAX_LABELS, check_labels};
 pub use list::{ListSandboxes, MAX_LIMIT, Order, Sandboxes, Sort};
+pub use setup::{Setup, SetupEvent, SetupState};
 
-use crate::{SandboxId, Tenant};
+use crate::{SandboxId, Tenant, git::Credentials, project::ProjectName};
 
 /// `POST /v1/sandboxes`: makes a sandbox, or finds the one of that name. Its container starts with its first operation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateSandbox {
     /// The part of the id after the kind. Creating twice under one name gives the same sandbox. Default: drawn at random.
@@ -30,6 +32,18 @@ pub struct CreateSandbox {
     /// and are not shown again. Names that begin with `CABANA_` are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
+    /// Makes it a sandbox of this project: of its kind, with its variables, with its repository in it, and ready as its setup makes it.
+    /// The answer comes when that is done; `Accept: application/x-ndjson` and `text/event-stream` tell how it goes. Where it fails the
+    /// sandbox is there all the same: the same request, by its name, goes on where it failed, and what is done is not done again. A
+    /// sandbox that belongs to no project joins this one. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectName>,
+    /// What the host of the project's repository is told, for this request; it is not stored. Default: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// How large it is. Default: as its kind says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
     /// What the sandbox is to be found by, see `GET /v1/sandboxes`. At most 32; a name has 1 to 63 characters of `[A-Za-z0-9._/-]`, a value
     /// at most 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -76,7 +90,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 pub const SPAN_MS: RangeInclusive<u64> = 1_000..=365 * 24 * 3_600_000;
 
 /// A sandbox, as everything shows it that shows sandboxes. In lists it is as old as its last change of state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sandbox {
     /// Its id, the key to everything else.
@@ -89,6 +103,12 @@ pub struct Sandbox {
     /// The project that it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// How far it is on its way to be what its project wants; absent where it belongs to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Setup>,
+    /// How large it is; absent where the deployment's containers have one size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
     /// What it is found by.
     #[serde(default)]
     pub labels: Labels,

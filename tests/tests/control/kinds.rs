@@ -52,3 +52,19 @@ async fn a_kind_that_is_none_is_refused_with_those_that_are() {
     let (_, body) = request(Method::POST, "/v1/sandboxes/other-a/exec", Some(json!({ "command": "true" }))).await;
     assert_eq!(code(&body), "not_found");
 }
+
+#[tokio::test]
+async fn a_size_is_the_kinds_or_ones_own() {
+    let own = json!({ "vcpu": 1.0, "memory_mib": 3_072, "disk_mb": 6_000 });
+    for (asked, expected) in [(Value::Null, json!("standard-1")), (json!("lite"), json!("lite")), (own.clone(), own)] {
+        let name = fresh_name("size");
+        let (status, made) = create(json!({ "name": name, "instance": asked })).await;
+        assert_eq!((status, &made["instance"]), (StatusCode::CREATED, &expected), "{made}");
+        let id = format!("sbx-{name}");
+        assert_eq!(exec(&id, "echo up").await.1["stdout"], "up\n", "{asked}");
+        destroy(&id).await;
+    }
+    for asked in [json!("huge"), json!("basic"), json!({ "vcpu": 1 }), json!({ "vcpu": 1, "memory_mib": 1, "disk_mb": 1 })] {
+        assert_eq!(code(&create(json!({ "instance": asked })).await.1), "invalid_request", "{asked}");
+    }
+}

@@ -12,7 +12,7 @@ use worker::{Method, Request, Response};
 use super::{
     audit, history,
     life::{Life, not_found},
-    measure,
+    measure, setup,
 };
 use crate::{
     Principal, RequestId, create,
@@ -57,6 +57,7 @@ pub(super) async fn answer(
         (Method::Get | Method::Head, "/audit/verify") => return audit::verify(&life.audit, request_id),
         (Method::Get | Method::Head, "/metrics") => return measure::answer(life, &request, request_id).await,
         (Method::Post, "/refused") => return Err(audit::refusal(&request)),
+        (Method::Post, "/setup") => return setup::answer(life, request, request_id).await,
         (Method::Post, "/start") => drop(life.awake().await?),
         (Method::Post, "/stop") => life.stop().await?,
         (Method::Post, "/restart") => {

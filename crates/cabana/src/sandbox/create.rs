@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, mem, rc::Rc};
 
 use cabana_protocol::{
     Code, Error, SandboxId,
-    sandbox::{CreateSandbox, Labels, Sandbox, State, UpdateSandbox, Wakeups, check_labels},
+    sandbox::{CreateSandbox, Labels, Sandbox, Setup, State, UpdateSandbox, Wakeups, check_labels},
 };
-use serde_json::json;
 
 use super::{
     life::{Life, not_found},
@@ -33,10 +32,7 @@ impl Life {
         }
         let name = self.state.id().name().unwrap_or_default();
         let id: SandboxId = name.parse()?;
-        self.container()?.image(id.kind()).map_err(|unknown| {
-            let message = format!("there is no kind {:?}", id.kind());
-            Error::invalid_request(message).with_details(json!({ "kinds": unknown.known }))
-        })?;
+        let (kind, instance) = self.kind_of(&id, request.instance)?;
         let policy = Policy {
             sleep_after_ms: request.sleep_after_ms,
             keep_alive: request.keep_alive.unwrap_or(false),
@@ -45,10 +41,13 @@ impl Life {
         let incarnation = self.incarnations.get() + 1;
         let mut record = Record {
             id,
+            kind,
+            instance,
             tenant: principal.tenant.clone(),
             env: request.env,
             labels: request.labels,
-            project: None,
+            project: request.project.as_ref().map(ToString::to_string),
+            setup: request.project.map(|_| Setup::default()),
             lifecycle: Lifecycle::new(policy, now()),
             secret: String::new(),
             incarnation,

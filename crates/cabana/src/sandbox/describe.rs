@@ -13,9 +13,11 @@ pub(super) fn describe(record: &Record, rules: &Rules, now: Instant) -> Sandbox 
     let sleep_after = lifecycle.sleep_after(rules).as_millis();
     Sandbox {
         id: record.id.clone(),
-        kind: record.id.kind().to_owned(),
+        kind: record.kind.clone(),
+        instance: record.instance,
         tenant: record.tenant.clone(),
         project: record.project.clone(),
+        setup: record.setup.clone(),
         labels: record.labels.clone(),
         updated_at: rfc3339(record.updated_at),
         state: lifecycle.state,

@@ -117,7 +117,7 @@ async fn fetch(life: &Life, request: &Request, secret: &str) -> WorkerResult<Res
 
 /// The same request, given up when the caller's is. A Durable Object outlives its callers, and so would the call to the agent:
 /// the command of a caller who has hung up would go on.
-pub(super) fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> WorkerResult<web_sys::Request> {
+pub(crate) fn cancellable(request: &web_sys::Request, caller: &web_sys::AbortSignal) -> WorkerResult<web_sys::Request> {
     // The runtime hears a signal of this object's own; the caller's, given to the call directly, does nothing.
     let controller = web_sys::AbortController::new()?;
     let abort: Function = Reflect::get(&controller, &"abort".into())?.dyn_into()?;

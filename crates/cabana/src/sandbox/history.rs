@@ -15,8 +15,8 @@ use futures_util::{
 use serde_json::json;
 use worker::{Delay, Request, Response};
 
-use super::{describe::rfc3339, life::Life, now, record::encode};
-use crate::{RequestId, reply, request_id};
+use super::{describe::rfc3339, form::Form, life::Life, now, record::encode};
+use crate::{RequestId, reply};
 
 /// How many may follow one sandbox at once.
 const MAX_FOLLOWERS: usize = 64;
@@ -50,14 +50,6 @@ impl Followers {
     }
 }
 
-/// How it is told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Ndjson,
-    Sse,
-}
-
 /// What the caller wants to hear.
 struct Wanted {
     form: Form,
@@ -80,12 +72,8 @@ pub(super) fn answer(life: &Rc<Life>, request: &Request, request_id: &RequestId)
         let error = Error::new(Code::TooManyRequests, format!("{MAX_FOLLOWERS} follow this sandbox already"));
         return Err(error.with_details(json!({ "limit": MAX_FOLLOWERS })));
     }
-    let media_type = if wanted.form == Form::Sse { "text/event-stream" } else { "application/x-ndjson" };
-    let told = stream::unfold(Some(Follower { life: Rc::clone(life), wanted }), Follower::next);
-    let response = Response::from_stream(told).map_err(|error| Error::internal(error.to_string()))?;
-    let response = reply::with_header(response, "content-type", media_type);
-    let response = reply::with_header(response, "cache-control", "no-store");
-    Ok(reply::with_header(response, request_id::HEADER, request_id.as_str()))
+    let form = wanted.form;
+    form.respond(stream::unfold(Some(Follower { life: Rc::clone(life), wanted }), Follower::next), request_id)
 }
 
 impl Wanted {
@@ -103,13 +91,7 @@ impl Wanted {
         if let Some(id) = header("last-event-id") {
             after = Some(number("last-event-id", &id)?);
         }
-        let accept = header("accept").unwrap_or_default();
-        let form = accept.split(',').find_map(|range| match range.split(';').next().map(str::trim) {
-            Some("application/x-ndjson") => Some(Form::Ndjson),
-            Some("text/event-stream") => Some(Form::Sse),
-            Some("application/json") if !follow => Some(Form::Json),
-            _ => None,
-        });
+        let form = Form::accepted(request).find(|form| !follow || *form != Form::Json);
         let form = form.unwrap_or(if follow { Form::Ndjson } else { Form::Json });
         Ok(Self { form, after: after.unwrap_or(0), follow })
     }
@@ -135,14 +117,13 @@ impl Follower {
             if let Some(last) = events.last() {
                 this.wanted.after = last.id;
                 let ends = gone || !this.wanted.follow || last.state == State::Destroyed;
-                return Some((Ok(this.wanted.form.frame(&events)), (!ends).then_some(this)));
+                return Some((Ok(frame(this.wanted.form, &events)), (!ends).then_some(this)));
             }
             if gone || !this.wanted.follow {
                 return None;
             }
             if let Either::Right(_) = future::select(news, pin!(Delay::from(HEARTBEAT))).await {
-                let silence = if this.wanted.form == Form::Sse { ":\n\n" } else { "\n" };
-                return Some((Ok(silence.into()), Some(this)));
+                return Some((Ok(this.wanted.form.silence().to_vec()), Some(this)));
             }
         }
     }
@@ -158,16 +139,12 @@ impl Follower {
     }
 }
 
-impl Form {
-    fn frame(self, events: &[LifeEvent]) -> Vec<u8> {
-        let mut frame = String::new();
-        for event in events {
-            let line = encode(event).unwrap_or_default();
-            match self {
-                Self::Sse => frame += &format!("id: {}\nevent: state\ndata: {line}\n\n", event.id),
-                Self::Json | Self::Ndjson => frame += &format!("{line}\n"),
-            }
-        }
-        frame.into_bytes()
-    }
+/// Events as they go out. Server-sent ones have their numbers as ids, to go on from.
+fn frame(form: Form, events: &[LifeEvent]) -> Vec<u8> {
+    let framed = events.iter().flat_map(|event| {
+        let line = form.frame(encode(event).unwrap_or_default().as_bytes());
+        let head = if form == Form::Sse { format!("id: {}\nevent: state\n", event.id) } else { String::new() };
+        [head.into_bytes(), line].concat()
+    });
+    framed.collect()
 }

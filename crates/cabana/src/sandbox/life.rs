@@ -66,6 +66,8 @@ pub(super) struct Life {
     pub(super) answered_at: Cell<Option<Instant>>,
     /// The last use that is stored.
     pub(super) use_stored: Cell<Instant>,
+    /// The sandbox that is being made ready for its project, by when it was made.
+    pub(super) setting_up: Cell<Option<Instant>>,
     pub(super) armed: Cell<Armed>,
     /// When the first of the credentials end that sockets were opened with.
     pub(super) credentials_end: Cell<Option<Instant>>,
@@ -87,7 +89,8 @@ impl Life {
         let incarnations = Cell::new(record.as_ref().map_or(0, |record| record.incarnation));
         let versions = Cell::new(record.as_ref().map_or(0, |record| record.version));
         let container = Container::of(&state);
-        let rules = config.as_ref().map(Config::rules).unwrap_or_default();
+        let id = state.id().name().and_then(|name| name.parse().ok());
+        let rules = config.as_ref().map(|config| config.rules(id.as_ref())).unwrap_or_default();
         let life = Rc::new(Self {
             state,
             config,
@@ -104,12 +107,14 @@ impl Life {
             ending: RefCell::default(),
             answered_at: Cell::default(),
             use_stored: Cell::default(),
+            setting_up: Cell::default(),
             armed: Cell::default(),
             credentials_end: Cell::default(),
             followers: Followers::default(),
         });
         life.wake_up(|wakeups| wakeups.loads += 1)?;
         life.happen(Event::Loaded { container: life.runs() })?;
+        life.give_up_setup()?;
         life.list();
         Ok(life)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cabana_protocol::{
     Error, SandboxId, Tenant,
-    sandbox::{Labels, LifeEvent, Wakeups},
+    sandbox::{Instance, Labels, LifeEvent, Setup, Wakeups},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use worker::{SqlStorageValue, Storage};
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Each entry brings the schema from the version that is its index to the next. Only ever append.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "CREATE TABLE sandbox (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     id TEXT NOT NULL,
@@ -41,6 +41,10 @@ ALTER TABLE sandbox ADD COLUMN life TEXT NOT NULL DEFAULT '';
 ALTER TABLE sandbox ADD COLUMN loads INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sandbox ADD COLUMN alarms INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
+    "ALTER TABLE sandbox ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+UPDATE sandbox SET kind = substr(id, 1, instr(id, '-') - 1);
+ALTER TABLE sandbox ADD COLUMN instance TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE sandbox ADD COLUMN setup TEXT NOT NULL DEFAULT 'null'",
 ];
 
 /// How many events of a sandbox's life are kept.
@@ -50,6 +54,9 @@ const MAX_HISTORY: u64 = 256;
 #[derive(Clone)]
 pub(super) struct Record {
     pub(super) id: SandboxId,
+    pub(super) kind: String,
+    /// How large it is; `None`: as the platform likes.
+    pub(super) instance: Option<Instance>,
     /// Whose it is.
     pub(super) tenant: Tenant,
     /// Variables for every command, null for one of the image's that it is not to see; may hold secrets.
@@ -57,6 +64,8 @@ pub(super) struct Record {
     pub(super) labels: Labels,
     /// The project that it was made for.
     pub(super) project: Option<String>,
+    /// How far it is on its way to be what the project wants.
+    pub(super) setup: Option<Setup>,
     pub(super) lifecycle: Lifecycle,
     /// What the agent of the present container asks for. Stored, so that an object that was evicted can still talk to it.
     pub(super) secret: String,
@@ -75,6 +84,8 @@ pub(super) struct Records(Storage);
 #[derive(Deserialize)]
 struct Row {
     id: String,
+    kind: String,
+    instance: String,
     tenant: String,
     env: String,
     life: String,
@@ -82,6 +93,7 @@ struct Row {
     incarnation: u64,
     labels: String,
     project: Option<String>,
+    setup: String,
     updated_at: String,
     version: u64,
     loads: u64,
@@ -154,10 +166,13 @@ impl Records {
             integer(record.version),
             integer(record.wakeups.loads),
             integer(record.wakeups.alarms),
+            record.kind.as_str().into(),
+            encode(&record.instance)?.into(),
+            encode(&record.setup)?.into(),
         ];
         let insert = "INSERT OR REPLACE INTO sandbox
-            (singleton, id, tenant, env, labels, project, life, secret, incarnation, updated_at, version, loads, alarms)
-            VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            (singleton, id, tenant, env, labels, project, life, secret, incarnation, updated_at, version, loads, alarms, kind, instance, setup)
+            VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         self.execute(insert, values)
     }
 
@@ -279,6 +294,8 @@ impl TryFrom<Row> for Record {
     fn try_from(row: Row) -> Result<Self, Error> {
         Ok(Self {
             id: row.id.parse()?,
+            kind: row.kind,
+            instance: decode(&row.instance)?,
             tenant: row.tenant.parse()?,
             env: decode(&row.env)?,
             lifecycle: match row.life.as_str() {
@@ -290,6 +307,7 @@ impl TryFrom<Row> for Record {
             incarnation: row.incarnation,
             labels: decode(&row.labels)?,
             project: row.project,
+            setup: decode(&row.setup)?,
             // Before it was a number it was text that nobody computes with.
             updated_at: decode(&row.updated_at).unwrap_or_else(|_| now()),
             version: row.version,

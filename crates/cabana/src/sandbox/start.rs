@@ -116,12 +116,12 @@ async fn resume(life: &Life, incarnation: u64) -> Result<(), Failed> {
 }
 
 fn launch(container: &Container, record: &Record, internet: bool) -> Result<(), Failed> {
-    let kind = record.id.kind();
+    let kind = &record.kind;
     let image = container.image(kind).map_err(|_| failed(format!("there is no kind {kind:?} any more")))?;
     let variables = encode(&record.env).map_err(|error| failed(error.message))?;
     let env = BTreeMap::from([(SECRET_VARIABLE, record.secret.as_str()), (ENV_VARIABLE, &variables), LOG_FORMAT]);
     container
-        .start(&Startup { image, internet, env })
+        .start(&Startup { image, instance: record.instance, internet, env })
         .map_err(|error| failed(format!("the container cannot be started: {}", message(&error))))
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use cabana_protocol::{
     Error,
-    sandbox::{LifeEvent, Reason, State, Wakeups},
+    sandbox::{LifeEvent, Reason, Setup, State, Wakeups},
 };
 
 use super::{
@@ -121,6 +121,8 @@ impl Life {
         let Some(record) = slot.as_mut() else { return Ok(()) };
         record.incarnation += 1;
         record.secret = random::secret();
+        // The clone, and what was set up, went with the container before.
+        record.setup = record.setup.take().map(|_| Setup::default());
         self.incarnations.set(record.incarnation);
         self.store(record)
     }

@@ -52,6 +52,19 @@ pub struct Resources {
     pub disk_mb: u32,
 }
 
+impl Size {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lite => "lite",
+            Self::Standard1 => "standard-1",
+            Self::Standard2 => "standard-2",
+            Self::Standard3 => "standard-3",
+            Self::Standard4 => "standard-4",
+        }
+    }
+}
+
 impl Default for Instance {
     /// What the platform takes where nothing is said.
     fn default() -> Self {

@@ -7,15 +7,15 @@ use super::{Instance, Resources};
 /// The kinds of sandboxes that the deployment has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Kinds {
+pub struct SandboxKinds {
     /// In the order of their names.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<SandboxKind>,
 }
 
 /// A kind of sandbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Kind {
+pub struct SandboxKind {
     /// Its name, with which its sandboxes' ids begin.
     pub name: String,
     /// What it is.

@@ -58,7 +58,7 @@ pub enum Order {
 }
 
 /// A page of sandboxes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sandboxes {
     /// In the order that was asked for, as they were when they last reported; what changes is known here a moment later.

@@ -8,7 +8,7 @@ use crate::{
     metrics::Metrics,
     preview::{ExposePort, ExposedPort, ExposedPorts},
     project::{CreateProject, Project, Projects},
-    sandbox::{CreateSandbox, History, Kinds, Sandbox, Sandboxes, UpdateSandbox},
+    sandbox::{CreateSandbox, History, Sandbox, SandboxKinds, Sandboxes, UpdateSandbox},
     token::{ConnectToken, CreateToken},
 };
 
@@ -19,7 +19,7 @@ pub fn table() -> Vec<Route> {
         Route::get("/v1/openapi.json", "openapi", "This document. Open to everyone.").gives_object(),
         Route::get("/v1/docs", "docs", "The same document as a page to read. Open to everyone.").gives_bytes("text/html"),
         Route::get("/v1/kinds", "kind.list", "The kinds of sandboxes that there are, with what a sandbox of each gets.")
-            .gives::<Kinds>(),
+            .gives::<SandboxKinds>(),
         Route::get("/v1/projects", "project.list", "The tenant's projects, in the order of their names.")
             .query(&[
                 ("limit", "integer", "How many in one answer, 1 to 1,000; default 100."),
