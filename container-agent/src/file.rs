@@ -42,12 +42,10 @@ pub use conditions::{Conditions, Tags};
 pub use confinement::Confinement;
 pub use content::{Opened, open};
 pub use owner::{Making, Owner};
-pub(crate) use place::{open_directory, open_nearest};
+pub(crate) use place::{open_directory, open_nearest, take_back};
 pub use root::Roots;
 pub use upload::Upload;
 pub use watch::Polled;
-
-use std::time::Instant;
 
 use cabana_protocol::{
     Error,
@@ -58,7 +56,8 @@ use cabana_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Agent, dispatch::Handle};
+use crate::{Agent, dispatch::Handle, limits};
+use cancel::Halt;
 
 /// Does file work on a thread that may block. What it makes belongs to the user whom commands run as.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -83,6 +82,22 @@ async fn cancellable<T: Send + 'static>(
     let cancel = CancellationToken::new();
     let _gone = cancel.clone().drop_guard();
     blocking(agent, move |roots| work(roots, &cancel)).await
+}
+
+/// The same for work that goes through whole trees, of which there is only so much at once. Waiting for its turn is part of its time.
+async fn searching<T: Send + 'static>(
+    agent: &Agent,
+    timeout_ms: Option<u64>,
+    work: impl FnOnce(&Roots, &Halt<'_>) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let deadline = walk::deadline(timeout_ms)?;
+    let place = tokio::time::timeout_at(deadline.into(), agent.searches.clone().acquire_owned()).await;
+    let place = place.map_err(|_| limits::reached(agent.limits.searches, "searches are under way"))?;
+    cancellable(agent, move |roots, cancel| {
+        let _place = place;
+        work(roots, &Halt::new(cancel, deadline))
+    })
+    .await
 }
 
 impl Handle<Read> for Agent {
@@ -151,25 +166,13 @@ impl Handle<Chmod> for Agent {
 
 impl Handle<Find> for Agent {
     async fn handle(&self, request: Find) -> Result<Found, Error> {
-        let started = Instant::now();
-        let place = self.searches.clone().acquire_owned().await;
-        cancellable(self, move |roots, cancel| {
-            let _place = place;
-            find::find(roots, &request, started, cancel)
-        })
-        .await
+        searching(self, request.timeout_ms, move |roots, halt| find::find(roots, &request, halt)).await
     }
 }
 
 impl Handle<Search> for Agent {
     async fn handle(&self, request: Search) -> Result<Searched, Error> {
-        let started = Instant::now();
-        let place = self.searches.clone().acquire_owned().await;
-        cancellable(self, move |roots, cancel| {
-            let _place = place;
-            search::search(roots, &request, started, cancel)
-        })
-        .await
+        searching(self, request.timeout_ms, move |roots, halt| search::search(roots, &request, halt)).await
     }
 }
 

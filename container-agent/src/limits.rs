@@ -4,6 +4,8 @@
 use std::{ffi::OsString, time::Duration};
 
 use anyhow::Context;
+use cabana_protocol::{Code, Error};
+use serde_json::json;
 
 /// What can be limited: a number that is read from a variable, and shown in a table.
 trait Limit: Sized {
@@ -74,6 +76,8 @@ limits! {
     searches: usize = 8, "CABANA_MAX_SEARCHES";
     /// Bytes of what git prints that one operation on a repository takes in; the answer says so where there is more.
     git_output_bytes: usize = 4 << 20, "CABANA_MAX_GIT_OUTPUT_BYTES";
+    /// How long a git remote may send less than 1 KiB/s, in whole seconds.
+    git_stall: Duration = Duration::from_millis(30_000), "CABANA_GIT_STALL_MS";
     /// Archives that are made or extracted at once.
     archives: usize = 16, "CABANA_MAX_ARCHIVES";
     /// Entries of one archive that is extracted.
@@ -102,6 +106,11 @@ impl Limits {
     pub fn archive(&self) -> ArchiveLimits {
         ArchiveLimits { entries: self.archive_entries, bytes: self.archive_bytes, ratio: self.archive_ratio }
     }
+}
+
+/// As many as a limit allows are there already.
+pub(crate) fn reached(limit: usize, what: &str) -> Error {
+    Error::new(Code::TooManyRequests, format!("{limit} {what}")).with_details(json!({ "limit": limit }))
 }
 
 fn read<T: Limit>(name: &str, variable: Option<OsString>, default: T) -> anyhow::Result<T> {

@@ -12,6 +12,7 @@
 //! | [`journal`] | what a process printed, numbered, for any number of readers |
 //! | [`exited`] | how a child ended, from the kernel |
 //! | [`processes`] | all of them: starting, finding, ending |
+//! | [`place`] | the place of one among those that run |
 //! | [`table`] | the processes that are known |
 //! | [`handlers`] | the operations on them |
 //! | [`logs`] | a page of what one has printed |
@@ -39,6 +40,7 @@ mod origins;
 mod orphans;
 mod owner;
 mod pipes;
+mod place;
 mod precedence;
 mod proc;
 mod processes;
@@ -58,9 +60,9 @@ pub use origins::Origins;
 pub use orphans::adopt_orphans;
 pub(crate) use pipes::Pipes;
 pub use pipes::{Chunk, Stream};
+pub(crate) use place::Place;
 pub use precedence::go_first;
 pub use processes::Processes;
-pub(crate) use processes::{Place, limit_details};
 pub(crate) use shell::Shell;
 pub use spawn::keep_descriptors;
 pub use table::Record;

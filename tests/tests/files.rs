@@ -5,6 +5,7 @@ mod copying;
 mod disk;
 mod editing;
 mod hostile;
+mod huge;
 mod lane;
 mod ownership;
 mod reading;

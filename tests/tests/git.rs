@@ -4,6 +4,7 @@ mod credentials;
 mod errors;
 mod history;
 mod hostile;
+mod poisoned;
 mod remote;
 
 use cabana_protocol::git::{self, Change, Clone, Push, PushOutcome, StatusEntry};

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::Instant,
 };
 
 use cabana_protocol::{
@@ -12,7 +11,6 @@ use cabana_protocol::{
     file::{DEFAULT_LIST_LIMIT, FilePath, Find, Found, Kind, MAX_LIST_LIMIT, Metadata},
 };
 use rustix::fs::OFlags;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     beneath::{Base, below},
@@ -20,7 +18,7 @@ use super::{
     globs::Globs,
     metadata::{describe, kind},
     root::Roots,
-    walk::{Rules, Visited, deadline, walk},
+    walk::{Rules, Visited, walk},
 };
 
 /// What the paths that are found may take.
@@ -37,11 +35,10 @@ struct First {
 }
 
 /// Fails with `invalid_request` before anything is looked at.
-pub(super) fn find(roots: &Roots, request: &Find, started: Instant, cancel: &CancellationToken) -> Result<Found, Error> {
+pub(super) fn find(roots: &Roots, request: &Find, halt: &Halt<'_>) -> Result<Found, Error> {
     let limit = limit(request.limit)?;
     let pattern = Globs::new(&[&request.pattern])?;
     let rules = Rules { hidden: request.hidden, ignored: request.ignored, exclude: Globs::new(&request.exclude)? };
-    let halt = Halt::new(cancel, deadline(started, request.timeout_ms)?);
     let target = roots.target(&request.path)?;
     let base = target.base()?;
     let first = Mutex::new(First { paths: BTreeSet::new(), bytes: 0, limit, truncated: false });
@@ -52,7 +49,7 @@ pub(super) fn find(roots: &Roots, request: &Find, started: Instant, cancel: &Can
             }
         }
     };
-    let skipped = walk(&target.into_root(), &base, &rules, &halt, visitor);
+    let skipped = walk(&target.into_root(), &base, &rules, halt, visitor);
     let First { paths, truncated, .. } = first.into_inner().unwrap_or_else(PoisonError::into_inner);
     let entries = paths.iter().filter_map(|path| entry(&base, &request.path, path, request.kind)).collect();
     let timed_out = halt.timed_out();

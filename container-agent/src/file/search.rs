@@ -10,7 +10,6 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
 };
 
 use cabana_protocol::{
@@ -23,7 +22,6 @@ use rustix::{
     fs::{FileType, OFlags},
     io::Errno,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     beneath::{below, open_file},
@@ -34,7 +32,7 @@ use super::{
     globs::Globs,
     metadata::{file_type, look},
     root::Roots,
-    walk::{Rules, Visited, deadline, walk},
+    walk::{Rules, Visited, walk},
 };
 use results::Results;
 use sink::Lines;
@@ -63,15 +61,14 @@ struct Run<'a> {
     skipped: AtomicU64,
 }
 
-pub(super) fn search(roots: &Roots, request: &Search, started: Instant, cancel: &CancellationToken) -> Result<Searched, Error> {
+pub(super) fn search(roots: &Roots, request: &Search, halt: &Halt<'_>) -> Result<Searched, Error> {
     let limit = limit(request.limit)?;
     let per_file = request.max_per_file.map_or(Ok(limit), |asked| self::limit(Some(asked)))?;
-    let halt = Halt::new(cancel, deadline(started, request.timeout_ms)?);
     let run = Run {
         request,
         include: (!request.include.is_empty()).then(|| Globs::new(&request.include)).transpose()?,
         matcher: matcher(request)?,
-        halt: &halt,
+        halt,
         per_file,
         results: Results::new(limit),
         searched: AtomicU64::new(0),
@@ -93,7 +90,7 @@ pub(super) fn search(roots: &Roots, request: &Search, started: Instant, cancel: 
                 let run = &run;
                 move |visited: Visited<'_>| run.visit(&mut searcher, visited)
             };
-            run.skip(walk(&target.into_root(), &base, &rules, &halt, visitor));
+            run.skip(walk(&target.into_root(), &base, &rules, halt, visitor));
         }
         _ => return Err(wrong_kind(&request.path, "neither a file nor a directory")),
     }

@@ -1,16 +1,16 @@
-//! Removing a directory with all it holds.
+//! Removing a directory with all it holds, or all it holds.
 
 use std::{
     ffi::{OsStr, OsString},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::ffi::OsStrExt,
+        unix::ffi::{OsStrExt, OsStringExt},
     },
 };
 
 use rustix::{
     fs::{AtFlags, unlinkat},
-    io::Errno,
+    io::{Errno, fcntl_dupfd_cloexec},
 };
 
 use super::{
@@ -45,6 +45,20 @@ pub(super) fn remove(top: &Entry) -> Result<(), Errno> {
                 None => top.parent.as_fd(),
             };
             unless_gone(unlinkat(parent, &empty.name, AtFlags::REMOVEDIR))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes all that a directory holds.
+pub(super) fn clear(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    let Some(mut level) = Level::open(directory, OsStr::new("."))? else { return Ok(()) };
+    while let Some(name) = level.next()? {
+        match unlinkat(directory, &name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {
+                remove(&Entry::new(fcntl_dupfd_cloexec(directory, 0)?, OsString::from_vec(name.into_bytes())))?;
+            }
+            result => unless_gone(result)?,
         }
     }
     Ok(())

@@ -198,15 +198,15 @@ impl Walk<'_> {
     }
 }
 
-/// When work that was asked for then is to end.
+/// When work that is asked for now is to end.
 ///
 /// Fails with `invalid_request`.
-pub(super) fn deadline(started: Instant, timeout_ms: Option<u64>) -> Result<Instant, Error> {
+pub(super) fn deadline(timeout_ms: Option<u64>) -> Result<Instant, Error> {
     let timeout_ms = timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
     if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
         return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}")));
     }
-    Ok(started + Duration::from_millis(timeout_ms))
+    Ok(Instant::now() + Duration::from_millis(timeout_ms))
 }
 
 fn is_hidden(path: &Path) -> bool {

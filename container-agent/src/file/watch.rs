@@ -24,7 +24,6 @@ use cabana_protocol::{
     exec::MAX_TIMEOUT_MS,
     file::{Change, Watch, WatchEnd, Watched},
 };
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 pub use polled::Polled;
@@ -33,6 +32,7 @@ use super::blocking;
 use crate::{
     Agent,
     dispatch::{Channel, Run},
+    limits,
     waiting::if_any,
 };
 use watcher::Watcher;
@@ -62,10 +62,8 @@ impl Run<Watch> for Agent {
 ///
 /// Fails with `too_many_requests`.
 fn place(agent: &Agent) -> Result<OwnedSemaphorePermit, Error> {
-    Arc::clone(&agent.watches).try_acquire_owned().map_err(|_| {
-        let limit = agent.limits.watches;
-        Error::new(Code::TooManyRequests, format!("{limit} watches run already")).with_details(json!({ "limit": limit }))
-    })
+    let place = Arc::clone(&agent.watches).try_acquire_owned();
+    place.map_err(|_| limits::reached(agent.limits.watches, "watches run already"))
 }
 
 /// Tells what happens until the watch ends.

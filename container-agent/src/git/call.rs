@@ -160,12 +160,14 @@ impl Call {
         Ok(Output { stdout: heard.stdout, truncated: heard.truncated, failed, complaint, secrets })
     }
 
-    fn command(self, agent: &Agent, directory: &OwnedFd) -> Result<process::Command, Error> {
+    fn command(mut self, agent: &Agent, directory: &OwnedFd) -> Result<process::Command, Error> {
         let user = agent.processes.user().map(Identity::look_up).transpose()?;
         let base = exec::base(agent.processes.env(), user.as_ref(), false);
         let user = user.filter(|user| !user.is_own());
         let program = exec::find("git", base.get::<std::ffi::OsStr>("PATH".as_ref()), Path::new("/"));
         let program = program.map_err(|_| failure::refusal(Code::Unprocessable, Reason::NoGit, "the sandbox has no git"))?;
+        let stall = agent.limits.git_stall.as_millis().div_ceil(1_000).to_string();
+        self.settings.push(("http.lowSpeedTime".to_owned(), stall));
         let mut env = environment::environment(base, agent.roots.paths(), &self.settings);
         env.extend(self.variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
         Ok(process::Command {

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{Agent, file};
 
+/// What git says where it has fetched everything and cannot write the files, which it leaves to be looked at.
+const CHECKOUT_FAILED: &str = "Clone succeeded, but checkout failed";
+
 pub(super) async fn clone(agent: &Agent, request: Clone, caller: &Caller) -> Result<Cloned, Error> {
     let origin = names::origin(&request.url)?;
     let options = options(&request)?;
@@ -28,7 +31,11 @@ pub(super) async fn clone(agent: &Agent, request: Clone, caller: &Caller) -> Res
     };
     let call = Call::new(["clone", "--progress", "--no-recurse-submodules", "--origin=origin"]).arguments(options);
     let call = call.arguments(["--", &request.url, &rest]).credentials(credentials).timeout(timeout);
-    Repository::at(agent, directory).transfer(call, caller).await?;
+    let output = call.run(agent, &directory, Some(caller)).await?;
+    if output.complaint.contains(CHECKOUT_FAILED) {
+        file::take_back(agent, path.clone(), rest == ".").await?;
+    }
+    output.success()?;
     let Head { branch, commit } = Repository::open(agent, Some(path.clone())).await?.head().await?;
     Ok(Cloned { path, branch, commit })
 }

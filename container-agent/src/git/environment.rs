@@ -54,8 +54,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("user.useConfigOnly", "true"),
     ("color.ui", "false"),
     ("core.quotePath", "false"),
+    // Bytes in a second, below which a remote stalls.
     ("http.lowSpeedLimit", "1024"),
-    ("http.lowSpeedTime", "30"),
     ("merge.autoStash", "false"),
 ];
 

@@ -7,11 +7,10 @@ use axum::{
     response::Response,
 };
 use cabana_protocol::{
-    Code, Error,
+    Error,
     file::{Extracted, FilePath},
 };
 use futures_util::{StreamExt, stream};
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc::Receiver};
 
 use super::{
@@ -24,6 +23,7 @@ use crate::{
         self,
         archive::{self, Filter, Format, Inlet, Piece},
     },
+    limits,
 };
 
 /// The query of an archive.
@@ -56,11 +56,8 @@ fn text(value: Vec<u8>) -> Result<String, Error> {
 
 /// A place among the archives that are worked on at once: each takes a thread and some memory.
 fn place(agent: &Agent) -> Result<OwnedSemaphorePermit, Error> {
-    agent.archives.clone().try_acquire_owned().map_err(|_| {
-        let limit = agent.limits.archives;
-        let error = Error::new(Code::TooManyRequests, format!("{limit} archives are being made or extracted"));
-        error.with_details(json!({ "limit": limit }))
-    })
+    let place = agent.archives.clone().try_acquire_owned();
+    place.map_err(|_| limits::reached(agent.limits.archives, "archives are being made or extracted"))
 }
 
 pub(super) async fn get(State(agent): State<Agent>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Failure> {

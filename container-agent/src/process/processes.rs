@@ -15,7 +15,7 @@ use std::{
 use cabana_protocol::{Code, Error, ProcessId, exec::Exec};
 use rustix::process::Pid;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,11 +23,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Attended, Command, Input, Journal, Record, STDIN_BYTES,
     journal::{Budget, Keep},
-    oom, orphans, owner, spawn,
+    oom, orphans, owner,
+    place::{Admission, Place},
+    spawn,
     table::Table,
     tree,
 };
-use crate::Limits;
+use crate::{Limits, limits};
 
 /// Bytes of a detached process's output that are kept in memory for replay; older ones are kept on disk.
 const REPLAY_BYTES: u64 = 1 << 20;
@@ -238,10 +240,8 @@ impl Processes {
         if self.ending.is_cancelled() {
             return Err(Error::new(Code::ContainerNotReady, "the agent is ending"));
         }
-        let permit = Arc::clone(&self.running).try_acquire_owned().map_err(|_| {
-            let limit = self.limits.processes;
-            Error::new(Code::TooManyRequests, format!("{limit} processes run already")).with_details(limit_details(limit))
-        })?;
+        let permit = Arc::clone(&self.running).try_acquire_owned();
+        let permit = permit.map_err(|_| limits::reached(self.limits.processes, "processes run already"))?;
         let (number, id) = self.next_id();
         Ok(Admission { number, id, permit })
     }
@@ -253,8 +253,7 @@ impl Processes {
         let started_at = SystemTime::now();
         let room = Arc::new(Semaphore::new(STDIN_BYTES));
         let record = Arc::new(Record { number, id, pid, request, started_at, journal, inputs: told, room });
-        self.table.insert(Arc::clone(&record));
-        (Place { record, table: Arc::clone(&self.table), _permit: permit }, inputs)
+        (Place::take(record, &self.table, permit), inputs)
     }
 
     /// Ends all processes and whatever they left behind, but for the image's own command of this number, and waits until they are
@@ -286,33 +285,6 @@ impl Processes {
 /// Where output may be kept that does not fit into memory: where files may lie for long, and else among the user's.
 fn spool_directories(home: &Path) -> Vec<PathBuf> {
     vec!["/var/tmp".into(), "/tmp".into(), home.to_owned()]
-}
-
-/// Leave to run.
-#[derive(Debug)]
-struct Admission {
-    number: u64,
-    id: ProcessId,
-    permit: OwnedSemaphorePermit,
-}
-
-/// A process's place among those that run. Dropping it says that the process has ended.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// What is known of it.
-    pub(crate) record: Arc<Record>,
-    table: Arc<Table>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.table.ended(&self.record);
-    }
-}
-
-pub(crate) fn limit_details(limit: usize) -> serde_json::Value {
-    serde_json::json!({ "limit": limit })
 }
 
 /// Twelve random letters and digits, 60 bits.

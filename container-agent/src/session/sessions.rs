@@ -30,7 +30,8 @@ use super::{
 use crate::{
     Limits,
     exec::command,
-    process::{self, Attended, Journal, Processes, Record, limit_details},
+    limits,
+    process::{self, Attended, Journal, Processes, Record},
 };
 
 /// Commands that may wait for their turn in one session.
@@ -121,10 +122,8 @@ impl Sessions {
 
     /// Starts a session, and waits until its shell reads. Dropping the future ends it again.
     pub(super) async fn create(&self, processes: &Processes, request: &Create) -> Result<Arc<Session>, Error> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let error = Error::new(Code::TooManyRequests, format!("{} sessions live already", self.limit));
-            error.with_details(limit_details(self.limit))
-        })?;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| limits::reached(self.limit, "sessions live already"))?;
         let (kind, command) = shell(processes, request)?;
         let directory = Directory::new(command.user.as_ref().map(|user| user.uid))?;
         directory.write("start", script::start(kind, directory.path()).as_bytes())?;
@@ -166,10 +165,8 @@ impl Sessions {
     /// Fails with `not_found`, `gone`, `too_many_requests`.
     pub(crate) fn line_up(&self, id: &str) -> Result<Place, Error> {
         let session = self.find(id)?;
-        let waiting = Arc::clone(&session.waiting).try_acquire_owned().map_err(|_| {
-            let error = Error::new(Code::TooManyRequests, format!("{WAITING} commands wait for this session already"));
-            error.with_details(limit_details(WAITING))
-        })?;
+        let waiting = Arc::clone(&session.waiting).try_acquire_owned();
+        let waiting = waiting.map_err(|_| limits::reached(WAITING, "commands wait for this session already"))?;
         let mut turn: Waiting = Box::pin(Arc::clone(&session.turns).acquire_owned());
         // Only being polled puts it into the queue.
         if let Some(turn_at_once) = turn.as_mut().now_or_never() {

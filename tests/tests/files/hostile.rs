@@ -46,6 +46,36 @@ async fn what_is_no_regular_file_is_refused_at_once() {
     .await;
 }
 
+/// Only who may write to a file, or owns it, can link to it, so reading and appending by another name are no way around anything.
+#[tokio::test]
+async fn what_replaces_a_file_leaves_its_other_names_alone() {
+    in_either_confinement(async |sandbox| {
+        let outside = format!("{}-linked", sandbox.root);
+        let archive = sandbox.shell("mkdir archived; echo new > archived/f; tar -C archived -cf archive f; echo new > new").await;
+        assert_eq!(archive, "");
+        let archive = sandbox.get("archive").await.success();
+        let operations = [
+            ("file.write", json!({ "path": "f", "content": "new\n" })),
+            ("file.edit", json!({ "path": "f", "edits": [{ "old": "old", "new": "new" }] })),
+            ("file.patch", json!({ "path": ".", "patch": "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-old\n+new\n" })),
+            ("file.copy", json!({ "from": "new", "to": "f" })),
+            ("PUT", json!("/files?path=f")),
+            ("PUT", json!("/archive?path=.")),
+        ];
+        for (name, request) in operations {
+            sandbox.shell(&format!("mkdir {outside}; echo old > {outside}/f; chmod 600 {outside}/f; ln {outside}/f f")).await;
+            match (name, request.as_str()) {
+                ("PUT", Some("/files?path=f")) => sandbox.put("f", "new\n").await.success(),
+                ("PUT", Some(route)) => sandbox.send(sandbox.request(Method::PUT, route).body(archive.clone())).await.success(),
+                _ => sandbox.post(name, request.clone()).await.success(),
+            };
+            let seen = sandbox.shell(&format!("cat f {outside}/f; stat -c '%h %a' {outside}/f; rm -r f {outside}")).await;
+            assert_eq!(seen, "new\nold\n1 600\n", "{name} {request}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn more_than_a_disk_holds_is_refused_before_it_comes() {
     in_agent(&[], async |sandbox| {

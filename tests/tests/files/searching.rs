@@ -1,7 +1,7 @@
 //! Finding by name and searching content.
 
 use cabana_protocol::file::{FilePath, Find, Found, Search, Searched, Span};
-use cabana_tests::{Sandbox, in_sandbox};
+use cabana_tests::{Sandbox, in_agent, in_sandbox, until};
 use serde_json::{Value, json};
 
 /// An operation that must succeed, by its JSON.
@@ -186,6 +186,28 @@ async fn whatever_is_searched_takes_bounded_memory_and_time() {
         sandbox.shell(&format!("rm line; seq 1000000 > large; python3 -c \"{links}\"")).await;
         let found = search(sandbox, json!({ "pattern": "no such text", "timeout_ms": 1 })).await;
         assert_eq!((found.timed_out, found.truncated, found.matches), (true, true, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_search_that_nobody_waits_for_ends() {
+    in_agent(&[("CABANA_MAX_SEARCHES", "1")], async |sandbox| {
+        // Many gigabytes, to whoever reads them all.
+        let links = "import os\nos.mkdir('links')\nfor i in range(10000):\n    os.link('large', f'links/{i}')";
+        sandbox.shell(&format!("seq 1000000 > large; python3 -c \"{links}\"; echo text > small")).await;
+        for name in ["file.search", "file.find"] {
+            let mut socket = sandbox.connect().await;
+            socket.send("file.search", "long", json!({ "path": "links", "pattern": "text", "timeout_ms": 600_000 })).await;
+            let short = async || {
+                let path = if name == "file.find" { "." } else { "small" };
+                sandbox.post(name, json!({ "path": path, "pattern": "text", "timeout_ms": 100 })).await
+            };
+            until("the long one has its turn", async || short().await.status == 429).await;
+            assert_eq!(short().await.json()["error"]["details"]["limit"], 1);
+            drop(socket);
+            until("it has given it up", async || short().await.status == 200).await;
+        }
     })
     .await;
 }

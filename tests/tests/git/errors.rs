@@ -1,6 +1,6 @@
 //! Whatever goes wrong has a code to act on and a reason.
 
-use cabana_tests::{Answer, in_sandbox};
+use cabana_tests::{Answer, in_agent, in_sandbox};
 use serde_json::{Value, json};
 
 use super::remote::Remote;
@@ -151,8 +151,33 @@ async fn time_runs_out() {
 }
 
 #[tokio::test]
+async fn a_remote_that_stalls_is_given_up() {
+    in_agent(&[("CABANA_GIT_STALL_MS", "1000")], async |sandbox| {
+        let remote = Remote::start(sandbox).await;
+        remote.clone("work").await;
+        remote.commit("work", "file", "changed\n").await;
+        for (operation, path) in [
+            ("git.clone", "stall/project.git"),
+            ("git.clone", "trickle/project.git"),
+            ("git.pull", "stall/project.git"),
+            ("git.push", "stall/project.git"),
+        ] {
+            let url = remote.url(path);
+            let request = match operation {
+                "git.clone" => json!({ "url": url, "path": "new" }),
+                "git.pull" => json!({ "path": "work", "remote": url, "branch": "main" }),
+                _ => json!({ "path": "work", "remote": url }),
+            };
+            refused(&sandbox.post(operation, request).await, "unprocessable", Some("network"), &json!([operation, path]));
+        }
+        assert_eq!(sandbox.shell("ls").await, "served\nserver.py\nwork\n");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_sandbox_without_git_says_so() {
-    cabana_tests::in_agent(&[("PATH", "/nowhere")], async |sandbox| {
+    in_agent(&[("PATH", "/nowhere")], async |sandbox| {
         let answer = sandbox.post("git.status", json!({})).await;
         refused(&answer, "unprocessable", Some("no_git"), &json!("no git"));
     })

@@ -4,6 +4,7 @@
 /private/<repository>    for ada with her password, and for a token
 /elsewhere/<repository>  leads to /private/<repository> under another name of this host
 /stall/<anything>        never answers
+/trickle/<repository>    answers, but stops in the midst of what is fetched
 """
 
 import base64
@@ -25,6 +26,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path.startswith("/stall/"):
             threading.Event().wait()
+        self.stops = path.startswith("/trickle/")
+        path = path.removeprefix("/trickle")
         if path.startswith("/elsewhere/"):
             self.send_response(302)
             port = self.server.server_address[1]
@@ -62,6 +65,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in fields.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.stops and b"PACK" in content:
+            self.wfile.write(content[: len(content) // 2])
+            threading.Event().wait()
         self.wfile.write(content)
 
     do_GET = do_POST = answer

@@ -17,6 +17,7 @@ use super::{frames::Frames, running::Running};
 use crate::{
     Agent, Busy,
     dispatch::{self, Conversation, Entry, Pending, Said, encode},
+    limits,
 };
 
 /// Answers that may wait for a client to take them, beside those of the operations that run; a client that goes on to be refused
@@ -111,8 +112,7 @@ impl Connection {
     fn admit(&mut self, name: &str, id: &str, payload: &str) -> Result<(), Error> {
         let limit = self.agent.limits.operations_per_socket;
         if self.running.len() >= limit {
-            let error = Error::new(Code::TooManyRequests, format!("{limit} operations run on this socket already"));
-            return Err(error.with_details(json!({ "limit": limit })));
+            return Err(limits::reached(limit, "operations run on this socket already"));
         }
         let wakes = table::find(name).is_some_and(|operation| operation.asleep.is_none());
         let busy = wakes.then(|| self.agent.activity.begin());

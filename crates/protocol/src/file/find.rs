@@ -10,7 +10,8 @@ use crate::Operation;
 /// What .gitignore, .ignore and .git/info/exclude name is left out, as are hidden names, unless asked for; symlinks are found, never
 /// followed. The entries are sorted by their paths; where there are more than `limit`, they are the first. Cancelling ends it.
 ///
-/// Fails with `invalid_request`, `not_found`, `forbidden`, `conflict` (not a directory).
+/// Fails with `invalid_request`, `not_found`, `forbidden`, `conflict` (not a directory), `too_many_requests` (others search, and
+/// within its time none has finished).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Find {

@@ -12,7 +12,7 @@ use crate::{Data, Operation};
 /// with what is searched and with nothing else, whatever the expression. Cancelling ends it.
 ///
 /// Fails with `invalid_request` (not a regular expression, or one too large), `not_found`, `forbidden`, `conflict` (neither a file nor
-/// a directory).
+/// a directory), `too_many_requests` (others search, and within its time none has finished).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Search {

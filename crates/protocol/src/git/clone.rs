@@ -8,7 +8,7 @@ use crate::{Never, Operation, ResponseOnly, Streaming, file::FilePath};
 /// Clones a repository over HTTP or HTTPS.
 ///
 /// Dropping the connection or sending `cancel` ends it. A clone that fails, or is ended, leaves nothing behind but parents that it made,
-/// unless it has to be killed. Submodules are not cloned.
+/// unless it has to be killed or is ended when all is fetched and files are being written. Submodules are not cloned.
 ///
 /// Fails with `invalid_request` (a URL that is not HTTP or holds credentials, a name that no branch can have), `conflict` (the
 /// directory is not empty), `not_found` (repository, branch), `forbidden` (`authentication`; or outside the roots), `unprocessable`
@@ -35,7 +35,8 @@ pub struct Clone {
     /// What to tell the remote. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// How long it may take, 1 to 86,400,000. Default: 600,000. One that moves less than 1 KiB/s for 30 s is given up before.
+    /// How long it may take, 1 to 86,400,000. Default: 600,000. One that moves less than 1 KiB/s for 30 s
+    /// (`CABANA_GIT_STALL_MS`) is given up before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }

@@ -33,7 +33,8 @@ pub struct Push {
     /// What to tell the remote. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// How long it may take, 1 to 86,400,000. Default: 600,000. One that moves less than 1 KiB/s for 30 s is given up before.
+    /// How long it may take, 1 to 86,400,000. Default: 600,000. One that moves less than 1 KiB/s for 30 s
+    /// (`CABANA_GIT_STALL_MS`) is given up before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }

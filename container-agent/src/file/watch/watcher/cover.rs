@@ -18,13 +18,15 @@ use rustix::{
     },
     io::Errno,
 };
-use serde_json::json;
 
 use super::Watcher;
-use crate::file::{
-    beneath::Base,
-    metadata::{file_type, look},
-    watch::{batch::Batch, directories::WatchId},
+use crate::{
+    file::{
+        beneath::Base,
+        metadata::{file_type, look},
+        watch::{batch::Batch, directories::WatchId},
+    },
+    limits,
 };
 
 /// What the kernel tells of a directory and of what it holds.
@@ -91,8 +93,7 @@ impl Watcher {
             Err(_) => return Ok(None),
         };
         if !self.directories.contains(id) && self.directories.len() >= self.limit {
-            let message = format!("a watch covers at most {} directories; exclude some", self.limit);
-            return Err(Error::new(Code::TooManyRequests, message).with_details(json!({ "limit": self.limit })));
+            return Err(limits::reached(self.limit, "directories are all that a watch covers; exclude some"));
         }
         self.directories.insert(id, place);
         Ok(Some((id, directory)))
