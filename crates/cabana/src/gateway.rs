@@ -39,7 +39,7 @@ use worker::{
 };
 
 pub(crate) use self::{backend::Backend, client::Busy};
-use self::{client::Client, link::Link};
+use self::{client::Client, flow::Flows, link::Link};
 use crate::{Principal, fault::Fault, reply, token};
 
 /// Sockets on one sandbox.
@@ -63,6 +63,7 @@ pub(crate) struct Gateway {
     heard: Cell<u64>,
     /// Whether somebody waits to close an idle link.
     lingers: Cell<bool>,
+    flows: RefCell<Flows>,
     /// Clients that are behind; somebody looks after them while there are any.
     behind: RefCell<Vec<u64>>,
 }
@@ -87,6 +88,7 @@ impl Gateway {
             started: Cell::new(0),
             heard: Cell::new(0),
             lingers: Cell::new(false),
+            flows: RefCell::default(),
             behind: RefCell::default(),
         });
         gateway.note_expiry();

@@ -24,6 +24,22 @@ impl Gateway {
         }
     }
 
+    /// Gives clients up where all together have more in their queues than the object bears.
+    pub(super) fn relieve(self: &Rc<Self>) {
+        if self.flows.borrow().excess().is_none() {
+            return;
+        }
+        // What is known of those that are not behind may be old.
+        for client in self.clients.borrow().values() {
+            self.flows.borrow_mut().note(client.number, client.queue());
+        }
+        loop {
+            let excess = self.flows.borrow().excess();
+            let Some(client) = excess.and_then(|number| self.clients.borrow().get(&number).cloned()) else { return };
+            self.give_up(&client);
+        }
+    }
+
     async fn look_at_those_behind(self: Rc<Self>) {
         let mut pause = FIRST_LOOK;
         while !self.behind.borrow().is_empty() {
@@ -41,10 +57,10 @@ impl Gateway {
         let Some(client) = self.clients.borrow().get(&number).cloned() else { return false };
         // Nobody asks what was taken of a link that is closed.
         if self.link.borrow().current().is_none() {
-            client.flow.take();
+            self.flows.borrow_mut().restart(number);
             return false;
         }
-        let look = client.flow.borrow_mut().look(client.queue(), pause);
+        let look = self.flows.borrow_mut().look(number, client.queue(), pause);
         match look {
             Look::Taken(frames) => self.link.borrow_mut().taken(number, frames),
             Look::Behind => return true,

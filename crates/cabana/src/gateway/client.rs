@@ -15,7 +15,7 @@ use serde_json::value::to_raw_value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::WebSocket;
 
-use super::{admission::Running, flow::Flow};
+use super::admission::Running;
 use crate::{Principal, log, sandbox::audit::Entry};
 
 /// Keeps the sandbox awake until it is dropped.
@@ -34,7 +34,6 @@ pub(super) struct Client {
     pub(super) number: u64,
     pub(super) principal: Principal,
     pub(super) running: RefCell<Running<Guard>>,
-    pub(super) flow: RefCell<Flow>,
     /// When it was last asked whether its key is good; 0 where it was not since it came into memory.
     pub(super) confirmed_at_ms: Cell<u64>,
     socket: WebSocket,
@@ -60,14 +59,7 @@ extern "C" {
 
 impl Client {
     pub(super) fn new(number: u64, principal: Principal, socket: WebSocket) -> Self {
-        Self {
-            number,
-            principal,
-            running: RefCell::default(),
-            flow: RefCell::default(),
-            confirmed_at_ms: Cell::default(),
-            socket,
-        }
+        Self { number, principal, running: RefCell::default(), confirmed_at_ms: Cell::default(), socket }
     }
 
     /// Takes up a socket that has outlived the object's time in memory, and the ids that ran for it. `None` where it is none of ours.

@@ -31,6 +31,7 @@ impl Gateway {
         if self.clients.borrow_mut().remove(&client.number).is_some() {
             client.running.take();
             self.link.borrow_mut().forget(client.number);
+            self.flows.borrow_mut().forget(client.number);
             self.note_expiry();
             self.rest();
         }

@@ -136,12 +136,13 @@ impl Gateway {
         }
         let queue = client.queue();
         client.pass_on(frame);
-        let taken = client.flow.borrow_mut().sent(frame.length(), queue);
+        let taken = self.flows.borrow_mut().sent(client.number, frame.length(), queue);
         match taken {
             Some(0) => {}
             Some(frames) => self.link.borrow_mut().taken(client.number, frames),
             None => self.look_after(client.number),
         }
+        self.relieve();
     }
 
     /// Closes the link some time after the last operation, so that the object can leave memory.
