@@ -15,6 +15,7 @@ use crate::image::{Image, Images};
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
 use crate::sandbox::launch::LaunchError;
+use crate::sidecar::kept::{Entry, Kept};
 
 /// What the engine was started with.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub struct Settings {
     pub scratch: PathBuf,
     /// What of the host sandboxes see.
     pub host: HostView,
+    /// The file that keeps the names of images.
+    pub images: PathBuf,
+    /// What is kept of sidecars.
+    pub sidecars: Kept,
 }
 
 /// Why a request was not carried out.
@@ -89,17 +94,29 @@ struct Shared {
 }
 
 impl Engine {
-    /// An engine without containers or images.
+    /// An engine without containers, with the images that an earlier one has kept.
     pub fn new(settings: Settings, cgroups: Cgroups) -> Self {
+        let images = Mutex::new(Images::kept_in(settings.images.clone()));
         Self {
             shared: Arc::new(Shared {
                 settings,
                 cgroups,
                 containers: Mutex::default(),
                 closing: AtomicBool::new(false),
-                images: Mutex::default(),
+                images,
                 tasks: TaskTracker::new(),
             }),
+        }
+    }
+
+    /// Has the sidecars back that an engine had which was killed. One that cannot be is as good as ended.
+    pub async fn restore(&self) {
+        for (name, Entry { image, .. }) in self.settings().sidecars.all() {
+            let container = self.create(Some(&name), Spec::sidecar(image));
+            let started = async { container?.start().await }.await;
+            if let Err(error) = started {
+                tracing::warn!(%error, name, "a sidecar is not back");
+            }
         }
     }
 
@@ -174,6 +191,7 @@ impl Engine {
         let mut containers = lock(&self.shared.containers);
         if containers.get(&identity.name).is_some_and(|known| known.identity().id == identity.id) {
             containers.remove(&identity.name);
+            self.settings().sidecars.forget(&identity.name);
         }
     }
 

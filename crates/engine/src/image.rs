@@ -4,6 +4,8 @@
 //! image is the name under which a container may be created, and the ports its Dockerfile exposes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,16 +52,25 @@ impl Image {
     }
 }
 
-/// All images, by name. They live as long as the engine: wrangler names its images anew at each start.
+/// All images, by name. An engine that was killed knows them when it is back: nobody would build them again.
 #[derive(Debug, Default)]
 pub struct Images {
     by_name: BTreeMap<String, Image>,
+    /// Where they are kept; `None`: nowhere.
+    file: Option<PathBuf>,
 }
 
 impl Images {
+    /// Those of a file, which is kept up to date from then on. One that is not there, or that cannot be understood, holds none.
+    pub fn kept_in(file: PathBuf) -> Self {
+        let by_name = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        Self { by_name, file: Some(file) }
+    }
+
     /// Adds an image, or replaces the one of the same name.
     pub fn insert(&mut self, image: Image) {
         self.by_name.insert(image.name.clone(), image);
+        self.keep();
     }
 
     /// Finds an image by reference (with or without `:latest`) or by id.
@@ -80,12 +91,28 @@ impl Images {
     /// Removes a name. `None` if there is no such image.
     pub fn remove(&mut self, reference: &str) -> Option<Image> {
         let name = self.find(reference)?.name.clone();
-        self.by_name.remove(&name)
+        let image = self.by_name.remove(&name);
+        self.keep();
+        image
     }
 
     /// Every image, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Image> {
         self.by_name.values()
+    }
+
+    fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        if let Err(error) = self.write(file) {
+            tracing::warn!(%error, file = %file.display(), "images are forgotten with this engine");
+        }
+    }
+
+    /// Whole, or not at all.
+    fn write(&self, file: &Path) -> io::Result<()> {
+        let temporary = file.with_extension("new");
+        fs::write(&temporary, serde_json::to_vec(&self.by_name)?)?;
+        fs::rename(temporary, file)
     }
 }
 
@@ -119,6 +146,19 @@ mod tests {
         assert!(images.remove("a/c:1").is_some());
         assert!(images.find("a/d:latest").is_some());
         assert!(images.remove("a/c:1").is_none());
+    }
+
+    #[test]
+    fn images_outlive_their_engine() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("images.json");
+        let mut images = Images::kept_in(file.clone());
+        images.insert(Image::new("a", BTreeSet::new()));
+        images.insert(Image::new("b", BTreeSet::from(["80/tcp".to_owned()])));
+        assert!(images.remove("a").is_some());
+        assert_eq!(Images::kept_in(file.clone()).by_name, images.by_name);
+        fs::write(&file, "{").unwrap();
+        assert!(Images::kept_in(file).by_name.is_empty());
     }
 
     #[test]

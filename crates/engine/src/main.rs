@@ -37,6 +37,9 @@ struct Serve {
     /// Unix socket to answer on.
     #[arg(long)]
     socket: PathBuf,
+    /// The socket is there already and listens: it is the standard input. Who connects while no engine is there waits for one.
+    #[arg(long)]
+    listening: bool,
     /// Program that becomes PID 1 of each sandbox.
     #[arg(long)]
     agent: PathBuf,
@@ -83,6 +86,7 @@ fn run_serve(arguments: Serve) -> Result<()> {
         .init();
     let config = serve::Config {
         socket: arguments.socket,
+        listening: arguments.listening,
         agent: arguments.agent,
         state: arguments.state,
         hidden: arguments.hide,

@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -14,12 +16,15 @@ use crate::api;
 use crate::engine::{Engine, Settings};
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
+use crate::sidecar::kept::Kept;
 
 /// What `serve` was asked for.
 #[derive(Debug)]
 pub struct Config {
     /// Where to answer the Docker Engine API.
     pub socket: PathBuf,
+    /// Whether it listens already, and is the standard input.
+    pub listening: bool,
     /// The program that becomes PID 1 of each sandbox.
     pub agent: PathBuf,
     /// A directory of the engine's own; one engine at a time.
@@ -33,8 +38,9 @@ pub struct Config {
 /// Serves until `shutdown`, then ends every sandbox and removes what it made.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
     let state = State::claim(&config.state)?;
-    let listener = listen(&config.socket)?;
+    let listener = if config.listening { inherit() } else { listen(&config.socket) }?;
     let engine = Engine::new(settings(&config, &state)?, Cgroups::prepare());
+    engine.restore().await;
     if let Some(path) = &config.ready_file {
         let ready = serde_json::json!({ "socket": config.socket, "pid": std::process::id() });
         fs::write(path, ready.to_string()).with_context(|| format!("writing {}", path.display()))?;
@@ -62,7 +68,13 @@ fn settings(config: &Config, state: &State) -> Result<Settings> {
     hidden.push(PathBuf::from("/var/run/docker.sock"));
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let path = std::env::var("PATH").unwrap_or_default();
-    Ok(Settings { agent, scratch: state.scratch.clone(), host: HostView::look(home.as_deref(), &path, &hidden) })
+    Ok(Settings {
+        agent,
+        scratch: state.scratch.clone(),
+        host: HostView::look(home.as_deref(), &path, &hidden),
+        images: state.directory.join("images.json"),
+        sidecars: Kept::at(state.directory.join("sidecars")),
+    })
 }
 
 /// The engine's directory, locked. The kernel frees the lock when the engine dies, however it dies.
@@ -90,6 +102,17 @@ impl State {
     }
 }
 
+/// The socket that is the standard input.
+fn inherit() -> Result<UnixListener> {
+    let about = "the standard input, which is to be the socket";
+    let listener = net::UnixListener::from(io::stdin().as_fd().try_clone_to_owned().context(about)?);
+    if !rustix::net::sockopt::socket_acceptconn(&listener).context(about)? {
+        bail!("{about}, does not listen");
+    }
+    listener.set_nonblocking(true).context(about)?;
+    UnixListener::from_std(listener).context(about)
+}
+
 /// Binds the socket, over the leftover of a dead engine but not over a living one's.
 fn listen(socket: &Path) -> Result<UnixListener> {
     // Whoever can connect can start processes as the engine's user. Set before the socket exists, hence never late.
@@ -103,7 +126,7 @@ fn bind(socket: &Path) -> Result<UnixListener> {
     let about = || format!("listening on {}", socket.display());
     match UnixListener::bind(socket) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+            if net::UnixStream::connect(socket).is_ok() {
                 bail!("another engine answers on {}", socket.display());
             }
             fs::remove_file(socket).with_context(about)?;

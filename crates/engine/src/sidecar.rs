@@ -25,6 +25,7 @@ use crate::http::{self, Answer};
 use crate::network::Network;
 
 mod certificate;
+pub mod kept;
 mod tunnel;
 
 /// The header that names the address to reach inside.
@@ -42,10 +43,13 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Makes the network and listens.
-    pub async fn start(name: &str) -> io::Result<Self> {
+    /// Makes the network and listens: on this port, if it is free.
+    pub async fn start(name: &str, port: Option<u16>) -> io::Result<Self> {
         let network = Arc::new(Network::create(name).await?);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port.unwrap_or(0))).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+        };
         let stop = CancellationToken::new();
         let sidecar = Self {
             port: listener.local_addr()?.port(),

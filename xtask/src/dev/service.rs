@@ -23,10 +23,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts the program in a process group of its own, entrusted to the guard, with its output in `log`.
-    pub(crate) fn start(name: &'static str, command: &mut Command, log: PathBuf, guard: &mut Guard) -> Result<Self> {
+    /// Starts the program in a process group of its own, entrusted to the guard, with this standard input and its output in `log`.
+    pub(crate) fn start(
+        name: &'static str,
+        command: &mut Command,
+        input: Stdio,
+        log: PathBuf,
+        guard: &mut Guard,
+    ) -> Result<Self> {
         let output = shell::append(&log)?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        command.stdin(input).stdout(output.try_clone()?).stderr(output).process_group(0);
         guard.mark(command);
         let child = shell::die_with_parent(command).spawn().with_context(|| format!("start {name}"))?;
         guard.entrust(child.id())?;

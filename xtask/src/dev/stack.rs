@@ -15,10 +15,11 @@ use crate::{paths, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -181,13 +182,17 @@ impl Stack {
         let socket = self.socket()?;
         let mut serve = Command::new("sh");
         serve.args(["-c", RESTARTING, "engine"]).arg(self.directory.join("bin/cabana-engine"));
-        serve.arg("serve").arg("--socket").arg(&socket);
+        // The socket is this program's: connections to an engine that was killed wait for the next one. A runtime whose connection was
+        // refused once gives the container up for good.
+        let listener = OwnedFd::from(UnixListener::bind(&socket).with_context(|| format!("listen on {}", socket.display()))?);
+        let ready = self.directory.join("engine.ready");
+        serve.arg("serve").arg("--listening").arg("--socket").arg(&socket).arg("--ready-file").arg(&ready);
         serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
         serve.arg("--state").arg(self.directory.join("engine"));
         // Cargo's, for this program: nothing that sandboxes should see.
         serve.env_remove("LD_LIBRARY_PATH");
-        self.start_service("engine", &mut serve, log)?;
-        self.wait_for("the engine", ENGINE_START, interrupt, |_| UnixStream::connect(&socket).is_ok())
+        self.start_service("engine", &mut serve, listener.into(), log)?;
+        self.wait_for("the engine", ENGINE_START, interrupt, |_| ready.exists())
     }
 
     fn start_wrangler(&mut self, tools: &Tools, options: &Options, root: &Path) -> Result<()> {
@@ -208,12 +213,12 @@ impl Stack {
         if options.engine == Engine::Cabana {
             self.point_at_engine(&mut dev)?;
         }
-        self.start_service("wrangler", &mut dev, options.log)
+        self.start_service("wrangler", &mut dev, Stdio::null(), options.log)
     }
 
-    fn start_service(&mut self, name: &'static str, command: &mut Command, show_log: bool) -> Result<()> {
+    fn start_service(&mut self, name: &'static str, command: &mut Command, input: Stdio, show_log: bool) -> Result<()> {
         let log = self.directory.join(&format!("{name}.log"));
-        let service = Service::start(name, command, log, &mut self.guard)?;
+        let service = Service::start(name, command, input, log, &mut self.guard)?;
         if show_log {
             service.show_log()?;
         }

@@ -75,6 +75,20 @@ impl Spec {
         })
     }
 
+    /// A network sidecar.
+    pub fn sidecar(image: String) -> Self {
+        Self {
+            image,
+            env: Vec::new(),
+            argv: Vec::new(),
+            labels: BTreeMap::new(),
+            hostname: None,
+            limits: Limits::new(None, None, None),
+            network: NetworkMode::Own,
+            exposed_ports: BTreeSet::from([SIDECAR_PORT.to_owned()]),
+        }
+    }
+
     /// Whether this is the network sidecar of workerd, which the engine itself plays.
     pub fn is_sidecar(&self) -> bool {
         self.exposed_ports.contains(SIDECAR_PORT) && self.network == NetworkMode::Own

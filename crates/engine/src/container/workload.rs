@@ -1,5 +1,6 @@
 //! What a running container runs.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::sandbox::launch::Sandbox;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::{AGENT_PATH, HOME};
 use crate::sidecar::Sidecar;
+use crate::sidecar::kept::Entry;
 
 /// Longest line of a sandbox's output that is logged in one piece, in bytes.
 const LOG_LINE: u64 = 8 * 1024;
@@ -42,8 +44,7 @@ impl Workload {
     /// Starts what the container's spec describes.
     pub async fn start(engine: &Engine, identity: &Identity) -> Result<Self, EngineError> {
         if identity.spec.is_sidecar() {
-            let sidecar = Sidecar::start(&identity.name).await;
-            return sidecar.map(Self::Sidecar).map_err(EngineError::Sidecar);
+            return start_sidecar(engine, identity).await.map(Self::Sidecar).map_err(EngineError::Sidecar);
         }
         let network = match &identity.spec.network {
             NetworkMode::Container(other) => engine.container(other)?.network().await?,
@@ -100,6 +101,14 @@ impl Workload {
             Self::Sidecar(sidecar) => sidecar.ended().await,
         }
     }
+}
+
+/// One that an earlier engine had listens where it did.
+async fn start_sidecar(engine: &Engine, identity: &Identity) -> io::Result<Sidecar> {
+    let kept = &engine.settings().sidecars;
+    let sidecar = Sidecar::start(&identity.name, kept.find(&identity.name).map(|entry| entry.port)).await?;
+    kept.keep(&identity.name, &Entry { image: identity.spec.image.clone(), port: sidecar.port() })?;
+    Ok(sidecar)
 }
 
 fn plan(engine: &Engine, identity: &Identity, group: &Group) -> Plan {

@@ -1,8 +1,13 @@
 //! What is left of an engine when it is gone: nothing.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use cabana_engine::client::Client;
+use hyper::Method;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -39,15 +44,17 @@ async fn sigkill_of_the_engine_leaves_nothing() {
     let mut engine = Engine::start_in(directory.path()).await;
     let marker = marker();
     busy(&engine, &marker).await;
+    engine.expect(200, Method::POST, "/build?t=test/kept:1", "FROM scratch").await;
     let pid = engine.pid();
     assert_eq!(mounts(), 0, "a sandbox's mounts are its own");
     engine.end(Signal::KILL);
     eventually("every process of the sandbox is gone", || processes_with(&marker).is_empty()).await;
     assert_eq!(mounts(), 0);
 
-    // The next engine starts over what is left, removes it, and uses the same name.
+    // The next engine starts over what is left, removes it, knows the images, and uses the same name.
     let mut next = Engine::start_in(directory.path()).await;
     assert_eq!(cgroups_of(pid), Vec::<PathBuf>::new());
+    next.expect(200, Method::GET, "/images/test%2Fkept:1/json", "").await;
     next.run("busy", "sleep 1000").await;
     assert!(next.end(Signal::TERM).success());
 }
@@ -85,7 +92,7 @@ async fn removal_ends_every_process_and_its_cgroup() {
 async fn two_engines_do_not_share_a_state_directory_or_a_socket() {
     let engine = Engine::start().await;
     let second = |state: &str| {
-        let output = std::process::Command::new(binary())
+        let output = Command::new(binary())
             .arg("serve")
             .arg("--socket")
             .arg(engine.directory.join("socket"))
@@ -102,4 +109,27 @@ async fn two_engines_do_not_share_a_state_directory_or_a_socket() {
     let refusal = second("other");
     assert!(refusal.contains("another engine answers on"), "{refusal}");
     engine.run("box", "sleep 1000").await;
+}
+
+#[tokio::test]
+async fn who_connects_while_no_engine_is_there_waits_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    for _ in 0..2 {
+        let client = Client::new(socket.clone());
+        let answer = tokio::spawn(async move { client.send(Method::GET, "/_ping", "").await.unwrap() });
+        let mut engine = Command::new(binary())
+            .args(["serve", "--listening", "--agent", "/bin/true", "--socket"])
+            .arg(&socket)
+            .arg("--state")
+            .arg(directory.path().join("state"))
+            .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert_eq!(answer.await.unwrap().status, 200);
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+    }
 }
