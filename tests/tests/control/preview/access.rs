@@ -1,10 +1,11 @@
 //! Who may visit: public, token and private ports, and the one answer for all others.
 
-use cabana_tests::{Answer, Sandbox, until};
+use cabana_tests::{Answer, Caller, Sandbox, until};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
+    super::fresh_name,
     Visitor, expose,
     passing::{connect, hear},
     ports, reached, send, with_program,
@@ -164,4 +165,50 @@ async fn a_private_websocket_asks_for_them_too() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_private_port_is_open_to_those_whose_scopes_say_so() {
+    let (owner, stranger) = (tenant().await, tenant().await);
+    let (route, elsewhere) = (create(&owner).await, create(&owner).await);
+    let private = json!({ "port": 3000, "access": "private", "wakes": false });
+    let url = owner.post(&format!("{route}/ports"), private).await.json()["url"].as_str().unwrap().to_owned();
+    let visitor = Visitor::at(&url);
+    let token =
+        async |route: &str, body| owner.post(&format!("{route}/tokens"), body).await.json()["token"].as_str().unwrap().to_owned();
+    // Who is let in finds that the sandbox sleeps.
+    let let_in = "container_not_ready";
+    for (who, credential, expected) in [
+        ("the owner", owner.token.clone().unwrap(), let_in),
+        ("the operator", Sandbox::service().1, let_in),
+        ("another tenant", stranger.token.clone().unwrap(), "not_found"),
+        ("a token", token(&route, json!({})).await, let_in),
+        ("one for ports", token(&route, json!({ "operations": ["port"] })).await, let_in),
+        ("one for other things", token(&route, json!({ "operations": ["file", "exec"] })).await, "forbidden"),
+        ("one that changes nothing", token(&route, json!({ "read_only": true })).await, "forbidden"),
+        ("one for another sandbox", token(&elsewhere, json!({})).await, "forbidden"),
+    ] {
+        let answer = send(visitor.request(Method::GET, "/").bearer_auth(&credential)).await;
+        assert_eq!(answer.code(), expected, "{who}");
+        let upgrade = connect(&visitor, "/ws", &[("authorization", &format!("Bearer {credential}"))]).await;
+        assert_eq!(upgrade.err(), Some(answer.status.as_u16()), "{who}, by a WebSocket");
+    }
+    let (short, of_key) = (token(&route, json!({ "expires_in_ms": 1_000 })).await, token(&route, json!({})).await);
+    until("it ends in time", async || {
+        send(visitor.request(Method::GET, "/").bearer_auth(&short)).await.status == StatusCode::UNAUTHORIZED
+    })
+    .await;
+    Caller::operator().delete(&format!("/v1/keys/{}", owner.key_id())).await;
+    assert_eq!(send(visitor.request(Method::GET, "/").bearer_auth(&of_key)).await.code(), "unauthorized", "it ends with its key");
+    for route in [route, elsewhere] {
+        Caller::operator().delete(&route).await;
+    }
+}
+
+async fn tenant() -> Caller {
+    Caller::of_tenant(&fresh_name("visited"), json!({})).await
+}
+
+async fn create(owner: &Caller) -> String {
+    format!("/v1/sandboxes/{}", owner.post("/v1/sandboxes", json!({})).await.json()["id"].as_str().unwrap())
 }
