@@ -51,6 +51,9 @@ const KEEP_EVERY: Duration = Duration::from_hours(3);
 /// How exactly it is known when the sandbox was last used.
 const SLACK: Duration = Duration::from_millis(500);
 
+/// For how long a failure makes another one likely.
+const LATELY: Duration = Duration::from_secs(60);
+
 /// By how much the platform's patience is longer than the sandbox's: the alarm comes first.
 const MARGIN: Duration = Duration::from_secs(120);
 
@@ -340,6 +343,11 @@ impl Lifecycle {
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
         let down = matches!(self.state, State::Created | State::Sleeping | State::Failed);
         Some(self.crashes.retry_at()).filter(|retry_at| down && *retry_at > now)
+    }
+
+    /// Whether something went wrong a short while ago, so that it may well do so again.
+    pub fn has_just_failed(&self, now: Instant) -> bool {
+        self.failure.as_ref().is_some_and(|(_, at)| now.since(*at) < LATELY)
     }
 
     /// Whether nothing has happened since then but uses.

@@ -8,8 +8,8 @@ mod stopping;
 
 use std::time::Duration;
 
-use cabana_tests::Sandbox;
-use reqwest::{Client, Method, StatusCode};
+use cabana_tests::{Sandbox, Socket};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::{create, destroy, fresh_name, request};
@@ -56,11 +56,19 @@ impl Named {
         output["stdout"].as_str().unwrap().to_owned()
     }
 
-    /// The status of a command's answer, if there is one.
-    pub(in crate::control) async fn try_run(&self, command: &str) -> Option<StatusCode> {
+    /// A request to a route of it.
+    pub(in crate::control) fn request(&self, method: Method, route: &str) -> RequestBuilder {
         let (url, key) = Sandbox::service();
-        let call = Client::new().post(format!("{url}/v1/sandboxes/{}/exec", self.id)).bearer_auth(key);
-        Some(call.json(&json!({ "command": command })).send().await.ok()?.status())
+        Client::new().request(method, format!("{url}/v1/sandboxes/{}{route}", self.id)).bearer_auth(key)
+    }
+
+    /// A socket, past its `ready` frame. Fails with the status of a refusal.
+    pub(in crate::control) async fn connect(&self) -> Result<Socket, Option<u16>> {
+        let (url, key) = Sandbox::service();
+        let key = ("authorization", format!("Bearer {key}"));
+        let mut socket = Socket::open(&format!("{url}/v1/sandboxes/{}/connect", self.id), &[key]).await?;
+        assert_eq!(socket.next().await["type"], "ready");
+        Ok(socket)
     }
 
     /// How many processes have this text in their command line.

@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use cabana_tests::Sandbox;
-use reqwest::Client;
-use serde_json::json;
+use cabana_tests::{PATIENCE, Sandbox, Socket};
+use futures_util::{StreamExt, stream};
+use reqwest::{Body, Method, Response};
+use serde_json::{Value, json};
 
 use super::lifecycle::{
     Named,
@@ -32,25 +33,57 @@ async fn engine_of(sandbox: &Named) -> Process {
     std::iter::successors(Some(agent), |process| process.parent()).find(|process| process.name() == "cabana-engine").unwrap()
 }
 
-/// Something that is carried out while `service` is killed: whatever comes of the call, it is over. Answers with how long it then took until the
-/// sandbox could be used again.
-async fn kill(sandbox: &Named, service: Process, what: &str) {
-    let (url, key) = Sandbox::service();
-    let call = Client::new().post(format!("{url}/v1/sandboxes/{}/exec", sandbox.id)).bearer_auth(key);
-    let call = call.json(&json!({ "command": "echo once >> counter; sleep 600" })).send();
+/// A command whose service is killed when it has begun; what the caller is told of it. What it did is in `counter`.
+async fn kill_in_an_exec(sandbox: &Named, service: Process) -> Option<Value> {
+    let call = sandbox.request(Method::POST, "/exec").json(&json!({ "command": "echo once >> counter; sleep 600" })).send();
     let killing = async {
-        pause(1_000).await;
+        while sandbox.run("cat counter").await.1["stdout"] != "once\n" {
+            pause(20).await;
+        }
         service.signal("KILL");
-        Instant::now()
     };
-    let (cut, begun) = tokio::join!(call, killing);
-    // A gateway that was killed itself cannot say anything about it.
-    if let Ok(cut) = cut {
-        assert!(!cut.text().await.unwrap_or_default().contains("exited"), "it did not run to its end");
-    }
-    while sandbox.try_run("true").await.is_none_or(|status| !status.is_success()) {
-        assert!(begun.elapsed() < cabana_tests::PATIENCE, "never back");
-        pause(50).await;
+    let (cut, ()) = tokio::join!(call, killing);
+    said(cut).await
+}
+
+/// An upload whose service is killed in the middle; what the caller is told of it. What it was to make is `f`.
+async fn kill_in_an_upload(sandbox: &Named, service: Process) -> Option<Value> {
+    let pieces = stream::iter(0..200).then(move |number| async move {
+        pause(20).await;
+        if number == 50 {
+            service.signal("KILL");
+        }
+        Ok::<_, std::io::Error>(vec![b'x'; 1 << 10])
+    });
+    said(sandbox.request(Method::PUT, "/files?path=f").body(Body::wrap_stream(pieces)).send().await).await
+}
+
+/// A socket whose service is killed while something runs on it. What that did is in `socket`.
+async fn kill_under_a_socket(sandbox: &Named, service: Process) -> Socket {
+    let mut socket = sandbox.connect().await.unwrap();
+    socket.send("exec", "1", json!({ "command": "echo once >> socket; echo up; sleep 600" })).await;
+    while socket.wait_for("event", "1").await["bytes"] != "up\n" {}
+    service.signal("KILL");
+    socket
+}
+
+/// The error that an answer carries; `None` where there was no answer, or none of ours.
+async fn said(answer: reqwest::Result<Response>) -> Option<Value> {
+    let answer: Value = answer.ok()?.json().await.ok()?;
+    assert!(answer["error"].is_object(), "it did not run to its end: {answer}");
+    Some(answer["error"]["code"].clone())
+}
+
+/// Uses the sandbox until that works again, and says how long it took.
+async fn back(sandbox: &Named, what: &str) {
+    let begun = Instant::now();
+    loop {
+        let call = sandbox.request(Method::POST, "/exec").json(&json!({ "command": "true" })).send().await;
+        if call.is_ok_and(|answer| answer.status().is_success()) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never back");
+        pause(20).await;
     }
     eprintln!("{what}: back after {} ms", begun.elapsed().as_millis());
 }
@@ -61,13 +94,17 @@ async fn a_runtime_that_is_killed_loses_nothing() {
         return;
     }
     let sandbox = Named::new("runtime", json!({ "sleep_after_ms": 700_000, "env": { "A": "kept" } })).await;
-    sandbox.print("echo file > f").await;
-    kill(&sandbox, runtime(), "the runtime, killed in an exec").await;
-    assert_eq!(
-        sandbox.print("cat f counter; echo $A").await,
-        "file\nonce\nkept\n",
-        "nothing is lost, and nothing was done twice"
-    );
+    sandbox.print("echo file > kept").await;
+    // The gateway is in the same runtime here, so that nobody is left to say anything.
+    assert_eq!(kill_in_an_exec(&sandbox, runtime()).await, None);
+    back(&sandbox, "the runtime, killed in an exec").await;
+    assert_eq!(kill_in_an_upload(&sandbox, runtime()).await, None);
+    back(&sandbox, "the runtime, killed in an upload").await;
+    let mut socket = kill_under_a_socket(&sandbox, runtime()).await;
+    assert_eq!(socket.closed().await, 1006, "it goes with the runtime");
+    back(&sandbox, "the runtime, killed under a socket").await;
+    let kept = sandbox.print("cat kept counter socket; echo $A; ls -A").await;
+    assert_eq!(kept, "file\nonce\nonce\nkept\ncounter\nkept\nsocket\n", "nothing is lost, and nothing was done twice");
     let shown = sandbox.show().await;
     assert_eq!(
         (&shown["starts"], &shown["sleep_after_ms"]),
@@ -83,11 +120,24 @@ async fn an_engine_that_is_killed_takes_containers_with_it_and_nothing_else() {
     if !alone() {
         return;
     }
-    let sandbox = Named::new("engine", json!({ "env": { "A": "kept" } })).await;
-    let engine = engine_of(&sandbox).await;
-    kill(&sandbox, engine, "the engine, killed in an exec").await;
-    assert_eq!(sandbox.print("cat counter 2>/dev/null; echo $A").await, "kept\n", "nothing was done twice");
-    let shown = sandbox.show().await;
-    assert_eq!((&shown["state"], &shown["starts"]), (&json!("running"), &json!(2)), "{shown}");
-    sandbox.end().await;
+    for what in ["an exec", "an upload", "a socket"] {
+        let sandbox = Named::new("engine", json!({ "env": { "A": "kept" } })).await;
+        let engine = engine_of(&sandbox).await;
+        let mut socket = None;
+        let cut = match what {
+            "an exec" => kill_in_an_exec(&sandbox, engine).await,
+            "an upload" => kill_in_an_upload(&sandbox, engine).await,
+            _ => Some(socket.insert(kill_under_a_socket(&sandbox, engine).await).wait_for("error", "1").await["code"].clone()),
+        };
+        // The connection of an upload may break before the answer is read.
+        assert!(cut.map_or(what == "an upload", |code| code == "interrupted"), "{what}");
+        back(&sandbox, &format!("the engine, killed in {what}")).await;
+        if let Some(mut socket) = socket {
+            socket.send("exec", "1", json!({ "command": "echo again" })).await;
+            assert_eq!(socket.output("1").await.0, "again\n", "it has outlived that");
+        }
+        assert_eq!(sandbox.print("echo $A; ls -A").await, "kept\n", "nothing was done twice");
+        assert_eq!(sandbox.show().await["state"], "running");
+        sandbox.end().await;
+    }
 }

@@ -31,7 +31,7 @@ const WORKER_START_WITH_DOCKER: Duration = Duration::from_secs(1800);
 /// Longest wait for Docker to say that it is there.
 const DOCKER_ANSWER: Duration = Duration::from_secs(20);
 /// Runs a program again that was killed, as wrangler does with its runtime. An end that it chose itself stands.
-const RESTARTING: &str = r#"while "$@"; code=$?; [ "$code" -ge 128 ]; do sleep 0.1; done; exit "$code""#;
+const RESTARTING: &str = r#"while "$@"; code=$?; [ "$code" -ge 128 ]; do sleep 0.02; done; exit "$code""#;
 /// How often a service that starts is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// The name under which wrangler asks the engine for the network sidecar.

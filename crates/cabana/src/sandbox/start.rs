@@ -46,7 +46,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 3;
 
 /// How long a start goes on before somebody asks the platform whether the container has ended. That question cannot be taken back,
-/// and keeps the object in memory while it is open: most starts are over before it is asked.
+/// and keeps the object in memory while it is open: most starts are over before it is asked. After a failure it is asked at once.
 const WATCH_AFTER: Duration = Duration::from_secs(2);
 
 /// How long it takes at most to learn that a container has ended already.
@@ -88,13 +88,15 @@ fn failed(message: impl Into<String>) -> Failed {
 async fn bring_up(life: &Rc<Life>, incarnation: u64) -> Result<(), Failed> {
     let container = life.container().map_err(|error| (Reason::StartFailed { message: error.message.clone() }, error))?;
     let config = life.config.clone().map_err(|error| (Reason::StartFailed { message: error.message.clone() }, error))?;
+    let just_failed = life.lifecycle().is_some_and(|lifecycle| lifecycle.has_just_failed(now()));
+    let watch_after = if just_failed { Duration::ZERO } else { WATCH_AFTER };
     let mut last = failed("the container was not started");
     for _ in 0..ATTEMPTS {
         // What may be left of an earlier container has another secret.
         life.end().await;
         let Some(record) = life.record_of(incarnation) else { return Err(failed("the sandbox was stopped meanwhile")) };
         launch(container, &record, config.internet)?;
-        match meet(container, &record.secret, WATCH_AFTER, config.start_limit / ATTEMPTS).await {
+        match meet(container, &record.secret, watch_after, config.start_limit / ATTEMPTS).await {
             Ok(()) => return Ok(()),
             Err(Missed::Late(message)) => last = failed(message),
             Err(Missed::Never(failed)) => return Err(failed),

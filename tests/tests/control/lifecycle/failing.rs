@@ -1,8 +1,7 @@
 use std::time::Instant;
 
-use cabana_tests::{Sandbox, Socket};
 use futures_util::{StreamExt, stream};
-use reqwest::{Body, Client};
+use reqwest::Body;
 
 use super::*;
 use crate::control::code;
@@ -47,7 +46,6 @@ async fn a_command_whose_agent_is_killed_is_interrupted_and_not_repeated() {
 async fn an_upload_whose_agent_is_killed_is_interrupted_and_leaves_nothing() {
     let sandbox = Named::new("upload", json!({})).await;
     let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
-    let (url, key) = Sandbox::service();
     let pieces = stream::iter(0..200).then(move |number| async move {
         pause(20).await;
         if number == 50 {
@@ -55,7 +53,7 @@ async fn an_upload_whose_agent_is_killed_is_interrupted_and_leaves_nothing() {
         }
         Ok::<_, std::io::Error>(vec![b'x'; 1 << 10])
     });
-    let upload = Client::new().put(format!("{url}/v1/sandboxes/{}/files?path=f", sandbox.id)).bearer_auth(key);
+    let upload = sandbox.request(Method::PUT, "/files?path=f");
     // The connection may break before the answer is read: its body was still under way.
     if let Ok(answer) = upload.body(Body::wrap_stream(pieces)).send().await {
         assert_eq!(code(&answer.json().await.unwrap()), "interrupted");
@@ -66,22 +64,16 @@ async fn an_upload_whose_agent_is_killed_is_interrupted_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_socket_whose_agent_is_killed_ends_and_another_works() {
+async fn a_socket_outlives_an_agent_that_is_killed() {
     let sandbox = Named::new("socket", json!({})).await;
     let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
-    let (url, key) = Sandbox::service();
-    let connect = async || {
-        let key = ("authorization", format!("Bearer {key}"));
-        let mut socket = Socket::open(&format!("{url}/v1/sandboxes/{}/connect", sandbox.id), &[key]).await?;
-        assert_eq!(socket.next().await["type"], "ready");
-        Ok::<_, Option<u16>>(socket)
-    };
-    let mut socket = connect().await.unwrap();
+    let mut socket = sandbox.connect().await.unwrap();
     socket.send("exec", "1", json!({ "command": "echo up; sleep 600" })).await;
     while socket.wait_for("event", "1").await["bytes"] != "up\n" {}
     agent.signal("KILL");
+    let interrupted = socket.wait_for("error", "1").await;
+    assert_eq!((&interrupted["code"], &interrupted["details"]["admitted"]), (&json!("interrupted"), &json!(true)));
     recover(&sandbox, "the agent, killed under a socket").await;
-    let mut socket = connect().await.unwrap();
     socket.send("exec", "1", json!({ "command": "true" })).await;
     assert_eq!(socket.wait_for("result", "1").await["exit"]["code"], 0);
     sandbox.end().await;
