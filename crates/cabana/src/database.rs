@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, Delay, Env};
 
+use crate::log;
+
 /// How long the database may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -133,6 +135,6 @@ async fn in_time<T>(work: impl Future<Output = worker::Result<T>>) -> Result<T, 
 }
 
 fn failed(error: worker::Error) -> Error {
-    worker::console_error!("the directory's database failed: {error}");
+    log::error(None, &format!("the directory's database failed: {error}"));
     Error::new(Code::Unavailable, "the directory's database cannot be used at the moment")
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Something that went wrong and was dealt with.
-pub(crate) fn warn(request_id: Option<&str>, message: &str) {
+pub fn warn(request_id: Option<&str>, message: &str) {
     worker::console_warn!("{}", line("warn", request_id, message));
 }
 

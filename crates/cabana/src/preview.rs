@@ -29,7 +29,7 @@ use self::{
     admission::{Proof, Visitor, bearer, exchange},
     visit::Visit,
 };
-use crate::{Handle, Principal, RequestId, handle::ORIGIN, principal, request_id, sandbox::redirect, token};
+use crate::{Handle, Principal, RequestId, handle::ORIGIN, log, principal, request_id, sandbox::redirect, token};
 
 pub use self::{
     host::{Domain, Host, Hosts},
@@ -166,7 +166,7 @@ pub(crate) fn isolate(response: Response) -> Response {
     let headers = response.headers().clone();
     let edited = headers.delete("set-cookie").and_then(|()| headers.append("content-security-policy", "sandbox"));
     if let Err(error) = edited {
-        worker::console_warn!("the headers of a visit were refused: {error}");
+        log::warn(None, &format!("the headers of a visit were refused: {error}"));
     }
     response.with_headers(headers)
 }
@@ -201,7 +201,7 @@ fn confine(response: Response, domain: Option<&Domain>) -> Response {
         confined.iter().try_for_each(|cookie| headers.append("set-cookie", cookie))
     };
     if let Err(error) = replace() {
-        worker::console_warn!("a cookie of a preview was refused: {error}");
+        log::warn(None, &format!("a cookie of a preview was refused: {error}"));
     }
     response.with_headers(headers)
 }

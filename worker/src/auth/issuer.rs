@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use cabana::{Code, Error};
+use cabana::{Code, Error, log};
 use futures_util::{
     StreamExt,
     future::{self, Either},
@@ -94,8 +94,8 @@ async fn fetch(url: &str) {
     KNOWN.with_borrow_mut(|known| known.asked_at_ms = Some(time::now()));
     match future::select(Box::pin(download(url)), Delay::from(TIMEOUT)).await {
         Either::Left((Ok(keys), _)) => KNOWN.with_borrow_mut(|known| known.keys = Some(Rc::new(keys))),
-        Either::Left((Err(error), _)) => worker::console_error!("the JWKS could not be fetched: {}", error.message),
-        Either::Right(_) => worker::console_error!("the JWKS did not come within {TIMEOUT:?}"),
+        Either::Left((Err(error), _)) => log::error(None, &format!("the JWKS could not be fetched: {}", error.message)),
+        Either::Right(_) => log::error(None, &format!("the JWKS did not come within {TIMEOUT:?}")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use cabana::{Code, Database, Error, KeyId, Principal};
+use cabana::{Code, Database, Error, KeyId, Principal, log};
 use worker::{Context, Env};
 
 use super::{
@@ -90,6 +90,6 @@ async fn follow_up(database: Database, record: Rc<Record>, used: bool) {
     let id = &record.shown.id;
     let noted = if used { store::touch(&database, id, time::now()).await } else { Ok(()) };
     if let Err(error) = noted.and(ask(&database, id).await) {
-        worker::console_warn!("a key could not be looked up again: {error}");
+        log::warn(None, &format!("a key could not be looked up again: {}", error.message));
     }
 }

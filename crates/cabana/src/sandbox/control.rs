@@ -31,31 +31,9 @@ pub(super) async fn answer(
     request_id: &RequestId,
 ) -> Result<Response, Error> {
     match (request.method(), action) {
-        (Method::Post, "") => {
-            let body: CreateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-            create::check(&body)?;
-            life.reserve(&principal.tenant).await?;
-            let made = life.create(body, principal);
-            if made.is_err() && life.owner().as_ref() != Some(&principal.tenant) {
-                life.spawn(life.admission.give(Place::Sandbox, principal.tenant.clone()));
-            }
-            let (sandbox, new) = made?;
-            return Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id));
-        }
-        (Method::Patch, "") => {
-            let body: UpdateSandbox = decode(&read_body(&mut request, create::MAX_BODY_BYTES).await?)?;
-            create::check_update(&body)?;
-            life.update(body)?;
-        }
+        (Method::Post, "") => return create(life, &mut request, principal, request_id).await,
+        (Method::Patch, "") => update(life, &mut request).await?,
         (Method::Delete, "") => return life.destroy().await.map(|()| reply::empty(request_id)),
-        (Method::Get | Method::Head, "/events") => return history::answer(life, &request, request_id),
-        // Another tenant's sandbox cannot be told from none.
-        (Method::Get | Method::Head, "/audit" | "/audit/verify") if life.owner().is_none() && !life.audit.shows(principal)? => {
-            return Err(not_found());
-        }
-        (Method::Get | Method::Head, "/audit") => return audit::list(&life.audit, &request, principal, request_id),
-        (Method::Get | Method::Head, "/audit/verify") => return audit::verify(&life.audit, request_id),
-        (Method::Get | Method::Head, "/metrics") => return measure::answer(life, &request, request_id).await,
         (Method::Post, "/refused") => return Err(audit::refusal(&request)),
         (Method::Post, "/setup") => return setup::answer(life, request, request_id).await,
         (Method::Post, "/start") => drop(life.awake().await?),
@@ -65,9 +43,56 @@ pub(super) async fn answer(
             life.awake().await?;
         }
         (Method::Get | Method::Head, "") => {}
-        _ => return Err(Error::not_found("there is nothing of the sandbox here")),
+        (Method::Get | Method::Head, what) => return show(life, &request, what, principal, request_id).await,
+        _ => return Err(nothing()),
     }
     Ok(reply::json(200, &life.look().await?, request_id))
+}
+
+async fn create(
+    life: &Rc<Life>,
+    request: &mut Request,
+    principal: &Principal,
+    request_id: &RequestId,
+) -> Result<Response, Error> {
+    let body: CreateSandbox = decode(&read_body(request, create::MAX_BODY_BYTES).await?)?;
+    create::check(&body)?;
+    life.reserve(&principal.tenant).await?;
+    let made = life.create(body, principal);
+    if made.is_err() && life.owner().as_ref() != Some(&principal.tenant) {
+        life.spawn(life.admission.give(Place::Sandbox, principal.tenant.clone()));
+    }
+    let (sandbox, new) = made?;
+    Ok(reply::json(if new { 201 } else { 200 }, &sandbox, request_id))
+}
+
+async fn update(life: &Rc<Life>, request: &mut Request) -> Result<(), Error> {
+    let body: UpdateSandbox = decode(&read_body(request, create::MAX_BODY_BYTES).await?)?;
+    create::check_update(&body)?;
+    life.update(body).map(drop)
+}
+
+/// What is known of the sandbox beside what it is.
+async fn show(
+    life: &Rc<Life>,
+    request: &Request,
+    what: &str,
+    principal: &Principal,
+    request_id: &RequestId,
+) -> Result<Response, Error> {
+    match what {
+        "/events" => history::answer(life, request, request_id),
+        "/metrics" => measure::answer(life, request, request_id).await,
+        // Another tenant's sandbox cannot be told from none.
+        "/audit" | "/audit/verify" if life.owner().is_none() && !life.audit.shows(principal)? => Err(not_found()),
+        "/audit" => audit::list(&life.audit, request, principal, request_id),
+        "/audit/verify" => audit::verify(&life.audit, request_id),
+        _ => Err(nothing()),
+    }
+}
+
+fn nothing() -> Error {
+    Error::not_found("there is nothing of the sandbox here")
 }
 
 /// Closes the sockets of an API key that was revoked.

@@ -12,7 +12,7 @@ use worker::{
 };
 
 use super::Life;
-use crate::sandbox::activity::Busy;
+use crate::{log, sandbox::activity::Busy};
 
 #[wasm_bindgen]
 extern "C" {
@@ -38,7 +38,7 @@ pub(super) fn hold(life: &Rc<Life>, response: Response, busy: Busy) -> Response 
     let pipe = match pipe(length.and_then(|length| length.parse().ok())) {
         Ok(pipe) => pipe,
         Err(error) => {
-            worker::console_warn!("a visit cannot be held: {error:?}");
+            log::warn(None, &format!("a visit cannot be held: {error:?}"));
             return head.stream(body);
         }
     };
