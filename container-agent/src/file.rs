@@ -23,6 +23,7 @@ mod patch;
 mod permissions;
 mod place;
 mod read;
+mod replaced;
 mod root;
 mod search;
 mod target;

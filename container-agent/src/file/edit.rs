@@ -58,7 +58,7 @@ pub(super) fn whole(path: &FilePath, opened: &Opened) -> Result<Vec<u8>, Error> 
 fn put(roots: &Roots, path: &FilePath, etag: String, content: Vec<u8>) -> Result<Written, Error> {
     let conditions = Conditions { if_match: Some(Tags::Listed(vec![etag])), if_none_match: None };
     let mut upload = Upload::begin(roots, path.clone(), None, conditions, None)?;
-    upload.write(&content.into())?;
+    upload.write(roots, &content)?;
     upload.finish(roots)
 }
 

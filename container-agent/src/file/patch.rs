@@ -180,7 +180,7 @@ fn stage(roots: &Roots, path: FilePath, action: PatchAction, made: Made, dry_run
     if dry_run {
         return Ok(None);
     }
-    upload.write(&made.content.into())?;
+    upload.write(roots, &made.content)?;
     Ok(Some(upload))
 }
 

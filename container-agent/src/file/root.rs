@@ -5,12 +5,12 @@ use std::{
     fs, io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cabana_protocol::{Code, Error, file::FilePath};
 
-use super::{confinement::Confinement, failure::failure, target::Target};
+use super::{confinement::Confinement, failure::failure, replaced::Freeing, target::Target};
 
 /// The directories that file operations reach.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Roots {
     confinement: Confinement,
     /// Held from the check of a condition to the change that it guards, so that of two callers with one ETag one wins.
     change: Mutex<()>,
+    freeing: Arc<Freeing>,
 }
 
 impl Roots {
@@ -34,7 +35,7 @@ impl Roots {
             }
             confinement.open_root(path).map_err(|errno| io::Error::other(format!("cannot open {}: {errno}", path.display())))?;
         }
-        Ok(Self { paths, confinement, change: Mutex::new(()) })
+        Ok(Self { paths, confinement, change: Mutex::default(), freeing: Arc::default() })
     }
 
     /// One root, as the kernel lets it be confined.
@@ -61,6 +62,11 @@ impl Roots {
     /// To be held while a file is checked and changed. The change is a system call or two.
     pub(super) fn change(&self) -> MutexGuard<'_, ()> {
         self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaced content on its way out, which still takes room on the disk.
+    pub(super) fn freeing(&self) -> &Arc<Freeing> {
+        &self.freeing
     }
 
     /// The root that holds this path. Nothing below the root is looked at yet.

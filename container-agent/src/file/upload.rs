@@ -4,9 +4,12 @@
 //! and permission bits stay as they were; other hard links, extended attributes, and set-user-ID and the like do not. Nothing is
 //! flushed to the disk: the disk does not outlive the sandbox's kernel, but for snapshots, which see what is not yet flushed.
 
-use std::{fs::File, io::Write as _, os::fd::AsFd};
+use std::{
+    fs::File,
+    io::{ErrorKind, Write as _},
+    os::fd::AsFd,
+};
 
-use bytes::Bytes;
 use cabana_protocol::{
     Code, Error,
     file::{FilePath, Mode, Write, Written},
@@ -23,12 +26,17 @@ use super::{
     failure::{failure, io_failure, rename_failure, wrong_kind},
     metadata::{etag, file_type, look},
     permissions::{permissions, without_privileges},
+    replaced::Replaced,
     root::Roots,
     temporary::Temporary,
 };
 
 /// What an upload that tells its size leaves free on the disk, for commands to go on: this much, but at most 1 % of the disk.
 const RESERVED_BYTES: u64 = 64 << 20;
+
+/// From this size on, the room for an upload that tells its size is taken before it comes. Its blocks then lie together, and a rename
+/// does not have to wait until the file system has found some (ext4 does that where one file replaces another).
+const RESERVED_FROM_BYTES: u64 = 8 << 20;
 
 /// The permission bits of a new file, unless others are asked for.
 const DEFAULT_MODE: u32 = 0o644;
@@ -56,32 +64,51 @@ impl Upload {
         check(&path, before.as_ref(), &conditions)?;
         let directory = target.nearest_directory()?;
         if let Some(size_bytes) = size_bytes {
-            check_space(&path, &directory, size_bytes)?;
+            let space = check_space(&path, &directory, size_bytes);
+            // Room may be on its way.
+            space
+                .or_else(|error| if roots.freeing().wait() { check_space(&path, &directory, size_bytes) } else { Err(error) })?;
         }
         let temporary = Temporary::new(directory).map_err(|errno| failure(&path, errno))?;
+        if let Some(size_bytes) = size_bytes.filter(|size_bytes| *size_bytes >= RESERVED_FROM_BYTES) {
+            reserve(temporary.file(), 0, size_bytes).map_err(|errno| failure(&path, errno))?;
+        }
         Ok(Self { path, mode, conditions, temporary })
     }
 
     /// Adds bytes.
-    pub fn write(&mut self, bytes: &Bytes) -> Result<(), Error> {
-        self.temporary.file().write_all(bytes).map_err(|error| io_failure(&self.path, &error))
+    pub fn write(&mut self, roots: &Roots, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            match self.temporary.file().write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Room may be on its way.
+                Err(error) if error.kind() == ErrorKind::StorageFull && roots.freeing().wait() => {}
+                Err(error) => return Err(io_failure(&self.path, &error)),
+            }
+        }
+        Ok(())
     }
 
     /// Puts it in place, in directories that are made where they are missing.
     pub fn finish(self, roots: &Roots) -> Result<Written, Error> {
-        let _change = roots.change();
-        self.place(roots)
+        let change = roots.change();
+        let (written, replaced) = self.place(roots)?;
+        drop(change);
+        replaced.free(roots.freeing());
+        Ok(written)
     }
 
-    /// The same, while changes are held already.
-    pub(super) fn place(self, roots: &Roots) -> Result<Written, Error> {
+    /// The same, while changes are held already. What it replaces is freed after that.
+    pub(super) fn place(self, roots: &Roots) -> Result<(Written, Replaced), Error> {
         let Self { path, mode, conditions, temporary } = self;
         let (target, before) = roots.target(&path)?.follow()?;
         check(&path, before.as_ref(), &conditions)?;
         inherit(temporary.file(), before.as_ref(), mode).map_err(|errno| failure(&path, errno))?;
         let written = written(&path, temporary.file(), before.is_none())?;
+        let replaced = Replaced::hold(&target, before.as_ref());
         temporary.place(target.entry_with_parents()?).map_err(|errno| rename_failure(&path, errno))?;
-        Ok(written)
+        Ok((written, replaced))
     }
 }
 
@@ -119,7 +146,7 @@ pub(super) fn write(roots: &Roots, request: &Write) -> Result<Written, Error> {
         return append(roots, request, &conditions);
     }
     let mut upload = Upload::begin(roots, request.path.clone(), request.mode, conditions, None)?;
-    upload.write(&request.content.0)?;
+    upload.write(roots, &request.content.0)?;
     upload.finish(roots)
 }
 
@@ -137,21 +164,21 @@ fn append(roots: &Roots, request: &Write, conditions: &Conditions) -> Result<Wri
     if let Some(mode) = mode {
         fchmod(&file, permissions(mode)).map_err(refused)?;
     }
-    reserve(&file, before.as_ref(), request.content.0.len()).map_err(refused)?;
+    let (size, length) = (before.as_ref().map_or(0, |stat| stat.stx_size), request.content.0.len() as u64);
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size.saturating_add(length) > limit) {
+        return Err(refused(Errno::FBIG));
+    }
+    reserve(&file, size, length).map_err(refused)?;
     file.write_all(&request.content.0).map_err(|error| io_failure(path, &error))?;
     written(path, &file, before.is_none())
 }
 
-/// Takes room for what is to be appended, so that a full disk, or a limit on the size of files, is met before anything is written.
-fn reserve(file: &File, before: Option<&Statx>, length: usize) -> Result<(), Errno> {
-    let (size, length) = (before.map_or(0, |stat| stat.stx_size), length as u64);
+/// Takes room for what is to be written, so that a full disk is met before anything is.
+fn reserve(file: &File, offset: u64, length: u64) -> Result<(), Errno> {
     if length == 0 {
         return Ok(());
     }
-    if getrlimit(Resource::Fsize).current.is_some_and(|limit| size.saturating_add(length) > limit) {
-        return Err(Errno::FBIG);
-    }
-    match fallocate(file, FallocateFlags::KEEP_SIZE, size, length) {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, offset, length) {
         // Not every file system can.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         result => result,

@@ -151,9 +151,23 @@ async fn receive(
     let Query { path, mode } = Query::of(query.as_deref())?;
     let conditions = conditions(headers)?;
     let mut upload = file::blocking(agent, move |roots| Upload::begin(roots, path, mode, conditions, size_bytes)).await?;
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| Error::invalid_request(format!("the upload broke off: {error}")))?;
-        upload = file::blocking(agent, move |_| upload.write(&piece).map(|()| upload)).await?;
+    let mut piece = pieces.next().await;
+    while let Some(received) = piece {
+        let bytes = match received {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                // To free what has come so far may take long.
+                file::blocking(agent, move |_| {
+                    drop(upload);
+                    Ok(())
+                })
+                .await?;
+                return Err(Error::invalid_request(format!("the upload broke off: {error}")));
+            }
+        };
+        let writing = file::blocking(agent, move |roots| upload.write(roots, &bytes).map(|()| upload));
+        // The next piece is received meanwhile.
+        (upload, piece) = tokio::try_join!(writing, async { Ok(pieces.next().await) })?;
     }
     Ok(upload)
 }

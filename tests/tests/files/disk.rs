@@ -2,7 +2,7 @@
 
 use cabana_tests::{Sandbox, in_agent_by, in_sandbox};
 use futures_util::stream;
-use reqwest::Body;
+use reqwest::{Body, Method, header};
 use serde_json::{Value, json};
 
 use super::refusing::REFUSING;
@@ -79,6 +79,22 @@ async fn a_full_disk_leaves_everything_as_it_was() {
         assert_eq!(sandbox.shell("cat small/old; ls -A small | grep -v '^file'").await, "old\nold\nother\n");
         sandbox.post("file.remove", json!({ "path": "small/file1" })).await.success();
         sandbox.put("small/old", "room again").await.success();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_replaced_takes_no_room_for_the_next() {
+    const DISK: &str = "mkdir \"$CABANA_ROOTS/d\" && mount -t tmpfs -o size=100m d \"$CABANA_ROOTS/d\" && exec \"$0\"";
+    in_agent_by(&["unshare", "--mount", "--propagation=private", "sh", "-c", DISK], &[], async |sandbox| {
+        for round in 0..10 {
+            // Two of them fit, and no third.
+            let pieces = (0..40).map(|_| Ok::<_, std::io::Error>("x".repeat(1 << 20)));
+            let request = sandbox.file(Method::PUT, "d/file");
+            let request = if round % 2 == 0 { request.header(header::CONTENT_LENGTH, 40 << 20) } else { request };
+            sandbox.send(request.body(Body::wrap_stream(stream::iter(pieces)))).await.success();
+        }
+        assert_eq!(sandbox.shell("ls -A d; stat -c %s d/file").await, "file\n41943040\n");
     })
     .await;
 }

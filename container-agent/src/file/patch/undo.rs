@@ -50,7 +50,7 @@ impl Undo {
             (target, Some(_)) => Some(Changed::keeping(target.entry()?).map_err(|errno| failure(path, errno))?),
             (_, None) => None,
         };
-        let written = upload.place(roots)?;
+        let (written, _) = upload.place(roots)?;
         let changed = match kept {
             Some(changed) => changed,
             None => Changed { entry: roots.target(path)?.follow()?.0.entry()?, before: None },
@@ -108,7 +108,7 @@ mod tests {
 
     fn upload(roots: &Roots, path: &str) -> Upload {
         let mut upload = Upload::begin(roots, path.into(), None, Conditions::default(), None).unwrap();
-        upload.write(&"new".into()).unwrap();
+        upload.write(roots, b"new").unwrap();
         upload
     }
 
