@@ -47,6 +47,9 @@ impl Run<Watch> for Agent {
             Some(timeout @ 1..=MAX_TIMEOUT_MS) => Some(Duration::from_millis(timeout)),
             Some(_) => return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}"))),
         };
+        if request.limit == Some(0) {
+            return Err(Error::invalid_request("limit is at least 1"));
+        }
         let _place = place(&self)?;
         let (limit, agent) = (request.limit, self.clone());
         let watcher = blocking(&self, move |_| Watcher::open(agent, &request)).await?;

@@ -13,7 +13,10 @@ const PLAIN: [&str; 6] =
 
 pub(super) async fn diff(repository: &Repository, request: Diff) -> Result<Difference, Error> {
     let sides = sides(&request)?;
-    let paths = names::paths(&request.paths)?;
+    let mut paths = names::paths(&request.paths)?;
+    // Outside a repository, and where exactly two paths lead out of one, git would compare files of any directory with each other.
+    repository.git(Call::new(["rev-parse", "--git-dir"])).await?;
+    paths.extend(paths.first().cloned());
     let call = |format: &[&str]| {
         let call = Call::new(["diff"]).arguments(PLAIN).arguments(format.iter().copied()).arguments(sides.clone());
         repository.git(call.arguments(["--"]).arguments(paths.clone()))

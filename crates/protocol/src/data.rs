@@ -76,7 +76,10 @@ impl<'de> Deserialize<'de> for Data {
         }
         match Form::deserialize(deserializer)? {
             Form::Text(text) => Ok(Self(text.into())),
-            Form::Encoded(Base64 { base64 }) => STANDARD.decode(base64.as_bytes()).map(Self::from).map_err(de::Error::custom),
+            Form::Encoded(Base64 { base64 }) => STANDARD
+                .decode(base64.as_bytes())
+                .map(Self::from)
+                .map_err(|_| de::Error::custom("a string or {\"base64\": \"…\"}, which is padded base64 (RFC 4648, section 4)")),
         }
     }
 }

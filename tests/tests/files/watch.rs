@@ -275,6 +275,7 @@ async fn what_cannot_be_watched_is_refused() {
             (json!({ "path": "/etc" }), "forbidden"),
             (json!({ "path": "out/etc" }), "forbidden"),
             (json!({ "path": ".", "include": ["a["] }), "invalid_request"),
+            (json!({ "path": ".", "limit": 0 }), "invalid_request"),
             (json!({ "path": ".", "timeout_ms": 0 }), "invalid_request"),
             (json!({ "path": ".", "timeout_ms": MAX_TIMEOUT_MS + 1 }), "invalid_request"),
         ] {

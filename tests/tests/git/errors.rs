@@ -20,7 +20,9 @@ async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
         for clone in ["work", "loose", "locked"] {
             remote.clone(clone).await;
         }
-        sandbox.shell("mkdir plain full; touch full/x; git init -q -b main empty; echo x > work/.gitignore; touch work/x").await;
+        sandbox
+            .shell("mkdir plain full; touch full/x plain/--; git init -q -b main empty; echo x > work/.gitignore; touch work/x")
+            .await;
         sandbox
             .shell("git -C loose switch -q --detach; touch locked/.git/index.lock; ln -s /etc link; ln -s nowhere dangling")
             .await;
@@ -38,6 +40,10 @@ async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
             ("git.log", json!({ "path": "work", "revision": "none" }), "not_found", "revision"),
             ("git.diff", json!({ "path": "work", "from": "none" }), "not_found", "revision"),
             ("git.diff", json!({ "path": "work", "from": "main", "to": "none" }), "not_found", "revision"),
+            ("git.diff", json!({ "path": "plain", "from": "/etc/passwd" }), "not_found", "repository"),
+            ("git.diff", json!({ "path": "plain", "staged": true }), "not_found", "repository"),
+            ("git.diff", json!({ "path": "plain", "paths": ["/etc/passwd"] }), "not_found", "repository"),
+            ("git.diff", json!({ "path": "work", "paths": ["/etc/passwd", "/etc/group"] }), "not_found", "path"),
             ("git.checkout", json!({ "path": "work", "branch": "none" }), "not_found", "revision"),
             ("git.checkout", json!({ "path": "work", "commit": "none" }), "not_found", "revision"),
             ("git.checkout", json!({ "path": "work", "branch": "main", "create": true }), "conflict", "exists"),

@@ -34,7 +34,7 @@ pub struct Watch {
     /// Globs; what matches one is neither told nor watched, with all below it. Default: `.git`, `node_modules` and `.DS_Store`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude: Option<Vec<String>>,
-    /// Ends after this many changes. Default: no limit.
+    /// Ends after this many changes, at least 1. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Ends after this time, 1 to 86,400,000 (a day). Default: no limit.
