@@ -1,90 +1,23 @@
 //! Commands on a terminal. Whatever is waited for on a screen is computed, so that the echo of what was typed is not taken for it.
 
+mod seat;
+
 use cabana_protocol::{
     Data,
-    exec::{Cells, Exec, ExecEvent, ExecResult, Exit, Stdin, Tty},
+    exec::{Cells, Exec, ExecEvent, Exit, Stdin, Tty},
     line::Line,
     process::{Get, Input, Pattern, Resize, Until, Wait, Waited},
 };
-use cabana_tests::{PATIENCE, Sandbox, Socket, gather, in_sandbox, until};
+use cabana_tests::{Sandbox, gather, in_sandbox, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+
+use seat::Seat;
 
 const NDJSON: &str = "application/x-ndjson";
 
 fn size(cols: u64, rows: u64) -> Tty {
     Tty { cols: Cells::new(cols).unwrap(), rows: Cells::new(rows).unwrap() }
-}
-
-/// Somebody who sits at a terminal.
-struct Seat {
-    socket: Socket,
-    /// What has appeared and has not been waited for.
-    screen: Vec<u8>,
-    process: String,
-    result: Option<ExecResult>,
-}
-
-impl Seat {
-    /// A command on a terminal of 80 by 24.
-    async fn open(sandbox: &Sandbox, command: Value) -> Self {
-        Self::ask(sandbox, "exec", json!({ "command": command, "tty": { "cols": 80, "rows": 24 } })).await
-    }
-
-    async fn ask(sandbox: &Sandbox, operation: &str, request: Value) -> Self {
-        let mut socket = sandbox.connect().await;
-        socket.send(operation, "seat", request).await;
-        let started = socket.wait_for("event", "seat").await;
-        let process = started["process"].as_str().unwrap().to_owned();
-        Self { socket, screen: Vec::new(), process, result: None }
-    }
-
-    async fn say(&mut self, input: Value) {
-        self.socket.send("input", "seat", input).await;
-    }
-
-    async fn type_in(&mut self, keys: &str) {
-        self.say(json!({ "type": "stdin", "bytes": keys })).await;
-    }
-
-    async fn resize(&mut self, cols: u64, rows: u64) {
-        self.say(json!({ "type": "resize", "cols": cols, "rows": rows })).await;
-    }
-
-    /// Takes what comes next; false when the command has ended.
-    async fn look(&mut self) -> bool {
-        let frame = self.socket.next().await;
-        match frame["type"].as_str().unwrap() {
-            "event" => match serde_json::from_value(frame["payload"].clone()).unwrap() {
-                ExecEvent::Stdout { bytes, .. } => self.screen.extend(bytes.0),
-                other => panic!("{other:?}"),
-            },
-            "result" => self.result = Some(serde_json::from_value(frame["payload"].clone()).unwrap()),
-            _ => panic!("{frame}"),
-        }
-        self.result.is_none()
-    }
-
-    /// Waits until this appears; gives what came before it.
-    async fn sees(&mut self, text: &str) -> String {
-        let waiting = async {
-            loop {
-                if let Some(at) = self.screen.windows(text.len()).position(|window| window == text.as_bytes()) {
-                    let rest = self.screen.split_off(at + text.len());
-                    return String::from_utf8_lossy(&std::mem::replace(&mut self.screen, rest)).into_owned();
-                }
-                let shown = String::from_utf8_lossy(&self.screen).into_owned();
-                assert!(self.look().await, "it ended before {text:?} appeared: {shown:?}");
-            }
-        };
-        tokio::time::timeout(PATIENCE / 4, waiting).await.unwrap_or_else(|_| panic!("{text:?} has not appeared"))
-    }
-
-    /// Waits for the end; gives what was still to be seen.
-    async fn ends(mut self) -> (String, Exit) {
-        while self.look().await {}
-        (String::from_utf8_lossy(&self.screen).into_owned(), self.result.unwrap().exit.unwrap())
-    }
 }
 
 const fn exited(code: i32) -> Exit {
