@@ -35,9 +35,16 @@ impl Plain {
 
     pub(super) async fn run(&self, case: &Case) -> Outcome {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(&self.shell);
-        command.args(["-c", case.script]).env_clear().envs(&self.env).current_dir(directory.path());
-        // As the agent starts it: a group of its own, so that `kill 0` reaches nobody else.
+        // As the agent starts it: with no signal ignored, whatever the tests were started with.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal")
+            .arg(&self.shell)
+            .args(["-c", case.script])
+            .env_clear()
+            .envs(&self.env)
+            .current_dir(directory.path());
+        // And a group of its own, so that `kill 0` reaches nobody else.
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if case.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         let stdin = case.stdin;
