@@ -22,6 +22,8 @@ pub const FIRST_PAUSE_MS: u64 = 5_000;
 const MAX_LENGTH: usize = 64 << 10;
 /// Longest wait for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a request looks whether another has fetched it.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What is known of an issuer's keys. Pure.
 #[derive(Default)]
@@ -29,6 +31,8 @@ pub struct Known {
     keys: Option<Rc<KeySet>>,
     /// When they were last asked for, with success or without.
     asked_at_ms: Option<u64>,
+    /// Whether that is not over yet. The request that does it may have ended: after the longest wait it is over in any case.
+    fetching: bool,
 }
 
 /// What to do for a token.
@@ -40,8 +44,10 @@ pub enum Next {
     UseAndFetch(Rc<KeySet>),
     /// Fetch, and wait for it.
     Fetch,
+    /// Another request is fetching: wait for that.
+    Join,
     /// There are none, and it was just tried.
-    Wait,
+    Missing,
 }
 
 impl Known {
@@ -52,11 +58,17 @@ impl Known {
         let may_fetch = age.is_none_or(|age| age >= pause);
         match &self.keys {
             None if may_fetch => Next::Fetch,
-            None => Next::Wait,
+            None if self.is_fetching(now_ms) => Next::Join,
+            None => Next::Missing,
             Some(_) if unknown && may_fetch => Next::Fetch,
+            Some(_) if unknown && self.is_fetching(now_ms) => Next::Join,
             Some(keys) if age.is_none_or(|age| age >= FRESH_MS) => Next::UseAndFetch(Rc::clone(keys)),
             Some(keys) => Next::Use(Rc::clone(keys)),
         }
+    }
+
+    fn is_fetching(&self, now_ms: u64) -> bool {
+        self.fetching && self.asked_at_ms.is_some_and(|asked| u128::from(now_ms.saturating_sub(asked)) < TIMEOUT.as_millis())
     }
 }
 
@@ -80,7 +92,14 @@ pub async fn keys(url: &str, context: &Context, unknown: bool) -> Result<Rc<KeyS
             fetch(url).await;
             known()
         }
-        Next::Wait => known(),
+        Next::Join => {
+            // A request of the runtime's cannot wait for what another one does.
+            while KNOWN.with_borrow(|known| known.is_fetching(time::now())) {
+                Delay::from(LOOK).await;
+            }
+            known()
+        }
+        Next::Missing => known(),
     }
 }
 
@@ -91,11 +110,15 @@ fn known() -> Result<Rc<KeySet>, Error> {
 
 /// Fetches the keys and remembers them; a failure leaves those that are known.
 async fn fetch(url: &str) {
-    KNOWN.with_borrow_mut(|known| known.asked_at_ms = Some(time::now()));
-    match future::select(Box::pin(download(url)), Delay::from(TIMEOUT)).await {
-        Either::Left((Ok(keys), _)) => KNOWN.with_borrow_mut(|known| known.keys = Some(Rc::new(keys))),
-        Either::Left((Err(error), _)) => log::error(None, &format!("the JWKS could not be fetched: {}", error.message)),
-        Either::Right(_) => log::error(None, &format!("the JWKS did not come within {TIMEOUT:?}")),
+    KNOWN.with_borrow_mut(|known| (known.asked_at_ms, known.fetching) = (Some(time::now()), true));
+    let fetched = match future::select(Box::pin(download(url)), Delay::from(TIMEOUT)).await {
+        Either::Left((fetched, _)) => fetched,
+        Either::Right(_) => Err(Error::internal(format!("it did not come within {TIMEOUT:?}"))),
+    };
+    KNOWN.with_borrow_mut(|known| known.fetching = false);
+    match fetched {
+        Ok(keys) => KNOWN.with_borrow_mut(|known| known.keys = Some(Rc::new(keys))),
+        Err(error) => log::error(None, &format!("the JWKS could not be fetched: {}", error.message)),
     }
 }
 
@@ -104,7 +127,8 @@ async fn download(url: &str) -> Result<KeySet, Error> {
     let headers = Headers::new();
     headers.set("accept", "application/json").map_err(failed)?;
     let mut init = RequestInit::new();
-    init.with_headers(headers).with_redirect(RequestRedirect::Error);
+    // A redirect is an answer that is none; the runtime has no `error` for it.
+    init.with_headers(headers).with_redirect(RequestRedirect::Manual);
     let request = Request::new_with_init(url, &init).map_err(failed)?;
     let response = Fetch::Request(request).send().await.map_err(failed)?;
     KeySet::parse(&body(response).await?)
@@ -129,13 +153,14 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
 mod tests {
     use super::*;
 
-    fn next(known: bool, asked_at_ms: Option<u64>, now_ms: u64, unknown: bool) -> &'static str {
-        let known = Known { keys: known.then(Rc::default), asked_at_ms };
+    fn next(known: bool, asked_at_ms: Option<u64>, now_ms: u64, unknown: bool, fetching: bool) -> &'static str {
+        let known = Known { keys: known.then(Rc::default), asked_at_ms, fetching };
         match known.next(now_ms, unknown) {
             Next::Use(_) => "use",
             Next::UseAndFetch(_) => "use and fetch",
             Next::Fetch => "fetch",
-            Next::Wait => "wait",
+            Next::Join => "join",
+            Next::Missing => "missing",
         }
     }
 
@@ -143,7 +168,7 @@ mod tests {
     fn when_keys_are_fetched() {
         for (known, asked, now, unknown, expected) in [
             (false, None, 0, false, "fetch"),
-            (false, Some(0), FIRST_PAUSE_MS - 1, false, "wait"),
+            (false, Some(0), FIRST_PAUSE_MS - 1, false, "missing"),
             (false, Some(0), FIRST_PAUSE_MS, true, "fetch"),
             (true, Some(0), 0, false, "use"),
             (true, Some(0), PAUSE_MS - 1, true, "use"),
@@ -152,7 +177,20 @@ mod tests {
             (true, Some(0), FRESH_MS, false, "use and fetch"),
             (true, Some(FRESH_MS), FRESH_MS + 1, false, "use"),
         ] {
-            assert_eq!(next(known, asked, now, unknown), expected, "{known} {asked:?} {now} {unknown}");
+            assert_eq!(next(known, asked, now, unknown, false), expected, "{known} {asked:?} {now} {unknown}");
+        }
+    }
+
+    #[test]
+    fn whoever_comes_while_keys_are_fetched_waits_for_them_where_it_has_to() {
+        for (known, now, unknown, expected) in [
+            (false, 0, false, "join"),
+            (false, FIRST_PAUSE_MS, false, "fetch"),
+            (true, 0, false, "use"),
+            (true, 0, true, "join"),
+            (true, 5_000, true, "use"),
+        ] {
+            assert_eq!(next(known, Some(0), now, unknown, true), expected, "{known} {now} {unknown}");
         }
     }
 }
