@@ -56,7 +56,8 @@ impl Handle {
     }
 
     /// Makes the sandbox, or finds it: a sandbox that is there stays as it is, whatever the request says. The request's name and
-    /// kind do not count, for this handle has an id already. The container starts with the first operation.
+    /// kind do not count, for this handle has an id already. The container starts with the first operation. What its project wants of it, if it
+    /// names one, is noted and left to [`proxy_to_sandbox`](crate::proxy_to_sandbox), which knows projects.
     ///
     /// Fails with `invalid_request` where the id's kind is not an image of wrangler.jsonc.
     pub async fn create(&self, request: &CreateSandbox) -> Result<Sandbox, Error> {

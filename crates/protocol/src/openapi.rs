@@ -94,6 +94,15 @@ fn with_errors(responses: Value) -> Value {
     responses
 }
 
+/// The forms of an answer that comes as a whole or as these events.
+fn streamed(whole: Value, event: Value, lines: &str) -> Value {
+    json!({
+        "application/json": { "schema": whole },
+        "application/x-ndjson": { "schema": { "type": "string", "description": lines }, "x-event": event },
+        "text/event-stream": { "schema": { "type": "string", "description": "The same lines as data of server-sent events." } },
+    })
+}
+
 /// The parameter of a sandbox's routes.
 fn id_parameter() -> Value {
     let description = "The sandbox: `<kind>-<name>`.";

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::{Path, Schemas, describe, id_parameter, with_errors};
+use super::{Path, Schemas, describe, id_parameter, streamed, with_errors};
 use crate::{Fold, Operation, Streaming, operations};
 
 pub(super) fn paths(schemas: &mut Schemas) -> Vec<Path> {
@@ -33,12 +33,7 @@ where
     let whole = schemas.inline::<<O::Fold as Fold<O>>::Output>();
     let event = schemas.inline::<O::Event>();
     let lines = "One event a line; the last line is the result, `{\"type\": \"result\", …}`, or the error.";
-    let content = json!({
-        "application/json": { "schema": whole },
-        "application/x-ndjson": { "schema": { "type": "string", "description": lines }, "x-event": event },
-        "text/event-stream": { "schema": { "type": "string", "description": "The same lines as data of server-sent events." } },
-    });
-    path::<O>(schemas, content)
+    path::<O>(schemas, streamed(whole, event, lines))
 }
 
 fn path<O: Operation + JsonSchema>(schemas: &mut Schemas, content: Value) -> Path {

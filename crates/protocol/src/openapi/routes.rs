@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 pub use self::table::table;
-use super::{Path, Schemas, describe, id_parameter, with_errors};
+use super::{Path, Schemas, describe, id_parameter, streamed, with_errors};
 use crate::{key::KeyId, project::ProjectName};
 
 /// A route that is no operation of the agent's.
@@ -40,6 +40,15 @@ pub enum Body {
     Json(fn(&mut Schema) -> Value),
     /// Bytes of a media type.
     Bytes(&'static str),
+    /// JSON, or a stream of events, of which each line says so much.
+    Stream {
+        /// What comes as JSON.
+        whole: fn(&mut Schema) -> Value,
+        /// An event.
+        event: fn(&mut Schema) -> Value,
+        /// What the lines are.
+        lines: &'static str,
+    },
 }
 
 /// Makes schemas, for [`Body::Json`].
@@ -91,6 +100,12 @@ impl Route {
 
     const fn gives<T: JsonSchema>(self) -> Self {
         Self { response: Body::Json(|schema| schema.0.reference::<T>()), ..self }
+    }
+
+    /// Either the whole, or these events as lines.
+    const fn streams<T: JsonSchema, E: JsonSchema>(self, lines: &'static str) -> Self {
+        let (whole, event) = (|schema: &mut Schema| schema.0.reference::<T>(), |schema: &mut Schema| schema.0.reference::<E>());
+        Self { response: Body::Stream { whole, event, lines }, ..self }
     }
 
     const fn gives_object(self) -> Self {
@@ -188,6 +203,10 @@ fn content(body: Body, schemas: &mut Schemas) -> Option<Value> {
     match body {
         Body::None => None,
         Body::Json(schema) => Some(json!({ "application/json": { "schema": schema(&mut Schema(schemas)) } })),
+        Body::Stream { whole, event, lines } => {
+            let (whole, event) = (whole(&mut Schema(schemas)), event(&mut Schema(schemas)));
+            Some(streamed(whole, event, lines))
+        }
         Body::Bytes(media_type) => Some(json!({ media_type: { "schema": { "type": "string", "format": "binary" } } })),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     metrics::Metrics,
     preview::{ExposePort, ExposedPort, ExposedPorts},
     project::{CreateProject, Project, Projects},
-    sandbox::{CreateSandbox, History, Sandbox, SandboxKinds, Sandboxes, UpdateSandbox},
+    sandbox::{CreateSandbox, History, LifeEvent, Sandbox, SandboxKinds, Sandboxes, SetupEvent, UpdateSandbox},
     token::{ConnectToken, CreateToken},
 };
 
@@ -45,10 +45,14 @@ pub fn table() -> Vec<Route> {
             "/v1/sandboxes",
             "sandbox.create",
             "Makes a sandbox, or finds the one of that name.\n\nAnswers 201 where it was made and 200 where it was there. Its \
-             container starts with its first operation.",
+             container starts with its first operation.\n\nOne of a project is answered when it is ready for it; `Accept: \
+             application/x-ndjson` and `text/event-stream` tell how that goes. JSON that is long in coming begins with spaces, and \
+             breaks off where the setup fails after that.",
         )
         .takes::<CreateSandbox>()
-        .gives::<Sandbox>()
+        .streams::<Sandbox, SetupEvent>(
+            "Of a sandbox of a project: one event a line; the last line is the sandbox, `{\"type\": \"result\", …}`, or the error.",
+        )
         .status(&[200, 201]),
         Route::get(
             "/v1/sandboxes",
@@ -105,7 +109,7 @@ pub fn table() -> Vec<Route> {
             ("from", "integer", "Only what came after the event of this number."),
             ("follow", "boolean", "Go on with what happens from now on; ends with the sandbox."),
         ])
-        .gives::<History>(),
+        .streams::<History, LifeEvent>("One event a line."),
         Route::post(
             "/v1/sandboxes/{id}/tokens",
             "token.create",
