@@ -6,7 +6,7 @@ use std::{
 };
 
 use cabana_tests::{Sandbox, drain, in_sandbox, until};
-use reqwest::Method;
+use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::{
@@ -17,9 +17,10 @@ use super::{
 /// Where a stack on this machine keeps its logs; `None` where it runs elsewhere.
 fn directory() -> Option<PathBuf> {
     let (url, _) = Sandbox::service();
-    let port = url.rsplit_once(':')?.1.to_owned();
-    let words = host::find(&format!("--port\0{port}\0")).first()?.words();
-    let state = words.iter().skip_while(|word| *word != "--persist-to").nth(1)?;
+    let port = url.strip_prefix("http://127.0.0.1:")?.to_owned();
+    let wrangler = host::find(&format!("--port\0{port}\0"));
+    let words = wrangler.first().expect("what listens on this machine").words();
+    let state = words.iter().skip_while(|word| *word != "--persist-to").nth(1).expect("where it keeps what it stores");
     Path::new(state).parent().map(Path::to_owned)
 }
 
@@ -72,7 +73,7 @@ async fn gateway_and_object_name_a_request_alike() {
     let agent = host::agent_of(&sandbox).await.unwrap();
     let (url, key) = Sandbox::service();
     let id = fresh_name("killed");
-    let call = reqwest::Client::new().post(format!("{url}/v1/sandboxes/{}/exec", sandbox.id)).bearer_auth(key);
+    let call = Client::new().post(format!("{url}/v1/sandboxes/{}/exec", sandbox.id)).bearer_auth(key);
     let call = call.header("x-request-id", &id).json(&json!({ "command": "sleep 3593.25" })).send();
     let kill = async {
         until("it runs", async || sandbox.count("sleep 3593.25").await > 0).await;
@@ -84,4 +85,29 @@ async fn gateway_and_object_name_a_request_alike() {
     assert_eq!(said["level"], "warn", "{said}");
     assert_eq!(line(&log, &id, "request").await["route"], "/v1/sandboxes/{id}/exec");
     sandbox.end().await;
+}
+
+#[tokio::test]
+async fn whoever_is_refused_has_a_line_and_what_it_showed_has_none() {
+    let Some(directory) = directory() else { return };
+    let log = directory.join("wrangler.log");
+    let (url, _) = Sandbox::service();
+    let mark = fresh_name("hunter2");
+    let nothing = ("accept", String::new());
+    for (route, (header, value)) in [
+        (format!("/v1/keys?token={mark}"), nothing.clone()),
+        (format!("/v1/{mark}/{mark}"), nothing.clone()),
+        (format!("/v1/sandboxes/{mark}/exec"), nothing.clone()),
+        (format!("/v1/sandboxes/sbx-a/files?path={mark}&token={mark}"), nothing),
+        ("/v1/keys".to_owned(), ("authorization", format!("Bearer {mark}"))),
+        ("/v1/keys".to_owned(), ("cookie", format!("token={mark}"))),
+        ("/v1/sandboxes/sbx-a/connect".to_owned(), ("sec-websocket-protocol", format!("cabana.token.{mark}"))),
+    ] {
+        let id = fresh_name("refused");
+        let request = Client::new().get(format!("{url}{route}")).header("x-request-id", &id).header(header, value);
+        let status = request.send().await.unwrap().status();
+        let said = line(&log, &id, "request").await;
+        assert_eq!((&said["status"], &said["principal"]), (&json!(status.as_u16()), &Value::Null), "{route}: {said}");
+        assert!(status.is_client_error() && !said.to_string().contains(&mark), "{route}: {said}");
+    }
 }
