@@ -21,13 +21,16 @@ impl Form {
     /// Those of them that the caller accepts, in its order.
     pub(super) fn accepted(request: &Request) -> impl Iterator<Item = Self> + use<> {
         let accept = request.headers().get("accept").ok().flatten().unwrap_or_default();
-        let known = |range: &str| match range.split(';').next().map(str::trim) {
+        accept.split(',').filter_map(Self::of).collect::<Vec<_>>().into_iter()
+    }
+
+    fn of(media_range: &str) -> Option<Self> {
+        match media_range.split(';').next().map(str::trim) {
             Some("application/x-ndjson") => Some(Self::Ndjson),
             Some("text/event-stream") => Some(Self::Sse),
             Some("application/json") => Some(Self::Json),
             _ => None,
-        };
-        accept.split(',').filter_map(known).collect::<Vec<_>>().into_iter()
+        }
     }
 
     fn media_type(self) -> &'static str {
