@@ -130,6 +130,11 @@ async fn a_setup_is_told_as_it_goes_and_there_is_one_at_a_time() {
     assert_eq!(lines[lines.len() - 1]["type"], "result", "{lines:?}");
     let output: String = lines.iter().filter_map(|line| line["event"]["bytes"].as_str()).collect();
     assert_eq!(output, "go\n1\n2\n3\n", "{lines:?}");
+    until("the audit tells of it", async || {
+        let route = format!("/v1/sandboxes/{}/audit?operation=sandbox.setup&outcome=finished", case.id);
+        request(Method::GET, &route, None).await.1["entries"].as_array().is_some_and(|entries| entries.len() == 1)
+    })
+    .await;
     case.end().await;
 }
 

@@ -10,12 +10,12 @@ use std::{
 use cabana_protocol::audit::Course;
 use futures_util::{FutureExt, Stream};
 use worker::{
-    js_sys::Uint8Array,
+    js_sys::{Promise, Uint8Array},
     wasm_bindgen::{self, JsCast, JsValue, prelude::wasm_bindgen},
     wasm_bindgen_futures::JsFuture,
     web_sys::{
-        AbortSignal, ReadableStream, ReadableStreamByobReader, ReadableStreamGetReaderOptions, ReadableStreamReadResult,
-        ReadableStreamReaderMode,
+        AbortSignal, ReadableStream, ReadableStreamByobReader, ReadableStreamDefaultReader, ReadableStreamGetReaderOptions,
+        ReadableStreamReadResult, ReadableStreamReaderMode,
     },
 };
 
@@ -31,7 +31,7 @@ pub(super) fn meter(
     caller: AbortSignal,
     ended: impl FnOnce(Course) + Unpin + 'static,
 ) -> ReadableStream {
-    match reader(&body) {
+    match Reader::of(&body) {
         Ok(reader) => {
             let metered = Metered { reader, reading: None, bytes, caller, ended: Some(ended) };
             wasm_streams::ReadableStream::from_stream(metered).into_raw().unchecked_into()
@@ -40,10 +40,36 @@ pub(super) fn meter(
     }
 }
 
-fn reader(body: &ReadableStream) -> Result<ReadableStreamByobReader, JsValue> {
-    let options = ReadableStreamGetReaderOptions::new();
-    options.set_mode(ReadableStreamReaderMode::Byob);
-    body.unchecked_ref::<GetReader>().get_reader(&options)
+/// How a body is read.
+enum Reader {
+    /// Into buffers that are brought.
+    Into(ReadableStreamByobReader),
+    /// As it comes: a stream of our own making gives its pieces away as they are.
+    AsItComes(ReadableStreamDefaultReader),
+}
+
+impl Reader {
+    fn of(body: &ReadableStream) -> Result<Self, JsValue> {
+        let options = ReadableStreamGetReaderOptions::new();
+        options.set_mode(ReadableStreamReaderMode::Byob);
+        let body = body.unchecked_ref::<GetReader>();
+        body.get_byob_reader(&options).map(Self::Into).or_else(|_| body.get_reader().map(Self::AsItComes))
+    }
+
+    fn read(&self) -> Promise {
+        match self {
+            Self::Into(reader) => reader.read_with_array_buffer_view(&Uint8Array::new_with_length(PIECE)),
+            Self::AsItComes(reader) => reader.read(),
+        }
+    }
+
+    /// Has it stop where it comes from, too. Whether that heard, nobody asks.
+    fn cancel(&self) {
+        match self {
+            Self::Into(reader) => drop(reader.cancel()),
+            Self::AsItComes(reader) => drop(reader.cancel()),
+        }
+    }
 }
 
 #[wasm_bindgen]
@@ -52,12 +78,15 @@ extern "C" {
     type GetReader;
 
     #[wasm_bindgen(method, catch, js_name = getReader)]
-    fn get_reader(this: &GetReader, options: &ReadableStreamGetReaderOptions) -> Result<ReadableStreamByobReader, JsValue>;
+    fn get_byob_reader(this: &GetReader, options: &ReadableStreamGetReaderOptions) -> Result<ReadableStreamByobReader, JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    fn get_reader(this: &GetReader) -> Result<ReadableStreamDefaultReader, JsValue>;
 }
 
 /// The pieces of a body. They stay objects of the runtime's, and are not copied. Whoever takes them and goes away drops this.
 struct Metered<F: FnOnce(Course)> {
-    reader: ReadableStreamByobReader,
+    reader: Reader,
     /// The piece that is under way.
     reading: Option<JsFuture>,
     bytes: Rc<Cell<u64>>,
@@ -74,7 +103,7 @@ impl<F: FnOnce(Course)> Metered<F> {
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Uint8Array>, JsValue>> {
         let reader = &self.reader;
-        let read = || JsFuture::from(reader.read_with_array_buffer_view(&Uint8Array::new_with_length(PIECE)));
+        let read = || JsFuture::from(reader.read());
         let outcome = ready!(self.reading.get_or_insert_with(read).poll_unpin(context));
         self.reading = None;
         Poll::Ready(outcome.map(|read| {
@@ -109,8 +138,7 @@ impl<F: FnOnce(Course) + Unpin> Stream for Metered<F> {
 impl<F: FnOnce(Course)> Drop for Metered<F> {
     fn drop(&mut self) {
         if self.ended.is_some() {
-            // Where it comes from is to stop as well; whether it heard, nobody asks.
-            drop(self.reader.cancel());
+            self.reader.cancel();
         }
         self.end(Course::Cut);
     }
