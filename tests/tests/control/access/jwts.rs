@@ -1,11 +1,12 @@
 //! JWTs of an issuer that the service trusts. Where it trusts none that is known here, as a deployment may, nothing is tried.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cabana_tests::{Caller, Issuer, until};
+use cabana_tests::{Caller, Issuer, PATIENCE};
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use super::super::fresh_name;
 
@@ -92,7 +93,12 @@ async fn a_key_that_the_issuer_publishes_later_is_found() {
     let mut jwk = key.jwk.clone();
     jwk["kid"] = json!("ed-2");
     issuer.publication().add(jwk);
-    until("the service has looked again, as it does once a minute", async || ask(&token).await == "not_found").await;
+    let found = async {
+        while ask(&token).await != "not_found" {
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    timeout(PATIENCE, found).await.expect("the service looks again, once a minute");
     assert_eq!(ask(&issuer.sign(Algorithm::RS256, &claims("a", 60))).await, "not_found", "the keys before are still good");
 }
 
