@@ -20,3 +20,4 @@ mod session;
 mod socket;
 mod system;
 mod terminal;
+mod wire;
