@@ -1,6 +1,7 @@
 //! Bytes that are no proper HTTP, or no proper WebSocket: they are refused, and harm nobody.
 
 use cabana_tests::{PATIENCE, Sandbox, in_sandbox};
+use futures_util::future::join_all;
 use reqwest::{Method, Request, header::AUTHORIZATION};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,11 +23,11 @@ async fn dial(request: &Request) -> TcpStream {
     TcpStream::connect((url.host_str().unwrap(), url.port_or_known_default().unwrap())).await.unwrap()
 }
 
-/// What comes back until it says `enough`, or until the connection ends.
-async fn read(stream: &mut TcpStream, enough: &str) -> String {
+/// What comes back until it says one of these, or until the connection ends.
+async fn read(stream: &mut TcpStream, enough: &[&str]) -> String {
     let mut said = Vec::new();
     let reading = async {
-        while !String::from_utf8_lossy(&said).contains(enough) {
+        while !enough.iter().any(|enough| String::from_utf8_lossy(&said).contains(enough)) {
             // A connection that is reset has ended as well.
             if stream.read_buf(&mut said).await.unwrap_or(0) == 0 {
                 break;
@@ -61,8 +62,9 @@ async fn what_is_no_proper_http_is_refused() {
             let mut stream = dial(&request).await;
             // It may be refused before all of it is written.
             let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes()).await;
-            let said = read(&mut stream, "\r\n\r\n").await;
-            assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{what}: {said}");
+            let said = read(&mut stream, &["\r\n\r\n"]).await;
+            // In front of the gateway, each runtime has its own words.
+            assert!(said.is_empty() || !said.starts_with("HTTP/1.1 2"), "{what}: {said}");
         }
         assert_eq!(sandbox.shell("ls -A").await, "");
     })
@@ -83,14 +85,14 @@ async fn open(sandbox: &Sandbox) -> TcpStream {
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let mut stream = dial(&request).await;
     stream.write_all(head(&request, upgrade).as_bytes()).await.unwrap();
-    assert!(read(&mut stream, "operations").await.starts_with("HTTP/1.1 101"));
+    assert!(read(&mut stream, &["operations"]).await.starts_with("HTTP/1.1 101"));
     stream
 }
 
 #[tokio::test]
-async fn what_is_no_proper_websocket_ends_it() {
+async fn what_is_no_proper_websocket_ends_it_or_is_passed_over() {
     in_sandbox(async |sandbox| {
-        for (what, bytes) in [
+        let cases = [
             ("a frame without a mask", vec![0x81, 0x02, b'{', b'}']),
             ("a reserved bit", frame(0xc1, "{}")),
             ("a frame of no kind", frame(0x83, "{}")),
@@ -98,13 +100,16 @@ async fn what_is_no_proper_websocket_ends_it() {
             ("a ping in parts", frame(0x09, "x")),
             ("text that is none", vec![0x81, 0x81, 0, 0, 0, 0, 0xff]),
             ("a frame larger than all memory", [&[0x81, 0xff, 0x7f][..], &[0xff; 7], &[0; 4], b"{"].concat()),
-        ] {
+        ];
+        // All at once: a hop may wait for some time before it gives one up.
+        join_all(cases.map(async |(what, bytes)| {
             let mut stream = open(sandbox).await;
-            stream.write_all(&bytes).await.unwrap();
-            // To the end of the connection: nothing says "enough".
-            let said = read(&mut stream, "\0enough").await;
-            assert!(!said.contains("\"result\""), "{what}: {said}");
-        }
+            // It may be closed before that is written.
+            let _ = stream.write_all(&[bytes, frame(0x81, r#"{"type":"ping"}"#)].concat()).await;
+            let said = read(&mut stream, &[r#""type":"error""#, r#""type":"pong""#]).await;
+            assert!(!said.contains(r#""type":"result""#), "{what}: {said}");
+        }))
+        .await;
         assert_eq!(sandbox.shell("echo fine").await, "fine\n");
     })
     .await;
@@ -133,13 +138,14 @@ async fn what_is_odd_but_proper_is_answered() {
 #[tokio::test]
 async fn a_frame_that_breaks_off_is_none() {
     in_sandbox(async |sandbox| {
-        for cut in [1, 2, 5, 20] {
+        let whole = frame(0x81, &format!(r#"{{"type":"exec","id":"1","payload":{HARM}}}"#));
+        join_all([1, 2, 5, 20].map(async |cut| {
             let mut stream = open(sandbox).await;
-            let whole = frame(0x81, &format!(r#"{{"type":"exec","id":"1","payload":{HARM}}}"#));
             stream.write_all(&whole[..whole.len() - cut]).await.unwrap();
             stream.shutdown().await.unwrap();
-            read(&mut stream, "\0enough").await;
-        }
+            read(&mut stream, &[]).await;
+        }))
+        .await;
         assert_eq!(sandbox.shell("ls -A").await, "");
     })
     .await;

@@ -5,34 +5,25 @@ use std::time::Duration;
 use cabana_tests::{Sandbox, Socket, in_sandbox, until};
 use serde_json::{Value, json};
 
-use super::{create, destroy, fresh_name, state};
+use super::{lifecycle::Named, state};
 
 fn key() -> (&'static str, String) {
     ("authorization", format!("Bearer {}", Sandbox::service().1))
 }
 
-async fn connect(id: &str) -> Socket {
-    let (url, _) = Sandbox::service();
-    let mut socket = Socket::open(&format!("{url}/v1/sandboxes/{id}/connect"), &[key()]).await.unwrap();
-    assert_eq!(socket.next().await["type"], "ready");
-    socket
-}
-
 #[tokio::test]
 async fn a_socket_wakes_its_sandbox_with_the_first_operation_and_not_before() {
-    let name = fresh_name("asleep");
-    let id = format!("sbx-{name}");
-    create(json!({ "name": name })).await;
-    let mut socket = connect(&id).await;
+    let sandbox = Named::new("asleep", json!({})).await;
+    let mut socket = sandbox.connect().await.unwrap();
     socket.send_text(r#"{"type":"ping"}"#).await;
     assert_eq!(socket.next().await["type"], "pong");
     socket.send("nothing", "1", json!({})).await;
     assert_eq!(socket.wait_for("error", "1").await["code"], "not_found");
-    assert_eq!(state(&id).await, "created");
+    assert_eq!(state(&sandbox.id).await, "created");
     socket.send("exec", "2", json!({ "command": "echo up" })).await;
     assert_eq!(socket.output("2").await.0, "up\n");
-    assert_eq!(state(&id).await, "running");
-    assert_eq!(destroy(&id).await, 204);
+    assert_eq!(state(&sandbox.id).await, "running");
+    sandbox.end().await;
     assert_eq!(socket.closed().await, 4404);
 }
 
@@ -184,12 +175,10 @@ async fn an_idle_socket_costs_nothing_and_outlives_the_objects_time_in_memory() 
 
 #[tokio::test]
 async fn a_sandbox_that_sleeps_is_looked_at_without_waking_it() {
-    let name = fresh_name("looked-at");
-    let id = format!("sbx-{name}");
-    create(json!({ "name": name })).await;
-    let mut socket = connect(&id).await;
+    let sandbox = Named::new("looked-at", json!({})).await;
+    let mut socket = sandbox.connect().await.unwrap();
     socket.send("process.list", "1", json!({})).await;
     assert_eq!(socket.wait_for("result", "1").await, json!({ "processes": [] }));
-    assert_eq!(state(&id).await, "created");
-    destroy(&id).await;
+    assert_eq!(state(&sandbox.id).await, "created");
+    sandbox.end().await;
 }

@@ -9,7 +9,7 @@ use cabana_tests::{Answer, Sandbox, in_sandbox, until};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
 
-use super::state;
+use super::{create, lifecycle::Named, state};
 
 /// A sandbox in which [`PROGRAM`] listens on port 3000.
 async fn with_program(case: impl AsyncFnOnce(&Sandbox)) {
@@ -157,32 +157,34 @@ async fn requests_that_make_no_sense_are_refused() {
 
 #[tokio::test]
 async fn a_url_outlasts_the_container_and_not_the_sandbox() {
-    let name = super::fresh_name("ports");
-    let id = format!("sbx-{name}");
-    let post = async || super::request(Method::POST, &format!("/v1/sandboxes/{id}/ports"), Some(json!({ "port": 3000 }))).await;
-    super::create(json!({ "name": name })).await;
+    let sandbox = Named::new("ports", json!({})).await;
+    let post = async |sandbox: &Named| {
+        let (_, port) = sandbox.call(Method::POST, "/ports", Some(json!({ "port": 3000 }))).await;
+        port["url"].as_str().unwrap().to_owned()
+    };
     let serve = "python3 -m http.server --directory /tmp 3000 > /dev/null 2>&1 & until echo > /dev/tcp/localhost/3000; do sleep 0.05; done";
-    let url = post().await.1["url"].as_str().unwrap().to_owned();
+    let started = async || {
+        let exec = json!({ "command": serve, "detach": true });
+        sandbox.call(Method::POST, "/exec", Some(exec)).await.0 == StatusCode::OK
+    };
+    let url = post(&sandbox).await;
     let visitor = Visitor::at(&url);
-    let exec = json!({ "command": serve, "detach": true });
-    super::request(Method::POST, &format!("/v1/sandboxes/{id}/exec"), Some(exec.clone())).await;
+    assert!(started().await);
     until("the program is visited", async || visitor.get("/").await.status == StatusCode::OK).await;
-    super::exec(&id, "kill -TERM 1; sleep 30").await;
+    sandbox.run("kill -TERM 1; sleep 30").await;
     let waiting = visitor.get("/").await;
     assert_eq!(waiting.code(), "container_not_ready");
     assert!(waiting.header("retry-after").is_some());
-    until("the sandbox takes commands again", async || {
-        super::request(Method::POST, &format!("/v1/sandboxes/{id}/exec"), Some(exec.clone())).await.0 == StatusCode::OK
-    })
-    .await;
+    until("the sandbox takes commands again", started).await;
     until("the program is visited again", async || visitor.get("/").await.status == StatusCode::OK).await;
-    assert_eq!(post().await.1["url"], url.as_str(), "the URL is the same");
-    super::destroy(&id).await;
+    assert_eq!(post(&sandbox).await, url, "the URL is the same");
+    let name = sandbox.id.strip_prefix("sbx-").unwrap().to_owned();
+    sandbox.end().await;
     assert_eq!(visitor.get("/").await.code(), "not_found");
-    super::create(json!({ "name": name })).await;
+    let next = Named { id: create(json!({ "name": name })).await.1["id"].as_str().unwrap().to_owned() };
     assert_eq!(visitor.get("/").await.code(), "not_found", "a sandbox of the same name is another");
-    assert_ne!(post().await.1["url"], url.as_str());
-    super::destroy(&id).await;
+    assert_ne!(post(&next).await, url);
+    next.end().await;
 }
 
 #[tokio::test]
