@@ -47,8 +47,7 @@ impl Issuer {
 
     /// An issuer that nobody has ever seen.
     pub fn generate() -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).unwrap().port();
-        Self { secret: secret(), keys: vec![rs256(), es256(), eddsa()], port }
+        Self { secret: secret(), keys: vec![rs256(), es256(), eddsa()], port: port() }
     }
 
     /// The same with a key for this algorithm alone.
@@ -112,6 +111,12 @@ impl PrivateKey {
         };
         encode(header, claims, &key).unwrap()
     }
+}
+
+/// A port that is free, and stays so until it is used: the kernel gives none below 32,768 away by itself.
+fn port() -> u16 {
+    let ports = std::iter::repeat_with(|| 20_000 + u16::try_from(OsRng.next_u32() % 10_000).unwrap());
+    ports.take(100).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).expect("a free port")
 }
 
 fn secret() -> String {

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt, stream};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{Socket, Target, agent::Agent};
+use crate::{Issuer, Socket, Target, agent::Agent};
 
 /// A fresh sandbox.
 #[derive(Debug)]
@@ -90,8 +90,9 @@ impl Sandbox {
         Self { http: client(), base, key: Agent::SECRET.to_owned(), root, _agent: Some(agent) }
     }
 
-    /// The service under test and its key.
+    /// The service under test and its key. The issuer that it trusts, if it trusts one of ours, has published its keys by then.
     pub fn service() -> (String, String) {
+        Issuer::of_service();
         let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
         (variable("CABANA_TEST_URL"), variable("CABANA_TEST_API_KEY"))
     }
