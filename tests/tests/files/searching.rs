@@ -1,7 +1,7 @@
 //! Finding by name and searching content.
 
 use cabana_protocol::file::{FilePath, Find, Found, Search, Searched, Span};
-use cabana_tests::{Sandbox, in_agent, in_sandbox, until};
+use cabana_tests::{Sandbox, in_agent, in_agent_by, in_sandbox, until};
 use serde_json::{Value, json};
 
 /// An operation that must succeed, by its JSON.
@@ -231,6 +231,26 @@ async fn a_tree_with_cycles_and_great_depth_is_walked_once() {
         assert!(made.result.success(), "{made:?}");
         assert_eq!(find(sandbox, json!({ "pattern": "leaf" })).await.entries.len(), 1);
         assert_eq!(search(sandbox, json!({ "pattern": "leaf" })).await.files.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_counted_and_the_rest_is_searched() {
+    // Root, but bound by permission bits like anybody else.
+    let bound = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all", "--"];
+    in_agent_by(&bound, &[], async |sandbox| {
+        sandbox.shell("mkdir shut; echo here | tee open closed shut/file; chmod 0 closed shut").await;
+        let searched = search(sandbox, json!({ "pattern": "here" })).await;
+        assert_eq!(lines(&searched), ["open:1:here"]);
+        assert_eq!((searched.skipped, searched.searched), (2, 1), "{searched:?}");
+        assert_eq!(paths(&find(sandbox, json!({ "pattern": "*" })).await), ["closed", "open", "shut"]);
+        for (name, body) in
+            [("file.search", json!({ "path": "closed", "pattern": "here" })), ("file.read", json!({ "path": "closed" }))]
+        {
+            assert_eq!(sandbox.post(name, body).await.code(), "forbidden");
+        }
+        sandbox.shell("chmod 700 shut").await;
     })
     .await;
 }
