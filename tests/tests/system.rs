@@ -88,6 +88,8 @@ async fn the_agent_comes_first() {
 #[tokio::test]
 async fn use_is_counted() {
     in_sandbox(async |sandbox| {
+        // One that sleeps uses nothing, and is not woken by the question.
+        sandbox.shell("true").await;
         let before = sandbox.call(Stats {}).await;
         assert!(before.cpu.count > 0.0 && before.processes >= 1, "{before:?}");
         for space in [before.memory, before.disk] {
