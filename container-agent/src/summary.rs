@@ -17,7 +17,8 @@ const SECRET_BYTES: usize = 8;
 /// How much of a text is looked at, beyond what a secret that is cut in two could take.
 const SEEN_BYTES: usize = 4 << 10;
 
-/// What betrays a secret by what stands around it, which is kept as `keep` and `end`, or by its own shape.
+/// What betrays a secret by what stands around it, which is kept as `keep` and `end`, or by its own shape. Words are of ASCII: with the
+/// letters of all languages the patterns would take 5 MiB, as much as the rest of the agent.
 static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     const NAME: &str =
         r"(?:token|passw(?:or)?d|passphrase|pwd|secret|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|[_-]auth\b)";
@@ -28,20 +29,21 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         format!(r#"(?<keep>\bauthorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|token)\s+)?){VALUE}"#),
         format!(r"(?<keep>\bbearer\s+){VALUE}"),
         // Assignments, fields, parameters; then options.
-        format!(r#"(?<keep>[\w-]*{NAME}[\w-]*["']?\s*[=:]\s*){VALUE}"#),
-        format!(r"(?<keep>(?:^|\s)--?[\w-]*{NAME}[\w-]*\s+){VALUE}"),
+        format!(r#"(?<keep>[a-z0-9_-]*{NAME}[a-z0-9_-]*["']?\s*[=:]\s*){VALUE}"#),
+        format!(r"(?<keep>(?:^|\s)--?[a-z0-9_-]*{NAME}[a-z0-9_-]*\s+){VALUE}"),
         // curl's, with a password behind the colon.
         r#"(?<keep>(?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"']+:)[^\s"']+"#.to_owned(),
         // Keys by their shape: of Cabana, GitHub, GitLab, Slack, AWS, Google, npm, PyPI, Hugging Face, DigitalOcean, and those of many that
         // begin with sk; JSON Web Tokens; PEM.
-        r"\b(?:cab|cabana|gh[opusr]|github_pat|npm|hf|dop_v1|sk|pk|rk)_\w{8,}".to_owned(),
-        r"\b(?:sk|pk|rk|glpat|xox[a-z]|pypi)-[\w-]{8,}".to_owned(),
-        r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bya29\.[\w.-]+".to_owned(),
-        r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?".to_owned(),
+        r"\b(?:cab|cabana|gh[opusr]|github_pat|npm|hf|dop_v1|sk|pk|rk)_[a-z0-9_]{8,}".to_owned(),
+        r"\b(?:sk|pk|rk|glpat|xox[a-z]|pypi)-[a-z0-9_-]{8,}".to_owned(),
+        r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[a-z0-9_-]{20,}|\bya29\.[a-z0-9_.-]+".to_owned(),
+        r"\beyJ[a-z0-9_-]+\.[a-z0-9_-]+(?:\.[a-z0-9_-]*)?".to_owned(),
         r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*".to_owned(),
     ]
     .iter()
-    .map(|pattern| Regex::new(&format!("(?i){pattern}")).expect("the patterns are tested"))
+    .map(|pattern| format!("(?i){}", pattern.replace(r"\b", r"(?-u:\b)")))
+    .map(|pattern| Regex::new(&pattern).expect("the patterns are tested"))
     .collect()
 });
 
