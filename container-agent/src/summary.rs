@@ -17,34 +17,48 @@ const SECRET_BYTES: usize = 8;
 /// How much of a text is looked at, beyond what a secret that is cut in two could take.
 const SEEN_BYTES: usize = 4 << 10;
 
+/// What finds secrets. Most texts hold none: it is looked for only where one of the hints, in lower case, is there.
+struct Pattern {
+    hints: &'static [&'static str],
+    regex: Regex,
+}
+
 /// What betrays a secret by what stands around it, which is kept as `keep` and `end`, or by its own shape. Words are of ASCII: with the
 /// letters of all languages the patterns would take 5 MiB, as much as the rest of the agent.
-static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     const NAME: &str =
         r"(?:token|passw(?:or)?d|passphrase|pwd|secret|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|[_-]auth\b)";
+    const NAMES: &[&str] = &["token", "passw", "passphrase", "pwd", "secret", "credential", "key", "auth"];
     const VALUE: &str = r#"(?:"[^"]*"?|'[^']*'?|[^\s&;|<>"']+)"#;
-    [
+    let patterns: [(&[&str], String); 11] = [
         // URL user information.
-        r"(?<keep>\b[a-z][a-z0-9+.-]*://)[^/\s]*(?<end>@)".to_owned(),
-        format!(r#"(?<keep>\bauthorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|token)\s+)?){VALUE}"#),
-        format!(r"(?<keep>\bbearer\s+){VALUE}"),
+        (&["://"], r"(?<keep>\b[a-z][a-z0-9+.-]*://)[^/\s]*(?<end>@)".to_owned()),
+        (
+            &["authorization"],
+            format!(r#"(?<keep>\bauthorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|token)\s+)?){VALUE}"#),
+        ),
+        (&["bearer"], format!(r"(?<keep>\bbearer\s+){VALUE}")),
         // Assignments, fields, parameters; then options.
-        format!(r#"(?<keep>[a-z0-9_-]*{NAME}[a-z0-9_-]*["']?\s*[=:]\s*){VALUE}"#),
-        format!(r"(?<keep>(?:^|\s)--?[a-z0-9_-]*{NAME}[a-z0-9_-]*\s+){VALUE}"),
+        (NAMES, format!(r#"(?<keep>[a-z0-9_-]*{NAME}[a-z0-9_-]*["']?\s*[=:]\s*){VALUE}"#)),
+        (NAMES, format!(r"(?<keep>(?:^|\s)--?[a-z0-9_-]*{NAME}[a-z0-9_-]*\s+){VALUE}")),
         // curl's, with a password behind the colon.
-        r#"(?<keep>(?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"']+:)[^\s"']+"#.to_owned(),
+        (&["-u"], r#"(?<keep>(?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"']+:)[^\s"']+"#.to_owned()),
         // Keys by their shape: of Cabana, GitHub, GitLab, Slack, AWS, Google, npm, PyPI, Hugging Face, DigitalOcean, and those of many that
         // begin with sk; JSON Web Tokens; PEM.
-        r"\b(?:cab|cabana|gh[opusr]|github_pat|npm|hf|dop_v1|sk|pk|rk)_[a-z0-9_]{8,}".to_owned(),
-        r"\b(?:sk|pk|rk|glpat|xox[a-z]|pypi)-[a-z0-9_-]{8,}".to_owned(),
-        r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[a-z0-9_-]{20,}|\bya29\.[a-z0-9_.-]+".to_owned(),
-        r"\beyJ[a-z0-9_-]+\.[a-z0-9_-]+(?:\.[a-z0-9_-]*)?".to_owned(),
-        r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*".to_owned(),
-    ]
-    .iter()
-    .map(|pattern| format!("(?i){}", pattern.replace(r"\b", r"(?-u:\b)")))
-    .map(|pattern| Regex::new(&pattern).expect("the patterns are tested"))
-    .collect()
+        (&["_"], r"\b(?:cab|cabana|gh[opusr]|github_pat|npm|hf|dop_v1|sk|pk|rk)_[a-z0-9_]{8,}".to_owned()),
+        (&["-"], r"\b(?:sk|pk|rk|glpat|xox[a-z]|pypi)-[a-z0-9_-]{8,}".to_owned()),
+        (
+            &["akia", "asia", "aiza", "ya29"],
+            r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[a-z0-9_-]{20,}|\bya29\.[a-z0-9_.-]+".to_owned(),
+        ),
+        (&["eyj"], r"\beyJ[a-z0-9_-]+\.[a-z0-9_-]+(?:\.[a-z0-9_-]*)?".to_owned()),
+        (&["-----begin"], r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*".to_owned()),
+    ];
+    patterns
+        .into_iter()
+        .map(|(hints, pattern)| (hints, format!("(?i){}", pattern.replace(r"\b", r"(?-u:\b)"))))
+        .map(|(hints, pattern)| Pattern { hints, regex: Regex::new(&pattern).expect("the patterns are tested") })
+        .collect()
 });
 
 /// The summary of a request, in a sandbox with these secrets; empty where there is nothing to say.
@@ -64,8 +78,9 @@ pub fn redact<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String 
     for secret in secrets {
         seen = seen.replace(secret, MASK);
     }
-    for pattern in PATTERNS.iter() {
-        seen = pattern.replace_all(&seen, MASK_FOUND).into_owned();
+    let lower = seen.to_lowercase();
+    for pattern in PATTERNS.iter().filter(|pattern| pattern.hints.iter().any(|hint| lower.contains(hint))) {
+        seen = pattern.regex.replace_all(&seen, MASK_FOUND).into_owned();
     }
     if end < text.len() {
         // A secret that the cut goes through is not found.
