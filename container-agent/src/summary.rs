@@ -1,6 +1,6 @@
 //! What an operation was about, in one line that holds no secret: for the audit trail, which the Durable Object keeps.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use cabana_protocol::{Operation, audit::line};
 use regex::Regex;
@@ -20,7 +20,25 @@ const SEEN_BYTES: usize = 4 << 10;
 /// What finds secrets. Most texts hold none: it is looked for only where one of the hints, in lower case, is there.
 struct Pattern {
     hints: &'static [&'static str],
-    regex: Regex,
+    pattern: String,
+    /// Compiled when it is needed for the first time.
+    regex: OnceLock<Regex>,
+}
+
+impl Pattern {
+    fn new(hints: &'static [&'static str], pattern: &str) -> Self {
+        let pattern = format!("(?i){}", pattern.replace(r"\b", r"(?-u:\b)"));
+        Self { hints, pattern, regex: OnceLock::new() }
+    }
+
+    fn may_match(&self, lower: &str) -> bool {
+        self.hints.iter().any(|hint| lower.contains(hint))
+    }
+
+    fn mask(&self, text: &str) -> String {
+        let regex = self.regex.get_or_init(|| Regex::new(&self.pattern).expect("the patterns are tested"));
+        regex.replace_all(text, MASK_FOUND).into_owned()
+    }
 }
 
 /// What betrays a secret by what stands around it, which is kept as `keep` and `end`, or by its own shape. Words are of ASCII: with the
@@ -54,11 +72,7 @@ static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
         (&["eyj"], r"\beyJ[a-z0-9_-]+\.[a-z0-9_-]+(?:\.[a-z0-9_-]*)?".to_owned()),
         (&["-----begin"], r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*".to_owned()),
     ];
-    patterns
-        .into_iter()
-        .map(|(hints, pattern)| (hints, format!("(?i){}", pattern.replace(r"\b", r"(?-u:\b)"))))
-        .map(|(hints, pattern)| Pattern { hints, regex: Regex::new(&pattern).expect("the patterns are tested") })
-        .collect()
+    patterns.into_iter().map(|(hints, pattern)| Pattern::new(hints, &pattern)).collect()
 });
 
 /// The summary of a request, in a sandbox with these secrets; empty where there is nothing to say.
@@ -79,8 +93,8 @@ pub fn redact<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String 
         seen = seen.replace(secret, MASK);
     }
     let lower = seen.to_lowercase();
-    for pattern in PATTERNS.iter().filter(|pattern| pattern.hints.iter().any(|hint| lower.contains(hint))) {
-        seen = pattern.regex.replace_all(&seen, MASK_FOUND).into_owned();
+    for pattern in PATTERNS.iter().filter(|pattern| pattern.may_match(&lower)) {
+        seen = pattern.mask(&seen);
     }
     if end < text.len() {
         // A secret that the cut goes through is not found.
@@ -123,6 +137,13 @@ mod tests {
         for (text, expected) in cases {
             let secrets = ["s3cret-value", "s3cret-value-that-is-longer", "short"];
             assert_eq!(redact(text, secrets.into_iter()), expected);
+        }
+    }
+
+    #[test]
+    fn every_pattern_is_one() {
+        for pattern in PATTERNS.iter() {
+            pattern.mask("");
         }
     }
 
