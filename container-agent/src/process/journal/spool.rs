@@ -25,7 +25,7 @@ pub(super) struct Spool {
     directories: Vec<PathBuf>,
     /// `None` inside where no directory takes it.
     file: OnceLock<Option<File>>,
-    /// How many blocks there may be.
+    /// How many blocks may be in use.
     limit: u32,
     /// Locked for a look, never while the file is written.
     blocks: Mutex<Blocks>,
@@ -35,6 +35,8 @@ pub(super) struct Spool {
 struct Blocks {
     /// Those that have been used so far.
     known: u32,
+    /// Those that are in use. Of the others, those that are being trimmed are nowhere below, and nobody waits for them.
+    used: u32,
     /// Free ones that still take room on the disk: used again first.
     stale: Vec<u32>,
     /// Free ones that take none.
@@ -63,7 +65,7 @@ impl Spool {
         Self { file: OnceLock::from(Some(file)), ..Self::new(Vec::new(), u64::MAX) }
     }
 
-    /// Writes a page; `None` when there are as many blocks as there may be. Blocks for as long as the disk takes.
+    /// Writes a page; `None` when as many blocks are in use as may be. Blocks for as long as the disk takes.
     ///
     /// Fails with [`io::ErrorKind::Unsupported`] where there is no file, or as the disk does.
     pub(super) fn put(self: &Arc<Self>, page: &[u8]) -> io::Result<Option<Block>> {
@@ -113,8 +115,20 @@ impl Spool {
 
 impl Blocks {
     fn take(&mut self, limit: u32) -> Option<u32> {
-        let fresh = (self.known < limit).then_some(self.known);
-        self.stale.pop().or_else(|| self.holes.pop()).or_else(|| fresh.inspect(|_| self.known += 1))
+        if self.used >= limit {
+            return None;
+        }
+        self.used += 1;
+        let free = self.stale.pop().or_else(|| self.holes.pop());
+        Some(free.unwrap_or_else(|| {
+            self.known += 1;
+            self.known - 1
+        }))
+    }
+
+    fn give_back(&mut self, number: u32) {
+        self.used -= 1;
+        self.stale.push(number);
     }
 }
 
@@ -130,7 +144,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.spool.with(|blocks| blocks.stale.push(self.number));
+        self.spool.with(|blocks| blocks.give_back(self.number));
     }
 }
 
@@ -176,6 +190,18 @@ mod tests {
         assert_eq!(kept.read().unwrap(), [3; PAGE_BYTES]);
         assert_eq!(put(&spool, b"again").read().unwrap(), b"again");
         assert_eq!(spool.with(|blocks| blocks.known), 8);
+    }
+
+    #[test]
+    fn a_block_is_there_while_others_are_trimmed() {
+        let spool = spool("/var/tmp", 2);
+        drop((put(&spool, b"first"), put(&spool, b"second")));
+        let trimmed = spool.with(|blocks| std::mem::take(&mut blocks.stale));
+        let third = put(&spool, b"third");
+        spool.with(|blocks| blocks.holes.extend(trimmed));
+        let fourth = put(&spool, b"fourth");
+        assert_eq!((third.read().unwrap(), fourth.read().unwrap()), (b"third".to_vec(), b"fourth".to_vec()));
+        assert!(spool.put(b"more").unwrap().is_none());
     }
 
     #[test]

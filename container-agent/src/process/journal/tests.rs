@@ -201,6 +201,7 @@ async fn all_together_keep_what_they_may_and_the_largest_gives_up_first() {
     }
     for journal in &large {
         journal.room().await;
+        settled(journal).await;
     }
     assert!(!budget.is_exceeded());
     assert_eq!(small.bounds(), (0, 5));
