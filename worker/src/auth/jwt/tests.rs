@@ -143,6 +143,17 @@ fn claims_that_do_not() {
 }
 
 #[test]
+fn what_the_secret_signs_needs_no_other_keys_and_what_it_does_not_is_left_to_them() {
+    let without_keys = |token: &str| verifier().verify(token, &KeySet::default(), NOW * 1_000);
+    assert!(without_keys(&ISSUER.sign(HS256, &claims())).is_ok());
+    let expired = ISSUER.sign(HS256, &claims_with(json!({ "exp": NOW - 600 })));
+    assert!(matches!(without_keys(&expired), Err(Refusal::Invalid(_))));
+    for algorithm in [RS256, ES256, EdDSA] {
+        assert!(matches!(without_keys(&ISSUER.sign(algorithm, &claims())), Err(Refusal::UnknownKey)), "{algorithm:?}");
+    }
+}
+
+#[test]
 fn a_token_without_audience_is_for_whoever_names_none() {
     let verifier = Verifier::new(Some(&ISSUER.secret), vec![], vec![]);
     let verify = |claims: Value| verifier.verify(&ISSUER.sign(HS256, &claims), &KeySet::default(), NOW * 1_000);
