@@ -1,29 +1,33 @@
-//! The byte lane: `GET`, `HEAD`, `PUT` and `DELETE /v1/files?path=…`. Content passes through in pieces, never held whole.
+//! The byte lane: `GET`, `HEAD`, `PUT` and `DELETE /v1/files?path=…`. Content passes through in pieces; only what is small is held
+//! whole.
 
 mod content;
 mod part;
+mod upload;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use part::fuzz;
 
 use axum::{
-    body::{Body, BodyDataStream, HttpBody},
+    body::Body,
     extract::{RawQuery, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cabana_protocol::{
     Error,
-    file::{FilePath, Mode, Written},
+    file::{FilePath, Mode},
 };
-use futures_util::StreamExt;
 
 use super::answer::{self, Failure};
 use crate::{
     Agent, dispatch,
-    file::{self, Conditions, Opened, Tags, Upload},
+    file::{self, Conditions, Opened, Tags},
 };
 use part::Part;
+
+/// Content of up to so many bytes is held whole: to hand it from thread to thread takes longer than to read or write it.
+const SMALL_BYTES: u64 = 64 << 10;
 
 /// The query of the byte lane.
 struct Query {
@@ -87,7 +91,11 @@ async fn download(agent: Agent, query: Option<String>, method: &Method, headers:
     let Query { path, .. } = Query::of(query.as_deref())?;
     let conditions = conditions(headers)?;
     let asked = path.clone();
-    let opened = file::blocking(&agent, move |roots| file::open(roots, &path)).await?;
+    let opened = file::blocking(&agent, move |roots| {
+        let opened = file::open(roots, &path)?;
+        Ok((content::whole(&opened), opened))
+    });
+    let (whole, opened) = opened.await?;
     conditions.check_match(&asked, Some(&opened.etag))?;
     let part = match &conditions.if_none_match {
         Some(tags) if tags.match_weakly(&opened.etag) => Part::Unchanged,
@@ -96,7 +104,10 @@ async fn download(agent: Agent, query: Option<String>, method: &Method, headers:
     let mut answer = described(&opened, part)?;
     let (first, length) = part.bytes(opened.size_bytes);
     if length > 0 {
-        *answer.body_mut() = Body::from_stream(content::pieces(opened.file, first, length));
+        *answer.body_mut() = match whole.and_then(|whole| content::part(&whole, first, length)) {
+            Some(part) => part.into(),
+            None => Body::from_stream(content::pieces(opened.file, first, length)),
+        };
     }
     Ok(answer)
 }
@@ -122,54 +133,11 @@ fn described(opened: &Opened, part: Part) -> Result<Response, Error> {
 
 pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
-    let written = upload(&agent, query, &parts, body).await;
+    let written = upload::receive(&agent, query, &parts.headers, body).await;
     let written = written.and_then(|written| Ok((written.created, dispatch::encode(&written)?)));
     let (created, body) = written.map_err(|error| Failure::new(&parts.headers, error))?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, answer::json(body)).into_response())
-}
-
-async fn upload(agent: &Agent, query: Option<String>, parts: &Parts, body: Body) -> Result<Written, Error> {
-    let size_bytes = body.size_hint().exact();
-    let mut pieces = body.into_data_stream();
-    match receive(agent, query, &parts.headers, size_bytes, &mut pieces).await {
-        Ok(upload) => file::blocking(agent, move |roots| upload.finish(roots)).await,
-        Err(error) => {
-            answer::linger(pieces).await;
-            Err(error)
-        }
-    }
-}
-
-async fn receive(
-    agent: &Agent,
-    query: Option<String>,
-    headers: &HeaderMap,
-    size_bytes: Option<u64>,
-    pieces: &mut BodyDataStream,
-) -> Result<Upload, Error> {
-    let Query { path, mode } = Query::of(query.as_deref())?;
-    let conditions = conditions(headers)?;
-    let mut upload = file::blocking(agent, move |roots| Upload::begin(roots, path, mode, conditions, size_bytes)).await?;
-    let mut piece = pieces.next().await;
-    while let Some(received) = piece {
-        let bytes = match received {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                // To free what has come so far may take long.
-                file::blocking(agent, move |_| {
-                    drop(upload);
-                    Ok(())
-                })
-                .await?;
-                return Err(Error::invalid_request(format!("the upload broke off: {error}")));
-            }
-        };
-        let writing = file::blocking(agent, move |roots| upload.write(roots, &bytes).map(|()| upload));
-        // The next piece is received meanwhile.
-        (upload, piece) = tokio::try_join!(writing, async { Ok(pieces.next().await) })?;
-    }
-    Ok(upload)
 }
 
 pub(super) async fn delete(

@@ -6,10 +6,25 @@ use axum::body::Bytes;
 use bytes::BytesMut;
 use futures_util::{Stream, stream};
 
-use crate::buffers::Buffers;
+use super::SMALL_BYTES;
+use crate::{buffers::Buffers, file::Opened};
 
 /// Bytes read from a file at a time: enough to hide the way to the thread that reads, little enough to hold for every download.
 const READ_BYTES: u64 = 256 << 10;
+
+/// All of a small file, if it still is of the size that it was opened with. Blocks for as long as the disk takes.
+pub(super) fn whole(opened: &Opened) -> Option<Bytes> {
+    let size = usize::try_from(opened.size_bytes).ok().filter(|_| opened.size_bytes <= SMALL_BYTES)?;
+    let mut content = vec![0; size];
+    opened.file.read_exact_at(&mut content, 0).ok()?;
+    Some(content.into())
+}
+
+/// These bytes of it.
+pub(super) fn part(whole: &Bytes, first: u64, length: u64) -> Option<Bytes> {
+    let (first, last) = (usize::try_from(first).ok()?, usize::try_from(first.checked_add(length)?).ok()?);
+    (last <= whole.len()).then(|| whole.slice(first..last))
+}
 
 /// Reads piece by piece, each when the one before is on its way. A file that has become shorter ends the connection early, so
 /// that the client sees that something is missing.
