@@ -8,10 +8,10 @@ pub(crate) mod fuzz;
 pub use conversation::{Conversation, Tell};
 pub use encoder::{Encoding, Said};
 
-use std::{collections::HashMap, pin::Pin, sync::LazyLock};
+use std::{collections::HashMap, mem, pin::Pin, sync::LazyLock};
 
 use bytes::Bytes;
-use cabana_protocol::{Code, Error, Operation, Streaming, operations};
+use cabana_protocol::{Code, Data, Error, Operation, Streaming, operations};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -57,22 +57,44 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// An operation without its types.
 #[derive(Clone, Copy)]
 pub enum Entry {
-    /// Answers once: request in JSON, response in JSON.
-    Call(Answer),
+    /// Answers once.
+    Call(Call),
     /// Talks while it runs.
     Stream {
         /// The whole conversation as one response.
-        fold: Answer,
+        fold: Fold,
         /// The conversation, piece by piece.
         start: Start,
     },
 }
 
-/// Takes a request, and gives the work of answering it. What the request is about is noted in the string as soon as it is known.
-pub type Answer = fn(Agent, Bytes, &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>;
+/// What a client asks for, or tells an operation that runs: JSON, and the bytes that came behind it in a binary frame, if any.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// A request or an input.
+    pub json: &'a [u8],
+    /// Belongs into its field of bytes.
+    pub bytes: Bytes,
+}
+
+/// What is answered: JSON, and the bytes to go behind it in a binary frame, if the response has any and they were to be beside it.
+#[derive(Debug)]
+pub struct Answered {
+    /// The response.
+    pub json: Bytes,
+    /// Belongs into its field of bytes.
+    pub bytes: Option<Bytes>,
+}
+
+/// Takes a request, and gives the work of answering it, with the response's bytes beside it if that is wanted. What the request is about is
+/// noted in the string as soon as it is known.
+pub type Call = fn(Agent, Asked<'_>, bool, &mut String) -> Result<Pending<Result<Answered, Error>>, Error>;
+
+/// Takes a request, and gives the work of answering it when it is over.
+pub type Fold = fn(Agent, Bytes, &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>;
 
 /// Starts a conversation, or goes on from a position of one before it. Notes what it is about, too.
-pub type Start = fn(Agent, &[u8], Option<u64>, Encoding, &mut String) -> Result<Conversation, Error>;
+pub type Start = fn(Agent, Asked<'_>, Option<u64>, Encoding, &mut String) -> Result<Conversation, Error>;
 
 type Table = HashMap<&'static str, Entry>;
 
@@ -97,19 +119,41 @@ pub fn find(name: &str) -> Result<Entry, Error> {
     })
 }
 
-fn call<O: Operation>(agent: Agent, body: Bytes, about: &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>
+fn call<O: Operation>(
+    agent: Agent,
+    asked: Asked<'_>,
+    beside: bool,
+    about: &mut String,
+) -> Result<Pending<Result<Answered, Error>>, Error>
 where
     Agent: Handle<O>,
 {
-    let request: O = read(&agent, &body, about)?;
-    Ok(Box::pin(async move { encode(&agent.handle(request).await?) }))
+    let request: O = read(&agent, asked, about)?;
+    Ok(Box::pin(async move {
+        let mut response = agent.handle(request).await?;
+        let bytes = O::response_bytes(&mut response).filter(|_| beside).map(|Data(bytes)| mem::take(bytes));
+        Ok(Answered { json: encode(&response)?, bytes })
+    }))
 }
 
 /// Reads the request of an operation, and notes what it is about.
-fn read<O: Operation>(agent: &Agent, body: &[u8], about: &mut String) -> Result<O, Error> {
-    let request = decode(body)?;
+fn read<O: Operation>(agent: &Agent, asked: Asked<'_>, about: &mut String) -> Result<O, Error> {
+    let mut request: O = decode(asked.json)?;
+    fill(request.bytes(), asked.bytes)?;
     *about = summary::of(&request, &agent.masked);
     Ok(request)
+}
+
+/// Puts the bytes that came behind JSON where they belong.
+fn fill(field: Option<&mut Data>, bytes: Bytes) -> Result<(), Error> {
+    match field {
+        _ if bytes.is_empty() => Ok(()),
+        Some(Data(empty)) if empty.is_empty() => {
+            *empty = bytes;
+            Ok(())
+        }
+        _ => Err(Error::invalid_request("bytes follow, and the payload has no field of bytes that is empty")),
+    }
 }
 
 /// Reads a request. What is wrong with it is said without its values, which may be secrets.
@@ -135,6 +179,12 @@ fn wrong(error: &serde_json::Error) -> String {
         Some((_, expected)) => format!("expected {expected}"),
         None if text.starts_with("missing field") || text.starts_with("a string or ") => text,
         None => "not allowed here".to_owned(),
+    }
+}
+
+impl<'a> From<&'a [u8]> for Asked<'a> {
+    fn from(json: &'a [u8]) -> Self {
+        Self { json, bytes: Bytes::new() }
     }
 }
 

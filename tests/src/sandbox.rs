@@ -192,11 +192,16 @@ impl Sandbox {
 
     /// A WebSocket, past its `ready` frame.
     pub async fn connect(&self) -> Socket {
+        self.connect_with("").await.unwrap()
+    }
+
+    /// The same with this query; the error is the status of a refusal.
+    pub async fn connect_with(&self, query: &str) -> Result<Socket, Option<u16>> {
         let key = ("authorization", format!("Bearer {}", self.key));
-        let mut socket = Socket::open(&self.url("/connect"), &[key]).await.unwrap();
+        let mut socket = Socket::open(&self.url(&format!("/connect{query}")), &[key]).await?;
         let ready = socket.next().await;
         assert_eq!(ready["type"], "ready");
-        socket
+        Ok(socket)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A WebSocket under test.
 
+use cabana_protocol::frame::binary::{self, Raw};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -38,21 +39,38 @@ impl Socket {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// The next frame.
+    /// Sends a binary frame: the payload, and the bytes that belong into it.
+    pub async fn send_binary(&mut self, kind: &str, id: &str, payload: Value, bytes: &[u8]) {
+        let head = json!({ "type": kind, "id": id, "payload": payload }).to_string();
+        self.send_bytes([&binary::length(head.len()).unwrap(), head.as_bytes(), bytes].concat()).await;
+    }
+
+    /// Sends bytes that need not be a frame.
+    pub async fn send_bytes(&mut self, bytes: impl Into<Vec<u8>>) {
+        self.0.send(Message::binary(bytes.into())).await.unwrap();
+    }
+
+    /// The next frame, which is text.
     pub async fn next(&mut self) -> Value {
+        let (frame, bytes) = self.next_of_any_kind().await;
+        assert_eq!(bytes, None, "{frame}");
+        frame
+    }
+
+    /// The next frame, and the bytes behind it where it is a binary one.
+    pub async fn next_of_any_kind(&mut self) -> (Value, Option<Vec<u8>>) {
         loop {
             let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame comes");
             match message.expect("the socket is open").unwrap() {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Text(text) => return (serde_json::from_str(&text).unwrap(), None),
+                Message::Binary(frame) => {
+                    let (head, bytes) = Raw::Binary(&frame).split().unwrap();
+                    return (serde_json::from_str(head).unwrap(), Some(bytes.to_vec()));
+                }
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("{other:?}"),
             }
         }
-    }
-
-    /// Sends bytes.
-    pub async fn send_bytes(&mut self, bytes: &'static [u8]) {
-        self.0.send(Message::binary(bytes)).await.unwrap();
     }
 
     /// Reads until the other side has closed the connection, and returns the code it gave; 1006 where it gave none.
@@ -80,6 +98,24 @@ impl Socket {
                     assert_eq!(frame["payload"]["offset"], output.len());
                     output.push_str(frame["payload"]["bytes"].as_str().unwrap());
                 }
+                _ => panic!("{frame}"),
+            }
+        }
+    }
+
+    /// The same of a client that takes binary frames.
+    pub async fn output_bytes(&mut self, id: &str) -> (Vec<u8>, Value) {
+        let mut output = Vec::new();
+        loop {
+            let (frame, bytes) = self.next_of_any_kind().await;
+            match (frame["type"].as_str(), bytes) {
+                _ if frame["id"] != id => {}
+                (Some("event"), Some(bytes)) => {
+                    assert_eq!((&frame["payload"]["offset"], &frame["payload"]["bytes"]), (&json!(output.len()), &json!("")));
+                    output.extend(bytes);
+                }
+                (Some("event"), None) => assert_eq!(frame["payload"]["type"], "started"),
+                (Some("result"), None) => return (output, frame["payload"].clone()),
                 _ => panic!("{frame}"),
             }
         }

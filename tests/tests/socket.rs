@@ -1,5 +1,7 @@
 //! Operations over the WebSocket.
 
+mod binary;
+
 use cabana_tests::{in_sandbox, until};
 use serde_json::{Value, json};
 
@@ -195,7 +197,7 @@ async fn pings_are_answered_however_they_are_written() {
 async fn bytes_are_refused_and_the_rest_goes_on() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
-        socket.send_bytes(b"{}").await;
+        socket.send_bytes(&b"{}"[..]).await;
         assert_eq!(socket.next().await["payload"]["code"], "invalid_request");
         socket.send("file.stat", "1", json!({ "path": "." })).await;
         assert_eq!(socket.wait_for("result", "1").await["kind"], "directory");
@@ -232,7 +234,7 @@ async fn what_is_not_read_can_be_cancelled() {
         slow.wait_for("event", "endless").await;
         until("it waits for its reader", async || {
             // Asleep, because its output is not taken.
-            sandbox.shell("ps -o stat= -p $(pgrep -x yes) | grep -c S || true").await == "1\n"
+            sandbox.shell("ps -o stat= -p $(pgrep -fx 'yes 3595.5') | grep -c S || true").await == "1\n"
         })
         .await;
         slow.send("cancel", "endless", Value::Null).await;

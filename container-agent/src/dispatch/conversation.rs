@@ -8,20 +8,20 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, Encoding, Pending, Run, Said, Told, decode, encode, encoder::Encoder, read};
+use super::{Asked, Channel, Encoding, Pending, Run, Said, Told, decode, encode, encoder::Encoder, fill, read};
 use crate::Agent;
 
 /// Events that may wait for a slow client; the operation waits beyond that.
 const EVENTS: usize = 4;
 
-/// Bytes of inputs, in JSON, that may wait for an operation that does not take them. An input counts as 64 bytes at least.
+/// Bytes of inputs, as they came, that may wait for an operation that does not take them. An input counts as 64 bytes at least.
 const INPUT_BYTES: usize = 1 << 20;
 
 /// A running operation without its types.
 pub struct Conversation {
     /// What it says, the end last. Dropping this ends the operation and whatever it started.
     pub said: Pin<Box<dyn Stream<Item = Said> + Send>>,
-    /// Tells it something, in JSON. Fails with `invalid_request`, and with `too_many_requests` when it has not taken what it was
+    /// Tells it something. Fails with `invalid_request`, and with `too_many_requests` when it has not taken what it was
     /// told before. Dropping this is the end of all inputs.
     pub tell: Tell,
     /// Asks for its end; the result still comes.
@@ -29,14 +29,14 @@ pub struct Conversation {
 }
 
 /// Tells a running operation something.
-pub type Tell = Arc<dyn Fn(&[u8]) -> Result<(), Error> + Send + Sync>;
+pub type Tell = Arc<dyn Fn(Asked<'_>) -> Result<(), Error> + Send + Sync>;
 
 /// Starts an operation, or goes on from a position, and leaves it to the caller to listen.
 ///
 /// Fails with `invalid_request` for an operation that cannot go on: to start it again might do harm.
 pub(super) fn start<O: Streaming>(
     agent: Agent,
-    body: &[u8],
+    asked: Asked<'_>,
     position: Option<u64>,
     encoding: Encoding,
     about: &mut String,
@@ -44,7 +44,7 @@ pub(super) fn start<O: Streaming>(
 where
     Agent: Run<O>,
 {
-    let request: O = read(&agent, body, about)?;
+    let request: O = read(&agent, asked, about)?;
     let request = match position {
         None => request,
         Some(position) => {
@@ -64,7 +64,7 @@ pub(super) fn fold<O: Streaming>(agent: Agent, body: Bytes, about: &mut String) 
 where
     Agent: Run<O>,
 {
-    let request: O = read(&agent, &body, about)?;
+    let request: O = read(&agent, Asked::from(&*body), about)?;
     drop(body);
     Ok(Box::pin(async move {
         let mut fold = O::Fold::new(&request);
@@ -80,14 +80,17 @@ where
     }))
 }
 
-fn tell<O: Streaming>(inputs: &Inputs<O>, room: &Arc<Semaphore>, input: &[u8]) -> Result<(), Error> {
-    let bytes = u32::try_from(input.len().max(64)).unwrap_or(u32::MAX);
+fn tell<O: Streaming>(inputs: &Inputs<O>, room: &Arc<Semaphore>, asked: Asked<'_>) -> Result<(), Error> {
+    let bytes = asked.json.len() + asked.bytes.len();
+    let bytes = u32::try_from(bytes.max(64)).unwrap_or(u32::MAX);
     let room = Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| {
         let message = format!("more than {INPUT_BYTES} bytes of inputs wait to be taken");
         Error::new(Code::TooManyRequests, message).with_details(serde_json::json!({ "limit_bytes": INPUT_BYTES }))
     })?;
+    let mut input = decode(asked.json)?;
+    fill(O::input_bytes(&mut input), asked.bytes)?;
     // An operation that has ended takes nothing more: its result is on the way.
-    let _ = inputs.send(Told { input: decode(input)?, room });
+    let _ = inputs.send(Told { input, room });
     Ok(())
 }
 

@@ -1,7 +1,13 @@
 //! What a conversation says, in JSON.
 
+use std::mem;
+
 use bytes::{BufMut, Bytes};
-use cabana_protocol::{Error, Streaming, line::LineOf};
+use cabana_protocol::{
+    Data, Error, Streaming,
+    frame::binary::{self, LENGTH_BYTES},
+    line::LineOf,
+};
 
 use super::encode;
 use crate::buffers::Buffers;
@@ -18,6 +24,8 @@ const LONGEST_ESCAPE: usize = 6;
 pub enum Said {
     /// An event.
     Event(Bytes),
+    /// An event whose bytes stand behind it: a binary frame.
+    Binary(Bytes),
     /// The response; nothing comes after it.
     Result(Bytes),
     /// The failure; nothing comes after it.
@@ -38,6 +46,8 @@ pub enum Encoding {
         before: String,
         /// What comes after it.
         after: &'static str,
+        /// Where in `before` the frame begins, for a client that takes binary frames.
+        binary: Option<usize>,
     },
 }
 
@@ -47,7 +57,7 @@ impl Encoding {
         match self {
             Self::Lines => ("", "\n"),
             Self::Sse => ("data: ", "\n\n"),
-            Self::Frames { before, after } => (before, after),
+            Self::Frames { before, after, .. } => (before, after),
         }
     }
 }
@@ -68,7 +78,7 @@ impl Encoder {
     pub(super) fn said<O: Streaming>(&mut self, line: LineOf<O>) -> Said {
         let said = match (line, &self.encoding) {
             (LineOf::<O>::Error(error), _) => Err(error),
-            (LineOf::<O>::Event(event), _) => self.event::<O>(&event).map(Said::Event),
+            (LineOf::<O>::Event(event), _) => self.event::<O>(event),
             (LineOf::<O>::Result(response), Encoding::Frames { .. }) => encode(&response).map(Said::Result),
             (result, encoding) => {
                 let (before, after) = encoding.around();
@@ -79,21 +89,48 @@ impl Encoder {
         said.unwrap_or_else(Said::Error)
     }
 
-    fn event<O: Streaming>(&mut self, event: &O::Event) -> Result<Bytes, Error> {
+    fn event<O: Streaming>(&mut self, mut event: O::Event) -> Result<Said, Error> {
+        let bytes = match self.encoding {
+            Encoding::Frames { binary: Some(_), .. } => O::event_bytes(&mut event).map(|Data(bytes)| mem::take(bytes)),
+            _ => None,
+        };
         let (before, after) = self.encoding.around();
         let mut buffer = self.buffers.take(self.room);
-        if let (Encoding::Sse, Some(position)) = (&self.encoding, O::position(event)) {
+        if let (Encoding::Sse, Some(position)) = (&self.encoding, O::position(&event)) {
             buffer.extend_from_slice(format!("id: {position}\n").as_bytes());
         }
+        let (prefix, before) = before.split_at(self.head_at());
+        buffer.extend_from_slice(prefix.as_bytes());
+        if bytes.is_some() {
+            buffer.put_bytes(0, LENGTH_BYTES);
+        }
+        let head = buffer.len();
         buffer.extend_from_slice(before.as_bytes());
         let mut writer = buffer.writer();
-        sonic_rs::to_writer(&mut writer, event).map_err(|error| Error::internal(error.to_string()))?;
+        sonic_rs::to_writer(&mut writer, &event).map_err(|error| Error::internal(error.to_string()))?;
         let mut buffer = writer.into_inner();
         buffer.extend_from_slice(after.as_bytes());
-        let encoded = buffer.split().freeze();
-        self.room = ROOM_BYTES + LONGEST_ESCAPE * encoded.len();
+        self.room = ROOM_BYTES + LONGEST_ESCAPE * buffer.len();
+        let said = match bytes {
+            None => Said::Event(buffer.split().freeze()),
+            Some(bytes) => {
+                let length = binary::length(buffer.len() - head).ok_or_else(|| Error::internal("an event is too long"))?;
+                buffer[head - LENGTH_BYTES..head].copy_from_slice(&length);
+                buffer.extend_from_slice(&bytes);
+                self.room += bytes.len();
+                Said::Binary(buffer.split().freeze())
+            }
+        };
         self.buffers.keep(buffer);
-        Ok(encoded)
+        Ok(said)
+    }
+
+    /// Where in what comes before an event its frame begins.
+    fn head_at(&self) -> usize {
+        match self.encoding {
+            Encoding::Frames { binary: Some(at), .. } => at,
+            _ => 0,
+        }
     }
 }
 
@@ -103,7 +140,9 @@ mod tests {
     use cabana_protocol::{
         Data, ProcessId,
         exec::{Exec, ExecEvent},
+        frame::binary::Raw,
         line::Line,
+        link,
     };
 
     use super::*;
@@ -132,5 +171,23 @@ mod tests {
                 said => panic!("{said:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_bytes_of_events_stand_behind_binary_frames() {
+        let before = r#"7 {"type":"event","id":"a","payload":"#.to_owned();
+        let mut encoder = Encoder::new(Encoding::Frames { before, after: "}", binary: Some(2) });
+        let pieces = [b"text\n".as_slice(), b"\0\xff", &[b'x'; 70_000], b""].map(Bytes::from_static);
+        for bytes in pieces {
+            let frame = match encoder.said::<Exec>(Line::Event(ExecEvent::Stdout { offset: 3, bytes: Data(bytes.clone()) })) {
+                Said::Binary(frame) => frame,
+                said => panic!("{said:?}"),
+            };
+            let (client, frame) = link::split(&frame).unwrap();
+            let head = r#"{"type":"event","id":"a","payload":{"type":"stdout","offset":3,"bytes":""}}"#;
+            assert_eq!((client, Raw::Binary(frame).split()), (7, Ok((head, &*bytes))));
+        }
+        let started = ExecEvent::Started { process: ProcessId::new("a", 1), pid: 7 };
+        assert!(matches!(encoder.said::<Exec>(Line::Event(started)), Said::Event(text) if text.starts_with(b"7 {")));
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::answer::{self, Failure};
 use crate::{
     Agent,
-    dispatch::{self, Conversation, Encoding, Entry, Pending, Said},
+    dispatch::{self, Asked, Conversation, Encoding, Entry, Pending, Said},
 };
 
 /// How long an operation may be silent before the connection is shown to be alive.
@@ -57,10 +57,14 @@ async fn answer(agent: Agent, path: &str, headers: &HeaderMap, body: Body, about
     };
     let body = read(body, agent.limits.request_bytes).await?;
     match (entry, Form::of(headers)) {
-        (Entry::Call(call), _) => call(agent, body, about)?.await.map(answer::json),
+        (Entry::Call(call), _) => {
+            let answer = call(agent, Asked::from(&*body), false, about)?;
+            drop(body);
+            Ok(answer::json(answer.await?.json))
+        }
         (Entry::Stream { fold, .. }, Form::Fold) => folded(fold(agent, body, about)?).await,
         (Entry::Stream { start, .. }, form) => {
-            let conversation = start(agent, &body, form.position(headers)?, form.encoding(), about)?;
+            let conversation = start(agent, Asked::from(&*body), form.position(headers)?, form.encoding(), about)?;
             Ok(streamed(conversation, form))
         }
     }
@@ -147,7 +151,7 @@ fn streamed(conversation: Conversation, form: Form) -> Response {
 /// What is said, as the conversation has encoded it; an error is encoded here.
 fn frame(form: Form, said: Said) -> Bytes {
     match said {
-        Said::Event(line) | Said::Result(line) => line,
+        Said::Event(line) | Said::Binary(line) | Said::Result(line) => line,
         Said::Error(error) => {
             let encoding = form.encoding();
             let (before, after) = encoding.around();

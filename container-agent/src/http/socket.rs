@@ -21,10 +21,14 @@ use axum::{
         State, WebSocketUpgrade,
         ws::{Message, WebSocket, rejection::WebSocketUpgradeRejection},
     },
-    http::{HeaderMap, HeaderValue},
+    http::{HeaderMap, HeaderValue, Uri},
     response::Response,
 };
-use cabana_protocol::{Error, link::SUBPROTOCOL as LINK};
+use cabana_protocol::{
+    Error,
+    frame::binary::{self, Raw},
+    link::SUBPROTOCOL as LINK,
+};
 use futures_util::{StreamExt, stream::SplitStream};
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -48,12 +52,14 @@ const SUBPROTOCOL: &str = "cabana";
 pub(super) async fn connect(
     State(agent): State<Agent>,
     Extension(place): Extension<Place>,
+    uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let refused = |rejection: WebSocketUpgradeRejection| {
         Failure::new(&headers, Error::invalid_request(format!("not a WebSocket: {}", rejection.body_text())))
     };
+    let binary = binary::asked_for(uri.query().unwrap_or_default()).map_err(|error| Failure::new(&headers, error))?;
     // A message somewhat over the limit is answered; one far over it is not even taken in, and ends the socket.
     let most = 2 * agent.limits.request_bytes;
     let upgrade = upgrade.map_err(refused)?.protocols([LINK, SUBPROTOCOL]).max_message_size(most).max_frame_size(most);
@@ -66,7 +72,7 @@ pub(super) async fn connect(
         if link {
             link::converse(agent, frames, messages, writer).await;
         } else {
-            converse(agent, frames, messages, writer).await;
+            converse(Connection::new(agent, frames, binary), messages, writer).await;
         }
         drop(place);
     }))
@@ -75,15 +81,14 @@ pub(super) async fn connect(
 /// What a socket says.
 type Messages = SplitStream<WebSocket>;
 
-async fn converse(agent: Agent, frames: Frames, mut messages: Messages, mut writer: JoinHandle<()>) {
-    let closing = agent.closing.clone();
-    let mut connection = Connection::new(agent, frames);
+async fn converse(mut connection: Connection, mut messages: Messages, mut writer: JoinHandle<()>) {
+    let closing = connection.agent.closing.clone();
     connection.greet().await;
     let written = loop {
         tokio::select! {
             message = messages.next(), if !connection.is_overloaded() => match message {
-                Some(Ok(Message::Text(text))) => connection.receive(&text),
-                Some(Ok(Message::Binary(_))) => connection.refuse(None, Error::invalid_request("frames are text")),
+                Some(Ok(Message::Text(text))) => connection.receive(Raw::Text(&text)),
+                Some(Ok(Message::Binary(frame))) => connection.receive(Raw::Binary(&frame)),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_)) | Err(_)) | None => break false,
             },

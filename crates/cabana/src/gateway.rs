@@ -30,7 +30,10 @@ use std::{
 
 use cabana_protocol::{
     Code, Error,
-    frame::{PING_FRAME, PONG, Ready, Reply},
+    frame::{
+        PING_FRAME, PONG, Ready, Reply,
+        binary::{self, Raw},
+    },
 };
 use serde_json::json;
 use worker::{
@@ -105,6 +108,8 @@ impl Gateway {
         if !header("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
             return Err(Error::invalid_request("not a WebSocket: the request asks for no upgrade"));
         }
+        let url = request.url().map_err(failed)?;
+        let binary = binary::asked_for(url.query().unwrap_or_default())?;
         if self.clients.borrow().len() >= MAX_SOCKETS {
             let error = Error::new(Code::TooManyRequests, format!("{MAX_SOCKETS} sockets are open on this sandbox already"));
             return Err(error.with_details(json!({ "limit": MAX_SOCKETS })));
@@ -115,7 +120,7 @@ impl Gateway {
         state.accept_websocket_with_tags(&pair.server, &[&number.to_string()]);
         let answer = WebSocketRequestResponsePair::new(PING_FRAME, PONG).map_err(worker::Error::from).map_err(failed)?;
         state.set_websocket_auto_response(&answer);
-        let client = Client::new(number, principal, pair.server);
+        let client = Client::new(number, principal, binary, pair.server);
         client.save();
         client.send(Reply::Ready, None, &Ready::of(env!("CARGO_PKG_VERSION")));
         let client = Rc::new(client);
@@ -132,13 +137,14 @@ impl Gateway {
     pub(crate) async fn message(self: &Rc<Self>, socket: &WebSocket, message: WebSocketIncomingMessage) {
         let Some(client) = self.client(socket) else { return };
         match message {
-            WebSocketIncomingMessage::String(text) => {
-                self.receive(&client, &text);
-                while self.link.borrow().is_full() {
-                    Delay::from(FULL_PAUSE).await;
-                }
+            WebSocketIncomingMessage::Binary(_) if !client.binary => {
+                return client.refuse(None, &Error::invalid_request(binary::NOT_ASKED_FOR));
             }
-            WebSocketIncomingMessage::Binary(_) => client.refuse(None, &Error::invalid_request("frames are text")),
+            WebSocketIncomingMessage::Binary(frame) => self.receive(&client, Raw::Binary(&frame)),
+            WebSocketIncomingMessage::String(text) => self.receive(&client, Raw::Text(&text)),
+        }
+        while self.link.borrow().is_full() {
+            Delay::from(FULL_PAUSE).await;
         }
     }
 

@@ -109,6 +109,13 @@ impl Operation for Exec {
     fn secrets(&self) -> Vec<&str> {
         self.env.values().flatten().map(String::as_str).collect()
     }
+
+    fn bytes(&mut self) -> Option<&mut Data> {
+        match &mut self.stdin {
+            Some(Stdin::Bytes(bytes)) => Some(bytes),
+            Some(Stdin::Live { .. }) | None => None,
+        }
+    }
 }
 
 impl Streaming for Exec {
@@ -118,6 +125,14 @@ impl Streaming for Exec {
 
     fn position(event: &ExecEvent) -> Option<u64> {
         event.end()
+    }
+
+    fn event_bytes(event: &mut ExecEvent) -> Option<&mut Data> {
+        event.bytes()
+    }
+
+    fn input_bytes(input: &mut ExecInput) -> Option<&mut Data> {
+        input.bytes()
     }
 }
 
@@ -211,6 +226,14 @@ impl ExecEvent {
             Self::Gap { to, .. } => Some(*to),
         }
     }
+
+    /// The bytes that it tells, where it tells any.
+    pub fn bytes(&mut self) -> Option<&mut Data> {
+        match self {
+            Self::Stdout { bytes, .. } | Self::Stderr { bytes, .. } => Some(bytes),
+            Self::Started { .. } | Self::Gap { .. } => None,
+        }
+    }
 }
 
 /// What a running command can be told.
@@ -239,6 +262,16 @@ pub enum ExecInput {
         /// For instance `SIGINT`.
         signal: Signal,
     },
+}
+
+impl ExecInput {
+    /// The bytes for its stdin.
+    pub fn bytes(&mut self) -> Option<&mut Data> {
+        match self {
+            Self::Stdin { bytes } => Some(bytes),
+            Self::Eof | Self::Resize { .. } | Self::Signal { .. } => None,
+        }
+    }
 }
 
 /// How a command ended. No event comes after it.

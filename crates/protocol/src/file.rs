@@ -72,6 +72,10 @@ impl Operation for Write {
     fn summary(&self) -> String {
         self.path.to_string()
     }
+
+    fn bytes(&mut self) -> Option<&mut Data> {
+        Some(&mut self.content)
+    }
 }
 
 /// What was written.

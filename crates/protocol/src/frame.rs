@@ -1,7 +1,9 @@
 //! What travels on the WebSocket: text messages of `{"type", "id", "payload"}`.
 //!
 //! A client starts an operation by its name under an id of its own choosing, and the answers carry that id. Many ids run at
-//! once. An id may be used again when its result or error has come.
+//! once. An id may be used again when its result or error has come. Bytes travel without base64 in [`binary`] frames.
+
+pub mod binary;
 
 use std::borrow::Cow;
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::Data;
+
 /// Something the system carries out when asked. The request type *is* the operation.
 ///
 /// Over HTTP an operation is `POST …/family/verb` with the request as JSON; on the WebSocket its name is the frame's type.
@@ -32,6 +34,16 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
     fn secrets(&self) -> Vec<&str> {
         Vec::new()
     }
+
+    /// The field of the request that the bytes of a [binary frame](crate::frame::binary) belong into. Default: there is none.
+    fn bytes(&mut self) -> Option<&mut Data> {
+        None
+    }
+
+    /// The field of the response whose bytes travel in a binary frame. Default: there is none.
+    fn response_bytes(_: &mut Self::Response) -> Option<&mut Data> {
+        None
+    }
 }
 
 /// An operation that talks while it runs.
@@ -53,6 +65,16 @@ pub trait Streaming: Operation {
     /// The request that goes on from there, of a client that has lost its connection and asks again. `None` where to carry it out
     /// again is not to go on.
     fn resume(self, _: u64) -> Option<Self> {
+        None
+    }
+
+    /// The field of the event whose bytes travel in a binary frame. Default: there is none.
+    fn event_bytes(_: &mut Self::Event) -> Option<&mut Data> {
+        None
+    }
+
+    /// The field of the input that the bytes of a binary frame belong into. Default: there is none.
+    fn input_bytes(_: &mut Self::Input) -> Option<&mut Data> {
         None
     }
 }

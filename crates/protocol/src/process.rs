@@ -114,6 +114,10 @@ impl Operation for Input {
     fn summary(&self) -> String {
         self.process.clone()
     }
+
+    fn bytes(&mut self) -> Option<&mut Data> {
+        self.data.as_mut()
+    }
 }
 
 /// Tells a process that its terminal has another size.

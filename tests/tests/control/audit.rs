@@ -179,6 +179,23 @@ async fn operations_on_a_socket_are_told_as_those_of_http_are() {
 }
 
 #[tokio::test]
+async fn all_frames_of_an_operation_are_counted() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
+        socket.send("exec", "a", json!({ "command": "cat", "stdin": { "stream": true } })).await;
+        for _ in 0..2 {
+            socket.send_binary("input", "a", json!({ "type": "stdin", "bytes": "" }), &[0xff; 50_000]).await;
+        }
+        socket.send("input", "a", json!({ "type": "eof" })).await;
+        assert_eq!(socket.output_bytes("a").await.0.len(), 100_000);
+        let entry = entry(sandbox, "operation=exec&limit=1", |entry| entry["outcome"] == "ok").await;
+        let counts = [&entry["bytes_in"], &entry["bytes_out"]].map(|count| count.as_u64().unwrap());
+        assert!(counts.iter().all(|count| (100_001..110_000).contains(count)), "{counts:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_scopes_refuse_is_entered() {
     in_sandbox(async |sandbox| {
         let reader = Caller::of_tenant("default", json!({ "read_only": true })).await;

@@ -148,9 +148,9 @@ async fn a_client_that_vanishes_while_it_is_told_much_leaves_nothing_behind() {
 #[tokio::test]
 async fn an_idle_socket_costs_nothing_and_outlives_the_objects_time_in_memory() {
     in_sandbox(async |sandbox| {
-        let mut socket = sandbox.connect().await;
+        let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
         socket.send("exec", "1", json!({ "command": "echo up" })).await;
-        assert_eq!(socket.output("1").await.0, "up\n");
+        assert_eq!(socket.output_bytes("1").await.0, b"up\n");
         let wakeups = async || sandbox.send(sandbox.request(reqwest::Method::GET, "")).await.json()["wakeups"].clone();
         let before = wakeups().await;
         // Looking brings the object into memory, or keeps it there, so it is left alone in between, but for pings.
@@ -167,8 +167,8 @@ async fn an_idle_socket_costs_nothing_and_outlives_the_objects_time_in_memory() 
         };
         let once = before["loads"].as_u64().unwrap() + 1;
         assert_eq!(after, json!({ "loads": once, "alarms": before["alarms"] }), "nothing but our look has brought it back");
-        socket.send("exec", "2", json!({ "command": "echo again" })).await;
-        assert_eq!(socket.output("2").await.0, "again\n");
+        socket.send_binary("exec", "2", json!({ "command": "cat", "stdin": "" }), b"\xff").await;
+        assert_eq!(socket.output_bytes("2").await.0, b"\xff", "it still takes binary frames");
     })
     .await;
 }

@@ -2,10 +2,14 @@
 
 use std::pin::Pin;
 
+use axum::extract::ws::Message;
 use bytes::Bytes;
 use cabana_protocol::{
     Code, Error,
-    frame::{CANCEL, ClientFrame, INPUT, MAX_ID_BYTES, PING, Ready, Reply},
+    frame::{
+        CANCEL, ClientFrame, INPUT, MAX_ID_BYTES, PING, Ready, Reply,
+        binary::{self, Raw},
+    },
     table,
 };
 use futures_util::{Stream, StreamExt};
@@ -13,10 +17,13 @@ use serde_json::{json, value::RawValue};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{frames::Frames, running::Running};
+use super::{
+    frames::{Frames, text},
+    running::Running,
+};
 use crate::{
     Agent, Busy,
-    dispatch::{self, Conversation, Entry, Pending, Said, encode},
+    dispatch::{self, Answered, Asked, Conversation, Entry, Pending, Said, encode},
     limits,
 };
 
@@ -26,16 +33,18 @@ const REFUSALS: usize = 64;
 
 /// One client's socket, real or behind the link, and what runs on it. Dropping it ends that.
 pub(super) struct Connection {
-    agent: Agent,
+    pub(super) agent: Agent,
     frames: Frames,
+    /// Whether the client takes binary frames, and may send them.
+    binary: bool,
     running: Running,
     /// Operations, and answers that wait to be sent.
     pub(super) tasks: JoinSet<()>,
 }
 
 impl Connection {
-    pub(super) fn new(agent: Agent, frames: Frames) -> Self {
-        Self { agent, frames, running: Running::default(), tasks: JoinSet::new() }
+    pub(super) fn new(agent: Agent, frames: Frames, binary: bool) -> Self {
+        Self { agent, frames, binary, running: Running::default(), tasks: JoinSet::new() }
     }
 
     pub(super) async fn greet(&self) {
@@ -50,28 +59,41 @@ impl Connection {
     }
 
     /// Takes a frame. What cannot be tied to an operation is answered by an error without an id.
-    pub(super) fn receive(&mut self, text: &str) {
-        let limit = self.agent.limits.request_bytes;
-        if text.len() > limit {
-            let error = Error::new(Code::PayloadTooLarge, format!("a frame has at most {limit} bytes"));
-            return self.refuse(None, error.with_details(json!({ "limit_bytes": limit })));
-        }
-        let Ok(frame) = serde_json::from_str::<ClientFrame<'_>>(text) else {
+    pub(super) fn receive(&mut self, frame: Raw<'_>) {
+        let (head, bytes) = match self.open(frame) {
+            Ok(opened) => opened,
+            Err(error) => return self.refuse(None, error),
+        };
+        let Ok(frame) = serde_json::from_str::<ClientFrame<'_>>(head) else {
             return self.refuse(None, Error::invalid_request("not a frame: {\"type\": …, \"id\": …, \"payload\": …}"));
         };
-        let (id, payload) = (frame.id.as_ref(), frame.payload.map_or("{}", RawValue::get));
+        let id = frame.id.as_ref();
+        let asked = || Asked { json: frame.payload.map_or("{}", RawValue::get).as_bytes(), bytes: Bytes::copy_from_slice(bytes) };
         let refused = match frame.kind.as_ref() {
             PING => return self.answer(None, Reply::Pong, Bytes::from_static(b"{}")),
             _ if id.is_empty() || id.len() > MAX_ID_BYTES => {
                 Err(Error::invalid_request(format!("an id has 1 to {MAX_ID_BYTES} bytes")))
             }
-            INPUT => self.tell(id, payload),
+            INPUT => self.tell(id, asked()),
             CANCEL => self.running.cancel(id),
-            name => self.start(name, id, payload),
+            name => self.start(name, id, asked()),
         };
         if let Err(error) = refused {
             self.refuse(None, error.with_details(json!({ "id": id })));
         }
+    }
+
+    /// A frame's JSON, and the bytes behind it.
+    fn open<'a>(&self, frame: Raw<'a>) -> Result<(&'a str, &'a [u8]), Error> {
+        let limit = self.agent.limits.request_bytes;
+        if frame.length() > limit {
+            let error = Error::new(Code::PayloadTooLarge, format!("a frame has at most {limit} bytes"));
+            return Err(error.with_details(json!({ "limit_bytes": limit })));
+        }
+        if matches!(frame, Raw::Binary(_)) && !self.binary {
+            return Err(Error::invalid_request(binary::NOT_ASKED_FOR));
+        }
+        frame.split()
     }
 
     /// Answers a frame with an error.
@@ -88,10 +110,10 @@ impl Connection {
     }
 
     /// An operation that does not take what it is told is cancelled, rather than told the rest without what was refused.
-    fn tell(&self, id: &str, input: &str) -> Result<(), Error> {
+    fn tell(&self, id: &str, input: Asked<'_>) -> Result<(), Error> {
         let tell = self.running.tell(id);
         let tell = tell.ok_or_else(|| Error::not_found("no operation that takes inputs runs under this id"))?;
-        tell(input.as_bytes()).inspect_err(|error| {
+        tell(input).inspect_err(|error| {
             if error.code == Code::TooManyRequests {
                 let _ = self.running.cancel(id);
             }
@@ -99,17 +121,17 @@ impl Connection {
     }
 
     /// Starts an operation in a task of its own. Fails where the id cannot be used; all other failures are the operation's answer.
-    fn start(&mut self, name: &str, id: &str, payload: &str) -> Result<(), Error> {
+    fn start(&mut self, name: &str, id: &str, asked: Asked<'_>) -> Result<(), Error> {
         if self.running.contains(id) {
             return Err(Error::new(Code::Conflict, "an operation runs under this id"));
         }
-        if let Err(error) = self.admit(name, id, payload) {
+        if let Err(error) = self.admit(name, id, asked) {
             self.refuse(Some(id), error);
         }
         Ok(())
     }
 
-    fn admit(&mut self, name: &str, id: &str, payload: &str) -> Result<(), Error> {
+    fn admit(&mut self, name: &str, id: &str, asked: Asked<'_>) -> Result<(), Error> {
         let limit = self.agent.limits.operations_per_socket;
         if self.running.len() >= limit {
             return Err(limits::reached(limit, "operations run on this socket already"));
@@ -119,14 +141,14 @@ impl Connection {
         let (agent, id, mut about) = (self.agent.clone(), id.to_owned(), String::new());
         match dispatch::find(name)? {
             Entry::Call(call) => {
-                let answer = call(agent, Bytes::copy_from_slice(payload.as_bytes()), &mut about)?;
+                let answer = call(agent, asked, self.binary, &mut about)?;
                 self.frames.about(&id, &about);
                 let cancel = self.running.call(&id);
                 self.tasks.spawn(answer_once(self.ends(id, busy), answer, cancel));
             }
             Entry::Stream { start, .. } => {
-                let events = self.frames.events(&id)?;
-                let Conversation { said, tell, cancel } = start(agent, payload.as_bytes(), None, events, &mut about)?;
+                let events = self.frames.events(&id, self.binary)?;
+                let Conversation { said, tell, cancel } = start(agent, asked, None, events, &mut about)?;
                 self.frames.about(&id, &about);
                 self.running.stream(&id, tell, cancel.clone());
                 self.tasks.spawn(relay(self.ends(id, busy), said, cancel));
@@ -151,16 +173,16 @@ struct Ends {
 
 impl Ends {
     /// The last frame. The id is free before it is sent, so that the client may use it again at once.
-    async fn end(self, answer: Result<Bytes, Error>) {
+    async fn end(self, answer: Result<Answered, Error>) {
         self.running.forget(&self.id);
         match answer {
-            Ok(response) => self.frames.send(Reply::Result, Some(&self.id), &response).await,
+            Ok(response) => self.frames.result(&self.id, &response).await,
             Err(error) => self.frames.error(Some(&self.id), error).await,
         }
     }
 }
 
-async fn answer_once(ends: Ends, answer: Pending<Result<Bytes, Error>>, cancel: CancellationToken) {
+async fn answer_once(ends: Ends, answer: Pending<Result<Answered, Error>>, cancel: CancellationToken) {
     let interrupted = || Err(Error::new(Code::Interrupted, "cancelled; it may have been carried out"));
     let answer = cancel.run_until_cancelled(answer).await.unwrap_or_else(interrupted);
     ends.end(answer).await;
@@ -169,8 +191,9 @@ async fn answer_once(ends: Ends, answer: Pending<Result<Bytes, Error>>, cancel: 
 async fn relay(ends: Ends, mut said: Pin<Box<dyn Stream<Item = Said> + Send>>, cancelled: CancellationToken) {
     while let Some(said) = said.next().await {
         match said {
-            Said::Event(frame) => ends.frames.event(frame, &cancelled).await,
-            Said::Result(response) => return ends.end(Ok(response)).await,
+            Said::Event(frame) => ends.frames.event(text(frame), &cancelled).await,
+            Said::Binary(frame) => ends.frames.event(Some(Message::Binary(frame)), &cancelled).await,
+            Said::Result(json) => return ends.end(Ok(Answered { json, bytes: None })).await,
             Said::Error(error) => return ends.end(Err(error)).await,
         }
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
-use cabana_protocol::{Error, frame::Reply};
+use cabana_protocol::{
+    Error,
+    frame::{Reply, binary},
+};
 use futures_util::{SinkExt, stream::SplitSink};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -12,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::window::Window;
 
-use crate::dispatch::{Encoding, encode};
+use crate::dispatch::{Answered, Encoding, encode};
 
 /// Bytes of frames that wait for a slow client, or one larger frame; its operations wait beyond that.
 const WAITING_BYTES: usize = 256 << 10;
@@ -23,8 +26,8 @@ const FRAME_BYTES: usize = 1 << 10;
 /// What comes after a payload.
 const END: &str = "}";
 
-/// A frame in JSON, and the room that it takes until it is written, if that is what gives room.
-type Waiting = (Utf8Bytes, Option<OwnedSemaphorePermit>);
+/// A frame, and the room that it takes until it is written, if that is what gives room.
+type Waiting = (Message, Option<OwnedSemaphorePermit>);
 
 /// The way to the client. What is sent after it is gone is dropped; the reader notices and ends everything.
 #[derive(Clone)]
@@ -61,15 +64,24 @@ impl Frames {
 
     /// Sends a payload that is JSON already.
     pub(super) async fn send(&self, kind: Reply, id: Option<&str>, payload: &[u8]) {
-        if let Ok(before) = self.before(kind, id) {
-            self.put([before.as_bytes(), payload, END.as_bytes()].concat().into()).await;
+        if let Ok(frame) = whole(kind, id, payload) {
+            self.put(text([self.prefix.as_bytes(), &frame].concat())).await;
+        }
+    }
+
+    /// Sends a response: in a binary frame where it has bytes beside it.
+    pub(super) async fn result(&self, id: &str, Answered { json, bytes }: &Answered) {
+        let Some(bytes) = bytes else { return self.send(Reply::Result, Some(id), json).await };
+        let Ok(head) = whole(Reply::Result, Some(id), json) else { return };
+        if let Some(length) = binary::length(head.len()) {
+            self.put(Some(Message::Binary([self.prefix.as_bytes(), &length, &head, bytes].concat().into()))).await;
         }
     }
 
     /// Tells the object at the other end of the link what the operation under this id is about. No client hears of it.
     pub(super) fn about(&self, id: &str, summary: &str) {
         if let (Room::Taken(_), Ok(id), false) = (&self.room, json(id), summary.is_empty()) {
-            self.push(format!("{}#{id} {summary}", self.prefix).into(), None);
+            self.push(Message::text(format!("{}#{id} {summary}", self.prefix)), None);
         }
     }
 
@@ -79,14 +91,16 @@ impl Frames {
         }
     }
 
-    /// How the events of the operation under this id are encoded: as what [`Self::put`] takes.
-    pub(super) fn events(&self, id: &str) -> Result<Encoding, Error> {
-        Ok(Encoding::Frames { before: self.before(Reply::Event, Some(id))?, after: END })
+    /// How the events of the operation under this id are encoded, prefix included.
+    pub(super) fn events(&self, id: &str, binary: bool) -> Result<Encoding, Error> {
+        let before = format!("{}{}", self.prefix, before(Reply::Event, Some(id))?);
+        Ok(Encoding::Frames { before, after: END, binary: binary.then_some(self.prefix.len()) })
     }
 
     /// Sends an event. Of an operation that is cancelled, the last ones do not wait until earlier ones are taken: it could not end
     /// before. They are no more than what it had in its buffers.
-    pub(super) async fn event(&self, frame: Bytes, cancelled: &CancellationToken) {
+    pub(super) async fn event(&self, frame: Option<Message>, cancelled: &CancellationToken) {
+        let Some(frame) = frame else { return };
         let waits = self.room(&frame);
         if let Some(room) = cancelled.run_until_cancelled(waits).await.unwrap_or(Some(None)) {
             self.push(frame, room);
@@ -94,31 +108,31 @@ impl Frames {
     }
 
     /// Sends a whole frame, prefix included.
-    pub(super) async fn put(&self, frame: Bytes) {
+    pub(super) async fn put(&self, frame: Option<Message>) {
+        let Some(frame) = frame else { return };
         if let Some(room) = self.room(&frame).await {
             self.push(frame, room);
         }
     }
 
     /// Waits for room; `None` when nobody gives any more.
-    async fn room(&self, frame: &[u8]) -> Option<Option<OwnedSemaphorePermit>> {
+    async fn room(&self, frame: &Message) -> Option<Option<OwnedSemaphorePermit>> {
+        let length = match frame {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => 0,
+        };
         match &self.room {
             Room::Written(room) => {
-                let bytes = u32::try_from(frame.len().clamp(FRAME_BYTES, WAITING_BYTES)).unwrap_or(u32::MAX);
+                let bytes = u32::try_from(length.clamp(FRAME_BYTES, WAITING_BYTES)).unwrap_or(u32::MAX);
                 Arc::clone(room).acquire_many_owned(bytes).await.ok().map(Some)
             }
-            Room::Taken(window) => window.wait(frame.len() - self.prefix.len()).await.then_some(None),
+            Room::Taken(window) => window.wait(length - self.prefix.len()).await.then_some(None),
         }
     }
 
-    fn push(&self, frame: Bytes, room: Option<OwnedSemaphorePermit>) {
-        if let Ok(frame) = frame.try_into() {
-            let _ = self.queue.send((frame, room));
-        }
-    }
-
-    fn before(&self, kind: Reply, id: Option<&str>) -> Result<String, Error> {
-        Ok(format!("{}{}", self.prefix, before(kind, id)?))
+    fn push(&self, frame: Message, room: Option<OwnedSemaphorePermit>) {
+        let _ = self.queue.send((frame, room));
     }
 }
 
@@ -129,7 +143,7 @@ impl Queue {
             let mut next = Some(first);
             // Those that wait already leave together.
             while let Some((frame, _room)) = next {
-                if sink.feed(Message::Text(frame)).await.is_err() {
+                if sink.feed(frame).await.is_err() {
                     return;
                 }
                 next = self.0.try_recv().ok();
@@ -142,8 +156,12 @@ impl Queue {
     }
 }
 
+/// What is sent as text. `None` where it is none, which JSON always is.
+pub(super) fn text(frame: impl Into<Bytes>) -> Option<Message> {
+    Utf8Bytes::try_from(frame.into()).ok().map(Message::Text)
+}
+
 /// A whole frame around a payload that is JSON already.
-#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn whole(kind: Reply, id: Option<&str>, payload: &[u8]) -> Result<Vec<u8>, Error> {
     Ok([before(kind, id)?.as_bytes(), payload, END.as_bytes()].concat())
 }

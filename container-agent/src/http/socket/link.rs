@@ -3,11 +3,20 @@
 use std::collections::HashMap;
 
 use axum::extract::ws;
-use cabana_protocol::link::{Body, Message};
+use cabana_protocol::{
+    frame::binary::Raw,
+    link::{self, Body, Message},
+};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::{Messages, connection::Connection, finish, frames::Frames, window::Window};
+use super::{
+    Messages,
+    connection::Connection,
+    finish,
+    frames::{Frames, text},
+    window::Window,
+};
 use crate::Agent;
 
 /// A client behind the link.
@@ -33,8 +42,12 @@ pub(super) async fn converse(agent: Agent, frames: Frames, mut messages: Message
                     Some(message) => clients.receive(message).await,
                     None => break false,
                 },
+                Some(Ok(ws::Message::Binary(message))) => match link::split(&message) {
+                    Some((client, frame)) => clients.pass(client, Raw::Binary(frame), true).await,
+                    None => break false,
+                },
                 Some(Ok(ws::Message::Ping(_) | ws::Message::Pong(_))) => {}
-                Some(Ok(ws::Message::Binary(_) | ws::Message::Close(_)) | Err(_)) | None => break false,
+                Some(Ok(ws::Message::Close(_)) | Err(_)) | None => break false,
             },
             _ = &mut writer => break true,
             () = closing.cancelled() => break false,
@@ -49,18 +62,7 @@ pub(super) async fn converse(agent: Agent, frames: Frames, mut messages: Message
 impl Clients {
     async fn receive(&mut self, Message { client, body }: Message<'_>) {
         match body {
-            Body::Frame(frame) => {
-                let known = self.clients.entry(client).or_insert_with(|| {
-                    let window = Window::new();
-                    let connection = Connection::new(self.agent.clone(), self.frames.to_client(client, window.clone()));
-                    Client { connection, window }
-                });
-                while known.connection.tasks.try_join_next().is_some() {}
-                known.connection.receive(frame);
-                if known.connection.is_overloaded() {
-                    self.give_up(client).await;
-                }
-            }
+            Body::Frame { text, binary } => self.pass(client, Raw::Text(text), binary).await,
             Body::Taken(frames) => {
                 if let Some(known) = self.clients.get(&client) {
                     known.window.taken(frames);
@@ -72,11 +74,24 @@ impl Clients {
         }
     }
 
+    async fn pass(&mut self, client: u64, frame: Raw<'_>, binary: bool) {
+        let known = self.clients.entry(client).or_insert_with(|| {
+            let window = Window::new();
+            let connection = Connection::new(self.agent.clone(), self.frames.to_client(client, window.clone()), binary);
+            Client { connection, window }
+        });
+        while known.connection.tasks.try_join_next().is_some() {}
+        known.connection.receive(frame);
+        if known.connection.is_overloaded() {
+            self.give_up(client).await;
+        }
+    }
+
     /// Ends what runs for a client that goes on and on and takes no answers, and tells the object. There is no way to listen to the
     /// others and not to it.
     async fn give_up(&mut self, client: u64) {
         self.clients.remove(&client);
         let gone = Message { client, body: Body::Gone };
-        self.frames.put(gone.to_string().into()).await;
+        self.frames.put(text(gone.to_string())).await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cabana_protocol::{
     Access, Code, Error, SandboxId,
-    frame::{CANCEL, ClientFrame, INPUT, MAX_FRAME_BYTES, MAX_ID_BYTES, PING},
+    frame::{CANCEL, ClientFrame, INPUT, MAX_FRAME_BYTES, MAX_ID_BYTES, PING, binary::Raw},
     table::{self, Descriptor},
 };
 use serde_json::json;
@@ -84,7 +84,10 @@ pub(super) enum Verdict {
         operation: &'static Descriptor,
     },
     /// Pass it on: it speaks to one that runs.
-    Pass,
+    Pass {
+        /// Under this id.
+        id: String,
+    },
 }
 
 /// Why a frame goes no further.
@@ -98,12 +101,18 @@ pub(super) struct Refusal {
 }
 
 /// Judges a frame of `principal` to this sandbox.
-pub(super) fn judge<T>(text: &str, principal: &Principal, sandbox: &SandboxId, running: &Running<T>) -> Result<Verdict, Refusal> {
-    if text.len() > MAX_FRAME_BYTES {
+pub(super) fn judge<T>(
+    frame: Raw<'_>,
+    principal: &Principal,
+    sandbox: &SandboxId,
+    running: &Running<T>,
+) -> Result<Verdict, Refusal> {
+    if frame.length() > MAX_FRAME_BYTES {
         let error = Error::new(Code::PayloadTooLarge, format!("a frame has at most {MAX_FRAME_BYTES} bytes"));
         return refuse(error.with_details(json!({ "limit_bytes": MAX_FRAME_BYTES })));
     }
-    let Ok(frame) = serde_json::from_str::<ClientFrame<'_>>(text) else {
+    let (head, _) = frame.split().or_else(refuse)?;
+    let Ok(frame) = serde_json::from_str::<ClientFrame<'_>>(head) else {
         return refuse(Error::invalid_request("not a frame: {\"type\": …, \"id\": …, \"payload\": …}"));
     };
     let (kind, id) = (frame.kind.as_ref(), frame.id.as_ref());
@@ -117,11 +126,12 @@ pub(super) fn judge<T>(text: &str, principal: &Principal, sandbox: &SandboxId, r
         principal.check(&Access { sandbox: Some(sandbox), operation: operation.name, read_only })
     };
     let about = |error: Error| Refusal { id: None, operation: None, error: error.with_details(json!({ "id": id })) };
+    let pass = || Verdict::Pass { id: id.to_owned() };
     match (kind, running.0.get(id)) {
         (INPUT | CANCEL, None) => Err(about(Error::not_found("no operation runs under this id"))),
-        (CANCEL, Some(_)) => Ok(Verdict::Pass),
+        (CANCEL, Some(_)) => Ok(pass()),
         // What an operation is told may change what it alone would not: the input of a process, for instance.
-        (INPUT, Some((operation, _))) => check(operation, false).map(|()| Verdict::Pass).map_err(about),
+        (INPUT, Some((operation, _))) => check(operation, false).map(|()| pass()).map_err(about),
         (_, Some(_)) => Err(about(Error::new(Code::Conflict, "an operation runs under this id"))),
         (name, None) => {
             let started = find(name).and_then(|operation| {
@@ -140,7 +150,7 @@ fn find(name: &str) -> Result<&'static Descriptor, Error> {
     })
 }
 
-fn refuse(error: Error) -> Result<Verdict, Refusal> {
+fn refuse<T>(error: Error) -> Result<T, Refusal> {
     Err(Refusal { id: None, operation: None, error })
 }
 
@@ -165,10 +175,10 @@ mod tests {
 
     /// The verdict in a word, or the code and the id of a refusal.
     fn judged(text: &str, scopes: &str, running: &Running<()>) -> String {
-        match judge(text, &principal(scopes), &"sbx-a".parse().unwrap(), running) {
+        match judge(Raw::Text(text), &principal(scopes), &"sbx-a".parse().unwrap(), running) {
             Ok(Verdict::Pong) => "pong".to_owned(),
             Ok(Verdict::Start { id, operation }) => format!("start {} {id}", operation.name),
-            Ok(Verdict::Pass) => "pass".to_owned(),
+            Ok(Verdict::Pass { id }) => format!("pass {id}"),
             Err(Refusal { id, error, .. }) => {
                 format!("{} {}", serde_json::to_value(error.code).unwrap().as_str().unwrap(), id.unwrap_or_default())
             }
@@ -191,8 +201,8 @@ mod tests {
             (r#"{"type":"exec","id":"busy"}"#, "{}", "conflict "),
             (r#"{"type":"input","id":"1","payload":{"type":"eof"}}"#, "{}", "not_found "),
             (r#"{"type":"cancel","id":"1"}"#, "{}", "not_found "),
-            (r#"{"type":"input","id":"busy"}"#, "{}", "pass"),
-            (r#"{"type":"cancel","id":"busy"}"#, r#"{"read_only":true}"#, "pass"),
+            (r#"{"type":"input","id":"busy"}"#, "{}", "pass busy"),
+            (r#"{"type":"cancel","id":"busy"}"#, r#"{"read_only":true}"#, "pass busy"),
             (r#"{"type":"input","id":"busy"}"#, r#"{"read_only":true}"#, "forbidden "),
             (r#"{"type":"exec","id":"1"}"#, r#"{"read_only":true}"#, "forbidden 1"),
             (r#"{"type":"file.read","id":"1"}"#, r#"{"read_only":true}"#, "start file.read 1"),

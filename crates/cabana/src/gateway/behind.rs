@@ -62,7 +62,7 @@ impl Gateway {
         }
         let look = self.flows.borrow_mut().look(number, client.queue(), pause);
         match look {
-            Look::Taken(frames) => self.link.borrow_mut().taken(number, frames),
+            Look::Taken(frames) => self.link.borrow().taken(number, frames),
             Look::Behind => return true,
             Look::Stalled => self.give_up(&client),
         }

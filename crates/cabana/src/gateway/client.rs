@@ -9,13 +9,13 @@ use cabana_protocol::{
     Error, KeyId,
     frame::{Reply, ServerFrame},
 };
-use js_sys::JsString;
+use js_sys::{JsString, Uint8Array};
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::WebSocket;
 
-use super::admission::Running;
+use super::{admission::Running, link::Frame};
 use crate::{Principal, log, sandbox::audit::Entry};
 
 /// Keeps the sandbox awake until it is dropped.
@@ -33,6 +33,8 @@ pub(super) struct Client {
     /// Tells it from the others of this object.
     pub(super) number: u64,
     pub(super) principal: Principal,
+    /// Whether it takes binary frames, and may send them.
+    pub(super) binary: bool,
     pub(super) running: RefCell<Running<Guard>>,
     /// When it was last asked whether its key is good; 0 where it was not since it came into memory.
     pub(super) confirmed_at_ms: Cell<u64>,
@@ -44,6 +46,8 @@ pub(super) struct Client {
 struct Attachment {
     number: u64,
     principal: Principal,
+    #[serde(default)]
+    binary: bool,
     /// The ids that run. Whoever finds some knows that their link has broken.
     running: Vec<String>,
 }
@@ -55,24 +59,27 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = send)]
     fn send_string(this: &RawSocket, text: &JsString) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method, catch, js_name = send)]
+    fn send_bytes(this: &RawSocket, bytes: &Uint8Array) -> Result<(), JsValue>;
 }
 
 impl Client {
-    pub(super) fn new(number: u64, principal: Principal, socket: WebSocket) -> Self {
-        Self { number, principal, running: RefCell::default(), confirmed_at_ms: Cell::default(), socket }
+    pub(super) fn new(number: u64, principal: Principal, binary: bool, socket: WebSocket) -> Self {
+        Self { number, principal, binary, running: RefCell::default(), confirmed_at_ms: Cell::default(), socket }
     }
 
     /// Takes up a socket that has outlived the object's time in memory, and the ids that ran for it. `None` where it is none of ours.
     pub(super) fn resume(socket: WebSocket) -> Option<(Self, Vec<String>)> {
         let text: String = socket.deserialize_attachment().ok()??;
-        let Attachment { number, principal, running } = serde_json::from_str(&text).ok()?;
-        Some((Self::new(number, principal, socket), running))
+        let Attachment { number, principal, binary, running } = serde_json::from_str(&text).ok()?;
+        Some((Self::new(number, principal, binary, socket), running))
     }
 
     /// Has the socket keep what is to outlive the object's time in memory.
     pub(super) fn save(&self) {
         let running = self.running.borrow().ids().map(str::to_owned).collect();
-        let attachment = Attachment { number: self.number, principal: self.principal.clone(), running };
+        let attachment = Attachment { number: self.number, principal: self.principal.clone(), binary: self.binary, running };
         let saved = serde_json::to_string(&attachment)
             .map_err(worker::Error::from)
             .and_then(|text| self.socket.serialize_attachment(text));
@@ -99,6 +106,14 @@ impl Client {
         }
     }
 
+    /// Adds to what went in and out for the operation under this id.
+    pub(super) fn count(&self, id: &str, bytes_in: usize, bytes_out: u32) {
+        let running = self.running.borrow();
+        if let Some(entry) = running.get(id).and_then(|guard| guard.entry.as_ref()) {
+            entry.add(bytes_in as u64, bytes_out.into());
+        }
+    }
+
     /// Sends a frame of our own.
     pub(super) fn send(&self, kind: Reply, id: Option<&str>, payload: &impl Serialize) {
         let Ok(payload) = to_raw_value(payload) else { return };
@@ -118,9 +133,13 @@ impl Client {
         let _ = self.socket.send_with_str(text);
     }
 
-    /// Sends a whole frame that is a string of the runtime's already.
-    pub(super) fn pass_on(&self, frame: &JsString) {
-        let _ = self.raw().unchecked_ref::<RawSocket>().send_string(frame);
+    /// Sends a whole frame that the runtime has already.
+    pub(super) fn pass_on(&self, frame: &Frame) {
+        let socket = self.raw().unchecked_ref::<RawSocket>();
+        let _ = match frame {
+            Frame::Text(text) => socket.send_string(text),
+            Frame::Binary(bytes) => socket.send_bytes(bytes),
+        };
     }
 
     /// Bytes that were sent and that the runtime has still.

@@ -2,13 +2,15 @@
 
 use cabana_protocol::{
     Code, Error,
-    link::{Body, Message, SUBPROTOCOL},
+    frame::binary::Raw,
+    link::{self, Body, Message, SUBPROTOCOL},
 };
 use futures_util::{StreamExt, future::AbortHandle};
-use js_sys::JsString;
-use wasm_bindgen::JsCast;
-use worker::{Headers, Method, Request, RequestInit, Response, WebSocket, WebsocketEvent};
+use js_sys::{ArrayBuffer, JsString, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{Headers, Method, Request, RequestInit, Response, WebSocket, WebsocketEvent, web_sys};
 
+use super::relayed::{HEAD, Relayed};
 use crate::{handle::ORIGIN, token};
 
 /// Bytes that may wait for the link; a client that sends more is not read meanwhile.
@@ -28,29 +30,101 @@ enum State {
     #[default]
     Closed,
     /// The sandbox is being woken; messages wait, with their clients' numbers.
-    Opening(Vec<(u64, String)>),
+    Opening(Vec<(u64, Outgoing)>),
     /// It is there.
     Open(WebSocket, AbortHandle),
 }
 
+/// A message to the agent.
+enum Outgoing {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl Outgoing {
+    fn length(&self) -> usize {
+        match self {
+            Self::Text(message) => message.len(),
+            Self::Binary(message) => message.len(),
+        }
+    }
+
+    fn send(&self, socket: &WebSocket) {
+        // A link that has broken says so by its end.
+        let _ = match self {
+            Self::Text(message) => socket.send_with_str(message),
+            Self::Binary(message) => socket.send_with_bytes(message),
+        };
+    }
+}
+
+/// A message of the agent, or a part of it, as the runtime has it.
+pub(super) enum Frame {
+    Text(JsString),
+    Binary(Uint8Array),
+}
+
+impl Frame {
+    fn of(data: &JsValue) -> Option<Self> {
+        if let Some(text) = data.dyn_ref::<JsString>() {
+            return Some(Self::Text(text.clone()));
+        }
+        data.dyn_ref::<ArrayBuffer>().map(|bytes| Self::Binary(Uint8Array::new(bytes)))
+    }
+
+    /// What it says, as far as its beginning tells. `None` for what no agent of ours says.
+    pub(super) fn look(&self) -> Option<Relayed> {
+        match self {
+            Self::Text(text) => Relayed::parse(&String::from(text.slice(0, HEAD))),
+            Self::Binary(bytes) => Relayed::parse_binary(&bytes.subarray(0, HEAD).to_vec()),
+        }
+    }
+
+    /// In characters of JavaScript's, or bytes.
+    pub(super) fn length(&self) -> u32 {
+        match self {
+            Self::Text(text) => text.length(),
+            Self::Binary(bytes) => bytes.length(),
+        }
+    }
+
+    /// What is behind so many characters or bytes. Nothing is copied.
+    pub(super) fn after(&self, at: u32) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.slice(at, text.length())),
+            Self::Binary(bytes) => Self::Binary(bytes.subarray(at, bytes.length())),
+        }
+    }
+}
+
 impl Link {
-    /// Sends a message, or keeps it until the link is open. Returns the generation of a link that is now to be opened.
-    pub(super) fn send(&mut self, message: Message<'_>) -> Option<u64> {
+    /// Passes a client's frame on, or keeps it until the link is open. Returns the generation of a link that is now to be opened.
+    pub(super) fn pass(&mut self, client: u64, frame: Raw<'_>, binary: bool) -> Option<u64> {
+        let message = match frame {
+            Raw::Text(text) => Outgoing::Text(Message { client, body: Body::Frame { text, binary } }.to_string()),
+            Raw::Binary(frame) => Outgoing::Binary(link::join(client, frame)),
+        };
         match &mut self.state {
             State::Open(socket, _) => {
-                // One that has broken says so by its end.
-                let _ = socket.send_with_str(message.to_string());
+                message.send(socket);
                 None
             }
             State::Opening(waiting) => {
-                waiting.push((message.client, message.to_string()));
+                waiting.push((client, message));
                 None
             }
             State::Closed => {
-                self.state = State::Opening(vec![(message.client, message.to_string())]);
+                self.state = State::Opening(vec![(client, message)]);
                 self.generation += 1;
                 Some(self.generation)
             }
+        }
+    }
+
+    /// Tells the agent something of a client.
+    fn tell(&self, client: u64, body: Body<'_>) {
+        if let State::Open(socket, _) = &self.state {
+            Outgoing::Text(Message { client, body }.to_string()).send(socket);
         }
     }
 
@@ -58,23 +132,21 @@ impl Link {
     pub(super) fn forget(&mut self, client: u64) {
         match &mut self.state {
             State::Opening(waiting) => waiting.retain(|(number, _)| *number != client),
-            State::Open(..) => drop(self.send(Message { client, body: Body::Gone })),
+            State::Open(..) => self.tell(client, Body::Gone),
             State::Closed => {}
         }
     }
 
     /// Tells the agent what a client has taken.
-    pub(super) fn taken(&mut self, client: u64, frames: u64) {
-        if matches!(self.state, State::Open(..)) {
-            self.send(Message { client, body: Body::Taken(frames) });
-        }
+    pub(super) fn taken(&self, client: u64, frames: u64) {
+        self.tell(client, Body::Taken(frames));
     }
 
     /// Whether no more should be sent.
     pub(super) fn is_full(&self) -> bool {
         let waiting = match &self.state {
-            State::Opening(waiting) => waiting.iter().map(|(_, message)| message.len()).sum(),
-            State::Open(socket, _) => AsRef::<worker::web_sys::WebSocket>::as_ref(socket).buffered_amount() as usize,
+            State::Opening(waiting) => waiting.iter().map(|(_, message)| message.length()).sum(),
+            State::Open(socket, _) => AsRef::<web_sys::WebSocket>::as_ref(socket).buffered_amount() as usize,
             State::Closed => 0,
         };
         waiting > WAITING_BYTES
@@ -84,7 +156,7 @@ impl Link {
     pub(super) fn opened(&mut self, socket: &WebSocket, end: AbortHandle) {
         if let State::Opening(waiting) = std::mem::replace(&mut self.state, State::Open(socket.clone(), end)) {
             for (_, message) in waiting {
-                let _ = socket.send_with_str(message);
+                message.send(socket);
             }
         }
     }
@@ -135,14 +207,15 @@ pub(super) fn socket(response: Response) -> Result<WebSocket, Error> {
 }
 
 /// Listens until the link ends, or says what no agent of ours says.
-pub(super) async fn listen(socket: &WebSocket, mut hear: impl FnMut(&JsString) -> Option<()>) -> worker::Result<()> {
+pub(super) async fn listen(socket: &WebSocket, mut hear: impl FnMut(&Frame) -> Option<()>) -> worker::Result<()> {
+    AsRef::<web_sys::WebSocket>::as_ref(socket).set_binary_type(web_sys::BinaryType::Arraybuffer);
     // Before it is accepted, so that nothing is missed.
     let mut events = socket.events()?;
     socket.accept()?;
     while let Some(event) = events.next().await {
         let WebsocketEvent::Message(message) = event? else { break };
-        let data = AsRef::<worker::web_sys::MessageEvent>::as_ref(&message).data();
-        if data.dyn_ref::<JsString>().and_then(&mut hear).is_none() {
+        let data = AsRef::<web_sys::MessageEvent>::as_ref(&message).data();
+        if Frame::of(&data).as_ref().and_then(&mut hear).is_none() {
             break;
         }
     }

@@ -2,20 +2,15 @@
 
 use std::{pin::pin, rc::Rc, time::Duration};
 
-use cabana_protocol::{
-    Code, Error,
-    audit::Outcome,
-    link::{Body, Message},
-};
+use cabana_protocol::{Code, Error, audit::Outcome, frame::binary::Raw};
 use futures_util::future::{self, AbortHandle, Abortable, Either};
-use js_sys::JsString;
 use worker::Delay;
 
 use super::{
     Gateway,
     client::Client,
-    link,
-    relayed::{HEAD, Relayed},
+    link::{self, Frame},
+    relayed::Relayed,
 };
 use crate::{fault::Fault, log};
 
@@ -27,8 +22,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 impl Gateway {
     /// Passes a frame on to the agent, over a link that is made if there is none.
-    pub(super) fn pass(self: &Rc<Self>, client: &Client, frame: &str) {
-        let opens = self.link.borrow_mut().send(Message { client: client.number, body: Body::Frame(frame) });
+    pub(super) fn pass(self: &Rc<Self>, client: &Client, frame: Raw<'_>) {
+        let opens = self.link.borrow_mut().pass(client.number, frame, client.binary);
         if let Some(generation) = opens {
             let gateway = Rc::clone(self);
             self.backend.state().wait_until(async move { gateway.link_up(generation).await });
@@ -98,15 +93,14 @@ impl Gateway {
     }
 
     /// Passes a frame of the agent on. `None` for what no agent of ours says.
-    fn hear(self: &Rc<Self>, message: &JsString) -> Option<()> {
+    fn hear(self: &Rc<Self>, message: &Frame) -> Option<()> {
         self.heard.set(self.heard.get() + 1);
-        let head = String::from(message.slice(0, HEAD));
-        match Relayed::parse(&head)? {
-            Relayed::Frame { client, at, ends } => {
+        match message.look()? {
+            Relayed::Frame { client, at, id, ends } => {
                 let client = self.clients.borrow().get(&client).cloned();
                 // One that has just gone needs no more.
                 if let Some(client) = client {
-                    self.deliver(&client, &message.slice(at, message.length()), ends);
+                    self.deliver(&client, &message.after(at), id, ends);
                 }
             }
             Relayed::About { client, id, summary } => {
@@ -121,28 +115,30 @@ impl Gateway {
         Some(())
     }
 
-    fn deliver(self: &Rc<Self>, client: &Rc<Client>, frame: &JsString, ends: Option<(String, Outcome)>) {
-        // The id is free before its last frame is sent, so that the client may use it again at once.
-        if let Some((id, outcome)) = ends {
-            let guard = client.running.borrow_mut().remove(&id);
-            if let Some(guard) = guard {
-                client.save();
-                self.rest();
-                if let Some(entry) = guard.entry {
-                    entry.count(None, Some(frame.length().into()));
-                    entry.end_afterwards(outcome);
-                }
-            }
+    fn deliver(self: &Rc<Self>, client: &Rc<Client>, frame: &Frame, id: Option<String>, ends: Option<Outcome>) {
+        if let Some(id) = id {
+            client.count(&id, 0, frame.length());
+            ends.inspect(|outcome| self.end(client, &id, *outcome));
         }
         let queue = client.queue();
         client.pass_on(frame);
         let taken = self.flows.borrow_mut().sent(client.number, frame.length(), queue);
         match taken {
             Some(0) => {}
-            Some(frames) => self.link.borrow_mut().taken(client.number, frames),
+            Some(frames) => self.link.borrow().taken(client.number, frames),
             None => self.look_after(client.number),
         }
         self.relieve();
+    }
+
+    /// An operation has ended. Its id is free before its last frame is sent, so that the client may use it again at once.
+    fn end(self: &Rc<Self>, client: &Client, id: &str, outcome: Outcome) {
+        let guard = client.running.borrow_mut().remove(id);
+        if let Some(guard) = guard {
+            client.save();
+            self.rest();
+            guard.entry.inspect(|entry| entry.end_afterwards(outcome));
+        }
     }
 
     /// Closes the link some time after the last operation, so that the object can leave memory.

@@ -3,18 +3,18 @@
 use cabana_protocol::{
     Code,
     audit::Outcome,
-    link::{Body, Message},
+    frame::binary::LENGTH_BYTES,
+    link::{self, Body, Message},
 };
 
-/// Characters of a message that are looked at: its client's number, and the head of a frame with the longest id, every character of it
+/// Characters or bytes of a message that are looked at: its client's number, and the head of a frame with the longest id, every character of it
 /// escaped.
 pub(super) const HEAD: u32 = 1_024;
 
-/// How a frame of an agent begins that goes on: nothing has ended.
-const EVENT: &str = r#"{"type":"event""#;
-
-/// How the frames begin that end an id.
-const ENDS: [&str; 2] = [r#"{"type":"result","id":"#, r#"{"type":"error","id":"#];
+/// How the frames of an agent begin that have an id.
+const EVENT: &str = r#"{"type":"event","id":"#;
+const RESULT: &str = r#"{"type":"result","id":"#;
+const ERROR: &str = r#"{"type":"error","id":"#;
 
 /// An agent's message.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub(super) enum Relayed {
         client: u64,
         /// Where in the message the frame begins; all before it are ASCII digits and a space.
         at: u32,
-        /// The id that ends with it, and how.
-        ends: Option<(String, Outcome)>,
+        /// The id that it belongs to.
+        id: Option<String>,
+        /// How that ends with it, if it does.
+        ends: Option<Outcome>,
     },
     /// What an operation is about.
     About {
@@ -49,11 +51,7 @@ impl Relayed {
     pub(super) fn parse(head: &str) -> Option<Self> {
         let Message { client, body } = Message::parse(head)?;
         match body {
-            Body::Frame(frame) => {
-                let at = u32::try_from(head.len() - frame.len()).ok()?;
-                let ends = if frame.starts_with(EVENT) { None } else { ended(frame) };
-                Some(Self::Frame { client, at, ends })
-            }
+            Body::Frame { text, .. } => Self::frame(client, head.len() - text.len(), text),
             Body::About(about) => {
                 let (id, summary) = text(about)?;
                 Some(Self::About { client, id, summary: summary.trim_start().to_owned() })
@@ -62,13 +60,30 @@ impl Relayed {
             Body::Taken(_) => None,
         }
     }
+
+    /// Looks at the first bytes of a message with a binary frame. `None` for what no agent of ours says.
+    pub(super) fn parse_binary(head: &[u8]) -> Option<Self> {
+        let (client, frame) = link::split(head)?;
+        let json = String::from_utf8_lossy(frame.get(LENGTH_BYTES..)?);
+        Self::frame(client, head.len() - frame.len(), &json)
+    }
+
+    fn frame(client: u64, at: usize, json: &str) -> Option<Self> {
+        let (id, ends) = course(json).unzip();
+        Some(Self::Frame { client, at: u32::try_from(at).ok()?, id, ends: ends.flatten() })
+    }
 }
 
-fn ended(frame: &str) -> Option<(String, Outcome)> {
-    let (kind, rest) = ENDS.iter().find_map(|start| Some((*start, frame.strip_prefix(start)?)))?;
-    let (id, rest) = text(rest)?;
-    let outcome = if kind == ENDS[0] { Outcome::OK } else { Outcome::Failed(code(rest)) };
-    Some((id, outcome))
+/// The id that a frame belongs to, and how it ends with that.
+fn course(frame: &str) -> Option<(String, Option<Outcome>)> {
+    let of = |start: &str| text(frame.strip_prefix(start)?);
+    if let Some((id, _)) = of(EVENT) {
+        return Some((id, None));
+    }
+    if let Some((id, _)) = of(RESULT) {
+        return Some((id, Some(Outcome::OK)));
+    }
+    of(ERROR).map(|(id, rest)| (id, Some(Outcome::Failed(code(rest)))))
 }
 
 /// The string that JSON begins with, and what follows it, which may be cut off.
@@ -98,23 +113,38 @@ mod tests {
         let frame =
             serde_json::to_string(&ServerFrame { kind, id: id.map(Into::into), payload: std::borrow::Cow::Owned(payload) })
                 .unwrap();
-        Message { client, body: Body::Frame(&frame) }.to_string().chars().take(HEAD as usize).collect()
+        Message { client, body: Body::Frame { text: &frame, binary: false } }.to_string().chars().take(HEAD as usize).collect()
     }
 
     #[test]
     fn results_and_errors_end_their_ids() {
         let escaped = "\u{1}".repeat(MAX_ID_BYTES);
+        let failed = Outcome::Failed(Code::Internal);
         for (kind, id, ends) in [
             (Reply::Event, Some("a"), None),
-            (Reply::Result, Some("a"), Some("a")),
-            (Reply::Error, Some("a\"é\\"), Some("a\"é\\")),
-            (Reply::Result, Some(escaped.as_str()), Some(escaped.as_str())),
+            (Reply::Event, Some(escaped.as_str()), None),
+            (Reply::Result, Some("a"), Some(Outcome::OK)),
+            (Reply::Error, Some("a\"é\\"), Some(failed)),
+            (Reply::Result, Some(escaped.as_str()), Some(Outcome::OK)),
             (Reply::Error, None, None),
             (Reply::Pong, None, None),
         ] {
-            let outcome = if kind == Reply::Result { Outcome::OK } else { Outcome::Failed(Code::Internal) };
-            let expected = Relayed::Frame { client: u64::MAX, at: 21, ends: ends.map(|id: &str| (id.to_owned(), outcome)) };
-            assert_eq!(Relayed::parse(&head(u64::MAX, kind, id)), Some(expected), "{kind:?} {id:?}");
+            let expected = Some(Relayed::Frame { client: u64::MAX, at: 21, id: id.map(str::to_owned), ends });
+            let head = head(u64::MAX, kind, id);
+            assert_eq!(Relayed::parse(&head), expected, "{kind:?} {id:?}");
+            let (prefix, json) = head.split_at(21);
+            let binary: Vec<_> = [prefix.as_bytes(), b"\0\0\xff\xff", json.as_bytes()].concat();
+            assert_eq!(Relayed::parse_binary(&binary[..HEAD as usize]), expected, "{kind:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_a_head_are_not_taken_for_it() {
+        let frame = [b"7 \0\0\0\x38".as_slice(), br#"{"type":"event","id":"a","payload":{"bytes":""}}"#, b"\xff\0{\""].concat();
+        let expected = Relayed::Frame { client: 7, at: 2, id: Some("a".to_owned()), ends: None };
+        assert_eq!(Relayed::parse_binary(&frame), Some(expected));
+        for message in [b"".as_slice(), b"7", b"7 ", b"7 \0\0\0", b"x \0\0\0\x02{}"] {
+            assert_eq!(Relayed::parse_binary(message), None, "{message:?}");
         }
     }
 
@@ -126,9 +156,10 @@ mod tests {
         ] {
             let payload = to_raw_value(&payload).unwrap();
             let frame = ServerFrame { kind: Reply::Error, id: Some("a".into()), payload: std::borrow::Cow::Owned(payload) };
-            let message = Message { client: 7, body: Body::Frame(&serde_json::to_string(&frame).unwrap()) }.to_string();
+            let text = serde_json::to_string(&frame).unwrap();
+            let message = Message { client: 7, body: Body::Frame { text: &text, binary: false } }.to_string();
             let head: String = message.chars().take(HEAD as usize).collect();
-            let expected = Relayed::Frame { client: 7, at: 2, ends: Some(("a".to_owned(), Outcome::Failed(code))) };
+            let expected = Relayed::Frame { client: 7, at: 2, id: Some("a".to_owned()), ends: Some(Outcome::Failed(code)) };
             assert_eq!(Relayed::parse(&head), Some(expected));
         }
     }

@@ -38,6 +38,13 @@ impl Operation for Read {
     fn summary(&self) -> String {
         self.path.to_string()
     }
+
+    fn response_bytes(response: &mut Content) -> Option<&mut Data> {
+        match &mut response.content {
+            Encoded::Fitting(bytes) => Some(bytes),
+            Encoded::Base64 { .. } => None,
+        }
+    }
 }
 
 /// A range of lines. Each line holds its line break; the last one of a file need not have one.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Fold, Operation, Streaming,
+    Data, Fold, Operation, Streaming,
     exec::{Exec, ExecEvent, ExecInput, ExecOutput, ExecResult, OutputFold},
 };
 
@@ -52,6 +52,14 @@ impl Streaming for Attach {
 
     fn resume(self, position: u64) -> Option<Self> {
         Some(Self { from: Some(position), ..self })
+    }
+
+    fn event_bytes(event: &mut ExecEvent) -> Option<&mut Data> {
+        event.bytes()
+    }
+
+    fn input_bytes(input: &mut ExecInput) -> Option<&mut Data> {
+        input.bytes()
     }
 }
 

@@ -103,6 +103,13 @@ impl Entry {
         record.bytes_out = bytes_out.unwrap_or(record.bytes_out);
     }
 
+    /// Adds bytes that went in and out.
+    pub(crate) fn add(&self, bytes_in: u64, bytes_out: u64) {
+        let mut record = self.0.record.borrow_mut();
+        record.bytes_in += bytes_in;
+        record.bytes_out += bytes_out;
+    }
+
     /// Writes it down although it is not over.
     pub(crate) fn open(&self) {
         if let Written::Not = self.0.written.get()

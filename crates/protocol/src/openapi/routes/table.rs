@@ -237,7 +237,10 @@ pub fn table() -> Vec<Route> {
         )
         .gives_bytes("*/*"),
         Route::get("/v1/sandboxes/{id}/connect", "connect", "A WebSocket for operations.")
-            .query(&[("token", "string", "The credential, of a client that cannot set headers.")])
+            .query(&[
+                ("token", "string", "The credential, of a client that cannot set headers."),
+                ("binary", "boolean", "Whether bytes come, and may be sent, in binary frames rather than in JSON. Default: no."),
+            ])
             .status(&[101]),
     ]
 }
