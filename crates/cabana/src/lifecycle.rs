@@ -22,6 +22,8 @@ mod policy;
 mod time;
 
 #[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;
@@ -72,7 +74,7 @@ pub enum Event {
     Unresponsive,
     /// The container is asked to end, and what only it holds may be given up.
     Stop,
-    /// The Durable Object came back into memory, and looked whether there is a container.
+    /// The Durable Object came back into memory, or doubts that all is as it should be, and looked whether there is a container.
     Loaded {
         /// Whether the platform says that it runs.
         container: bool,
@@ -113,6 +115,16 @@ pub enum Effect {
 
 /// Effects, in the order in which they are to be carried out.
 pub type Effects = &'static [Effect];
+
+/// What to do where there is no sandbox, or no longer: a destroy may have been cut short when it had forgotten the sandbox and
+/// not yet ended its container.
+pub fn without(event: &Event) -> Effects {
+    match event {
+        Event::Destroy | Event::Tick => &[Effect::End, Effect::Wipe],
+        Event::Loaded { container: true } => &[Effect::End],
+        _ => &[],
+    }
+}
 
 /// Where a sandbox is in its life, and what it remembers of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,6 +284,8 @@ impl Lifecycle {
             // Nobody is left who waits for its end.
             (State::Stopping, Event::Loaded { container: true }) => &[End],
             (State::Stopping, Event::Tick) if self.is_due(rules, Deadline::Kill, now) => &[End],
+            // Its end was cut short.
+            (State::Created | State::Sleeping | State::Failed, Event::Loaded { container: true }) => &[End],
 
             // Waking while the container is on its way down: the operation waits for the end, then wakes again.
             (
@@ -322,6 +336,11 @@ impl Lifecycle {
             State::Stopping => deadlines.with(Deadline::Expire, expire).with(Deadline::Kill, self.since + GRACE),
             State::Destroyed => deadlines.with(Deadline::Forget, self.since + RETENTION),
         }
+    }
+
+    /// Whether a container has no business to run: the sandbox is down. Its end may be under way.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Created | State::Sleeping | State::Failed | State::Destroyed)
     }
 
     /// How long it stays up while nobody asks anything.

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use cabana_tests::{PATIENCE, Sandbox, Socket};
+use cabana_tests::{PATIENCE, Sandbox, Socket, until};
 use futures_util::{StreamExt, stream};
-use reqwest::{Body, Method, Response};
+use reqwest::{Body, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::lifecycle::{
@@ -113,6 +113,45 @@ async fn a_runtime_that_is_killed_loses_nothing() {
     );
     assert_eq!(sandbox.count("sleep 600").await, 0, "what nobody waits for any more has ended");
     sandbox.end().await;
+}
+
+/// Sends a request and kills the runtime so many milliseconds later.
+async fn kill_after(milliseconds: u64, request: reqwest::RequestBuilder) {
+    let killing = async {
+        pause(milliseconds).await;
+        runtime().signal("KILL");
+    };
+    let (_, ()) = tokio::join!(request.send(), killing);
+}
+
+/// Where the object is in a start or a destroy when it goes is left to chance here; every place there is, is gone through in
+/// `lifecycle/restarts.rs` of the library.
+#[tokio::test]
+async fn a_runtime_that_is_killed_in_a_start_or_a_destroy_leaves_no_container_and_does_nothing_twice() {
+    if !alone() {
+        return;
+    }
+    for (number, milliseconds) in [4, 15, 50].into_iter().enumerate() {
+        let sandbox = Named::new("moment", json!({})).await;
+        let mark = format!("8{}.{number}5", std::process::id());
+        let first = json!({ "command": format!("echo once >> counter; (sleep {mark} > /dev/null 2>&1 &)") });
+        kill_after(milliseconds, sandbox.request(Method::POST, "/exec").json(&first)).await;
+        back(&sandbox, &format!("the runtime, killed {milliseconds} ms into a start")).await;
+        let counter = sandbox.print("cat counter 2>/dev/null || echo nothing").await;
+        assert!(["once\n", "nothing\n"].contains(&counter.as_str()), "{counter}");
+        assert!(host::find(&format!("sleep\0{mark}")).len() <= 1, "in two containers");
+        sandbox.print(&format!("(sleep {mark} > /dev/null 2>&1 &)")).await;
+
+        kill_after(milliseconds, sandbox.request(Method::DELETE, "")).await;
+        until("the runtime is back", async || sandbox.request(Method::GET, "").send().await.is_ok()).await;
+        // It may not have been begun. Once it was, nobody needs to ask again.
+        if sandbox.request(Method::GET, "").send().await.unwrap().status() != StatusCode::NOT_FOUND {
+            assert_eq!(sandbox.print("echo whole").await, "whole\n");
+            eprintln!("killed {milliseconds} ms into a destroy: it was not begun");
+            sandbox.end().await;
+        }
+        host::until_gone(&mark).await;
+    }
 }
 
 #[tokio::test]

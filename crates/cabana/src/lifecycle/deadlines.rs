@@ -18,6 +18,8 @@ pub enum Deadline {
     GiveUp,
     /// A container that was asked to end is ended.
     Kill,
+    /// A container that should have ended is looked for.
+    Reap,
     /// What is remembered of a sandbox that has expired is forgotten.
     Forget,
     /// The directory is told again what it could not be told.

@@ -58,7 +58,7 @@ fn every_state_meets_every_event() {
         (Event::Unreachable,                   [None,      None,    resume,  None,    None,    None,  None]),
         (Event::Unresponsive,                  [None,      None,    fail,    None,    None,    None,  None]),
         (Event::Stop,                          [None,      stop,    stop,    None,    None,    None,  None]),
-        (Event::Loaded { container: true },    [None,      resume,  running, end(Stopping), None, None, end(Destroyed)]),
+        (Event::Loaded { container: true },    [end(Created), resume, running, end(Stopping), end(Sleeping), end(Failed), end(Destroyed)]),
         (Event::Loaded { container: false },   [None,      start,   evicted, sleep,   None,    None,  None]),
         (Event::Tick,                          [None,      None,    running, None,    None,    None,  None]),
         (Event::Destroy,                       [destroyed; 7]),

@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use cabana_protocol::Error;
 
 use super::{life::Life, now, wake::HANG};
-use crate::lifecycle::{Deadline, Deadlines, Effect, Event, Instant};
+use crate::lifecycle::{Deadline, Deadlines, Effect, Event, GRACE, Instant};
 
 /// The alarm does not go off more often than this, whatever is due.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -27,8 +27,10 @@ impl Life {
     fn deadlines(&self) -> Deadlines {
         let lifecycle = self.lifecycle();
         let forget = self.audit.deadline(lifecycle.is_some());
+        let reap = self.has_stray().then(|| now() + GRACE);
         let life = lifecycle.map(|lifecycle| lifecycle.deadlines(&self.rules)).unwrap_or_default();
-        life.with(Deadline::Tell, self.listing.retry_at())
+        life.with(Deadline::Reap, reap)
+            .with(Deadline::Tell, self.listing.retry_at())
             .with(Deadline::Credentials, self.credentials_end.get())
             .with(Deadline::Trim, forget)
     }
@@ -78,10 +80,14 @@ impl Life {
         if self.deadlines().is_due(Deadline::Trim, now()) && self.audit.trim()? && !self.records.exist()? {
             return self.free().await;
         }
+        if self.has_stray() {
+            self.happen(Event::Loaded { container: true })?;
+        }
         let effects = self.advance(Event::Tick)?;
         if effects.contains(&Effect::Wipe) {
             self.end().await;
-            return self.wipe().await;
+            self.wipe().await?;
+            return self.arm().await;
         }
         if effects.contains(&Effect::Ask) {
             let finding = self.examine(HANG).await;

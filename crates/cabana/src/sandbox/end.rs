@@ -49,6 +49,11 @@ impl Life {
         self.records.wipe().await
     }
 
+    /// Whether a container runs that should not: its end is under way, has failed, or was cut short.
+    pub(super) fn has_stray(&self) -> bool {
+        self.lifecycle().is_none_or(|lifecycle| lifecycle.is_over()) && self.runs()
+    }
+
     /// Why the container has ended, if it has.
     pub(super) async fn look_for_end(&self) -> Option<Reason> {
         look_for_end(self.container.as_ref()?).await

@@ -14,7 +14,7 @@ use super::{
     start::{self, see_off},
 };
 use crate::{
-    lifecycle::{Effect, Effects, Event, Lifecycle},
+    lifecycle::{self, Effect, Effects, Event, Lifecycle},
     random,
 };
 
@@ -57,8 +57,7 @@ impl Life {
     pub(super) fn advance(self: &Rc<Self>, event: Event) -> Result<Effects, Error> {
         let mut slot = self.record.borrow_mut();
         let Some(record) = slot.as_mut() else {
-            // What was never created, or is gone, has no more to do than to end and wipe what may be left.
-            return Ok(if event == Event::Destroy { &[Effect::End, Effect::Wipe] } else { &[] });
+            return Ok(lifecycle::without(&event));
         };
         let before = record.lifecycle.clone();
         let (after, effects) = before.clone().step(&self.rules, event, now());
