@@ -12,6 +12,7 @@ mod answer;
 mod archive;
 mod call;
 mod files;
+mod patience;
 mod socket;
 
 /// What fuzzing calls.
@@ -48,6 +49,7 @@ pub fn router(agent: Agent) -> Router {
         .route("/v1/connect", get(socket::connect).fallback(wrong_method))
         .route("/v1/{*operation}", post(call::call).fallback(wrong_method))
         .fallback(unknown)
+        .layer(middleware::map_request_with_state(agent.clone(), patience::limit))
         .layer(middleware::from_fn_with_state(agent.clone(), authorize))
         .layer(middleware::from_fn(log::name_request));
     Router::new().route("/health", get(health).fallback(wrong_method)).merge(operations).with_state(agent)

@@ -56,6 +56,10 @@ limits! {
     sessions: usize = 256, "CABANA_MAX_SESSIONS";
     /// Connections open at once; more wait to be accepted.
     connections: usize = 1_024, "CABANA_MAX_CONNECTIONS";
+    /// How long a client may take to send a request's head.
+    header_timeout: Duration = Duration::from_millis(30_000), "CABANA_HEADER_TIMEOUT_MS";
+    /// How long nothing of a request's body may come before it is given up.
+    body_timeout: Duration = Duration::from_millis(300_000), "CABANA_BODY_TIMEOUT_MS";
     /// Operations running at once on one WebSocket.
     operations_per_socket: usize = 256, "CABANA_MAX_OPERATIONS_PER_SOCKET";
     /// Bytes of one JSON request or WebSocket message; the byte lanes have no such limit.

@@ -17,15 +17,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{Agent, Config, Signals, http, process::ImageCommand, signals};
-
-/// How long a client may take to send a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long processes and connections may take to end once the agent is told to: less than the 5 s that it promises.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(4_500);
@@ -98,7 +92,7 @@ async fn accept(listener: &TcpListener, agent: &Agent, tasks: &TaskTracker) -> I
         let Ok(permit) = Arc::clone(&agent.connections).acquire_owned().await else { std::future::pending().await };
         let stream = accept_one(listener).await;
         let place = Place { _permit: Arc::new(permit), _task: tasks.token() };
-        tasks.spawn(serve(stream, router.clone(), place, agent.closing.clone()));
+        tasks.spawn(serve(stream, router.clone(), place, agent.clone()));
     }
 }
 
@@ -132,7 +126,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(sockopt::set_tcp_keepcnt(stream, 3)?)
 }
 
-async fn serve(stream: TcpStream, router: Router, place: Place, closing: CancellationToken) {
+async fn serve(stream: TcpStream, router: Router, place: Place, agent: Agent) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(place.clone());
@@ -140,13 +134,13 @@ async fn serve(stream: TcpStream, router: Router, place: Place, closing: Cancell
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(agent.limits.header_timeout)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = &mut connection => result,
-        () = closing.cancelled() => {
+        () = agent.closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

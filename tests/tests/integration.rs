@@ -15,8 +15,8 @@ mod load;
 mod machine;
 mod process;
 mod project;
-
 mod session;
+mod slow;
 mod socket;
 mod system;
 mod terminal;
