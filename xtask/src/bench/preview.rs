@@ -13,11 +13,13 @@ use ureq::Agent;
 const REQUESTS: usize = 200;
 const SIZE: u64 = 256 << 20;
 
-/// Serves a short text, and at `/large` as many bytes as it says.
+/// Serves a short text, and at `/large` as many bytes as it says. As other servers do, it does not wait with the text for the head's
+/// acknowledgement, which on a connection that is kept comes 40 ms late.
 const SERVER: &str = r#"
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     def do_GET(self):
         size = SIZE if self.path == "/large" else 2
         self.send_response(200)
