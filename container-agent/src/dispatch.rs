@@ -11,8 +11,8 @@ pub use encoder::{Encoding, Said};
 use std::{collections::HashMap, mem, pin::Pin, sync::LazyLock};
 
 use bytes::Bytes;
-use cabana_protocol::{Code, Data, Error, Operation, Streaming, operations};
-use serde::{Serialize, de::DeserializeOwned};
+use cabana_protocol::{Code, Data, Error, Operation, Streaming, decode, operations};
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -153,32 +153,6 @@ fn fill(field: Option<&mut Data>, bytes: Bytes) -> Result<(), Error> {
             Ok(())
         }
         _ => Err(Error::invalid_request("bytes follow, and the payload has no field of bytes that is empty")),
-    }
-}
-
-/// Reads a request. What is wrong with it is said without its values, which may be secrets.
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    // serde would take an array for a struct, field by field.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Error::invalid_request("the request is not a JSON object"));
-    }
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let request = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner());
-        Error::invalid_request(format!("{path}: {}", wrong(&error)))
-    })?;
-    json.end().map_err(|_| Error::invalid_request("something follows the request"))?;
-    Ok(request)
-}
-
-/// What serde found wrong, without what it found.
-fn wrong(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(", expected ") {
-        _ if !error.is_data() => format!("not JSON at line {} column {}", error.line(), error.column()),
-        Some((_, expected)) => format!("expected {expected}"),
-        None if text.starts_with("missing field") || text.starts_with("a string or ") => text,
-        None => "not allowed here".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Projects, in the directory's database: what is stored of them, and what may be.
 
 use cabana_protocol::{
-    Code, Error, Tenant,
+    Code, Error, Tenant, decode_fields,
     project::{Definition, Project, ProjectName, Projects},
 };
 use serde::Deserialize;
@@ -79,8 +79,7 @@ pub fn decode(fields: Map<String, Value>, kinds: &Kinds) -> Result<Definition, E
     if !fields.contains_key("url") {
         return Err(Error::invalid_request("url: a project has a repository"));
     }
-    let wrong = |_| Error::invalid_request("a field has the wrong type");
-    let definition: Definition = serde_json::from_value(Value::Object(fields)).map_err(wrong)?;
+    let definition: Definition = decode_fields(fields)?;
     check(&definition, kinds)?;
     Ok(definition)
 }

@@ -8,19 +8,9 @@ use worker::Request;
 
 /// Decodes a body, which is a JSON object; an empty one stands for all defaults, and unknown fields are ignored.
 ///
-/// Fails with `invalid_request`. The message names the place and not the value, which may be a secret.
+/// Fails with `invalid_request`. The message names the field and not the value, which may be a secret.
 pub fn decode<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Error> {
-    match body.trim_ascii().first() {
-        None => return Ok(T::default()),
-        // An array would do for serde, its elements being the fields in the order of their declaration.
-        Some(b'[') => return Err(Error::invalid_request("the body is not a JSON object")),
-        Some(_) => {}
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let what = if error.is_data() { "a field has the wrong type" } else { "the body is not JSON" };
-        Error::invalid_request(format!("{what}, at line {line}, column {column}"))
-    })
+    if body.trim_ascii().is_empty() { Ok(T::default()) } else { cabana_protocol::decode(body) }
 }
 
 /// Reads a body of at most `limit` bytes; no body counts as an empty one.

@@ -38,6 +38,7 @@
 pub mod access;
 pub mod audit;
 pub mod data;
+mod decode;
 pub mod error;
 pub mod exec;
 pub mod file;
@@ -67,6 +68,7 @@ pub mod token;
 
 pub use access::{Access, Scopes, Tenant};
 pub use data::Data;
+pub use decode::{decode, decode_fields};
 pub use error::{Code, Error};
 pub use id::{ProcessId, SandboxId};
 pub use key::KeyId;
