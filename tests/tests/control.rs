@@ -8,6 +8,7 @@ mod kinds;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod network;
 mod outages;
 mod preview;
 mod projects;

@@ -12,7 +12,8 @@ use cabana_protocol::{
     line::LineOf,
 };
 use cabana_tests::{Sandbox, gather, in_sandbox, until};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::join_all};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const NDJSON: &str = "application/x-ndjson";
@@ -118,6 +119,31 @@ async fn output_comes_while_the_command_runs() {
 async fn a_long_silence_changes_nothing() {
     in_sandbox(async |sandbox| {
         check(sandbox, json!({ "command": "sleep 6; echo late; exit 4" }), b"late\n", b"", exited(4)).await;
+    })
+    .await;
+}
+
+/// Hops that take a minute or two of silence for death see something every few seconds, in any form.
+#[tokio::test]
+async fn a_connection_on_which_nothing_happens_shows_that_it_is_alive() {
+    in_sandbox(async |sandbox| {
+        let command = json!({ "command": "until [ -e go ]; do sleep 0.02; done" });
+        let silences = [(NDJSON, "\n\n\n"), (SSE, "\n\n:\n\n:\n\n"), ("application/json", "  ")];
+        let listening = silences.map(async |(accept, twice)| {
+            let request = sandbox.request(Method::POST, "/exec").header("accept", accept).json(&command);
+            let mut answer = request.send().await.unwrap();
+            let mut said = String::new();
+            while !said.contains(twice) {
+                said += std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap();
+                assert!(!said.contains("exited"), "{accept}: it has ended in silence");
+            }
+            answer
+        });
+        let alive = join_all(listening).await;
+        sandbox.put("go", "").await.success();
+        for answer in alive {
+            assert!(answer.text().await.unwrap().contains(r#""reason":"exited""#), "and then it goes on");
+        }
     })
     .await;
 }

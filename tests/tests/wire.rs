@@ -150,3 +150,29 @@ async fn a_frame_that_breaks_off_is_none() {
     })
     .await;
 }
+
+/// Its attacks (rapid resets, endless CONTINUATIONs, empty DATA) find nobody who speaks it.
+#[tokio::test]
+async fn nobody_speaks_http_2() {
+    in_sandbox(async |sandbox| {
+        let request = sandbox.request(Method::POST, "/exec").build().unwrap();
+        let body = r#"{"command":"echo fine"}"#;
+        let mut stream = dial(&request).await;
+        // What begins every connection of HTTP/2, and an empty SETTINGS frame.
+        let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+        let _ = stream.write_all(&preface).await;
+        let said = read(&mut stream, &[]).await;
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said:?}");
+
+        let upgrade =
+            "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n";
+        let mut stream = dial(&request).await;
+        let head = head(&request, &format!("{upgrade}Content-Length: {}\r\n\r\n", body.len()));
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let said = read(&mut stream, &["fine"]).await;
+        assert!(said.starts_with("HTTP/1.1 ") && !said.starts_with("HTTP/1.1 1"), "no hop switches to it: {said:?}");
+    })
+    .await;
+    let linked = include_str!("../../Cargo.lock").lines().any(|line| line == r#"name = "h2""#);
+    assert!(!linked, "h2 is linked: it must be 0.4.16 at least, have its limits set, and cases of its own");
+}

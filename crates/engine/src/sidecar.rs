@@ -5,6 +5,8 @@
 //!
 //! There is no way out: a sandbox has loopback only. `PUT /egress`, by which workerd announces what may be
 //! reached outside, is answered and has no effect.
+//!
+//! `PUT /weather/still`, `/weather/cut` and `/weather/fair` are not workerd's: by them tests have tunnels stall or break, see [`weather`].
 
 use std::convert::Infallible;
 use std::io;
@@ -23,10 +25,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::{self, Answer};
 use crate::network::Network;
+use weather::Weather;
 
 mod certificate;
 pub mod kept;
 mod tunnel;
+mod weather;
 
 /// The header that names the address to reach inside.
 const DESTINATION: &str = "x-dst-addr";
@@ -59,7 +63,7 @@ impl Sidecar {
             code: 0,
             _guard: stop.clone().drop_guard(),
         };
-        let server = Server { network, stop, tasks: sidecar.tasks.clone() };
+        let server = Server { network, weather: Weather::new(), stop, tasks: sidecar.tasks.clone() };
         sidecar.tasks.spawn(server.accept(listener));
         Ok(sidecar)
     }
@@ -95,6 +99,7 @@ impl Sidecar {
 #[derive(Clone)]
 struct Server {
     network: Arc<Network>,
+    weather: Weather,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -131,6 +136,9 @@ impl Server {
             (&Method::CONNECT, _) => self.connect(request).await,
             (&Method::PUT, "/egress") => http::empty(StatusCode::NO_CONTENT),
             (&Method::GET, "/ca") => http::text(StatusCode::OK, certificate::PEM),
+            (&Method::PUT, path) if path.strip_prefix("/weather/").is_some_and(|name| self.weather.order(name).is_some()) => {
+                http::empty(StatusCode::NO_CONTENT)
+            }
             (method, path) => http::text(StatusCode::NOT_FOUND, format!("the sidecar has no {method} {path}\n")),
         }
     }
@@ -142,7 +150,7 @@ impl Server {
         };
         match self.network.connect(destination).await {
             Ok(inside) => {
-                self.tasks.spawn(tunnel::run(request, inside, self.stop.clone()));
+                self.tasks.spawn(tunnel::run(request, inside, self.weather.clone(), self.stop.clone()));
                 http::empty(StatusCode::OK)
             }
             Err(error) => http::text(StatusCode::BAD_REQUEST, format!("nothing listens at {destination}: {error}\n")),

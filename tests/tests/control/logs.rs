@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Where a stack on this machine keeps its logs; `None` where it runs elsewhere.
-fn directory() -> Option<PathBuf> {
+pub(super) fn directory() -> Option<PathBuf> {
     let (url, _) = Sandbox::service();
     let port = url.strip_prefix("http://127.0.0.1:")?.to_owned();
     let wrangler = host::find(&format!("--port\0{port}\0"));

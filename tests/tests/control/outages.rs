@@ -1,17 +1,24 @@
 //! Services that are killed under everybody: the runtime of the Durable Objects, and the engine of the containers. Each is started again by
 //! its own supervisor. These cases run alone, where `CABANA_TEST_OUTAGES` says so.
 
-use std::time::Instant;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use cabana_tests::{PATIENCE, Sandbox, Socket, until};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::{Body, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::lifecycle::{
-    Named,
-    host::{self, Process},
-    pause,
+use super::{
+    lifecycle::{
+        Named,
+        host::{self, Process},
+        pause,
+    },
+    logs,
 };
 
 /// Whether a service may be taken down.
@@ -179,4 +186,65 @@ async fn an_engine_that_is_killed_takes_containers_with_it_and_nothing_else() {
         assert_eq!(sandbox.show().await["state"], "running");
         sandbox.end().await;
     }
+}
+
+/// Holds the lock of the deployment's database, so that nobody can write to it, until it is dropped.
+struct Held(std::process::Child);
+
+impl Held {
+    fn database() -> Self {
+        let state = logs::directory().expect("the stack is on this machine");
+        let hold = "import glob, sqlite3, sys\n\
+                    files = glob.glob(sys.argv[1] + '/**/*D1*/*.sqlite', recursive=True)\n\
+                    held = [sqlite3.connect(path, isolation_level=None, timeout=30) for path in files]\n\
+                    for database in held: database.execute('BEGIN EXCLUSIVE')\n\
+                    print(len(held), flush=True); sys.stdin.read()";
+        let mut child =
+            Command::new("python3").args(["-c", hold]).arg(state).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(said.trim().parse::<u32>().unwrap() > 0, "there is a database");
+        Self(child)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn what_all_sandboxes_share_is_on_nobodys_way() {
+    if !alone() {
+        return;
+    }
+    let sandboxes = join_all((0..30).map(async |_| Named::new("shared", json!({})).await)).await;
+    join_all(sandboxes.iter().map(async |sandbox| sandbox.print("echo kept > f").await)).await;
+    let held = Held::database();
+    let named = super::fresh_name("unlisted");
+    join_all(sandboxes.iter().map(async |sandbox| {
+        for number in 0..3 {
+            let call = sandbox.request(Method::POST, "/exec").json(&json!({ "command": format!("cat f; echo {number}") }));
+            let answer = call.send().await.unwrap();
+            assert_eq!(
+                (answer.status(), answer.headers().get("server-timing")),
+                (StatusCode::OK, None),
+                "no query is waited for"
+            );
+            assert_eq!(answer.json::<Value>().await.unwrap()["stdout"], format!("kept\n{number}\n"));
+        }
+        sandbox.request(Method::PUT, "/files?path=g").body("x").send().await.unwrap().error_for_status().unwrap();
+        let mut socket = sandbox.connect().await.unwrap();
+        socket.send("exec", "1", json!({ "command": "echo over a socket" })).await;
+        assert_eq!(socket.output("1").await.0, "over a socket\n");
+    }))
+    .await;
+    // Lives begin, change and end meanwhile; the directory learns of it later.
+    assert_eq!(super::create(json!({ "name": named })).await.0, StatusCode::CREATED);
+    assert_eq!(super::exec(&format!("sbx-{named}"), "echo new").await.1["stdout"], "new\n");
+    drop(held);
+    join_all(sandboxes.into_iter().map(Named::end)).await;
+    assert_eq!(super::destroy(&format!("sbx-{named}")).await, StatusCode::NO_CONTENT);
 }
