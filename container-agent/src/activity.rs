@@ -2,14 +2,13 @@
 //! last byte of its answer, on every connection.
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::body::{Body, HttpBody};
+
+use crate::body::through;
 
 /// What is under way; clones count together.
 #[derive(Debug, Clone)]
@@ -64,29 +63,10 @@ impl Drop for Busy {
 impl Busy {
     /// The same body, with this under way until its end, or until nobody wants the rest of it.
     pub fn until_sent(self, body: Body) -> Body {
-        Body::new(Sending { body, _busy: self })
-    }
-}
-
-struct Sending {
-    body: Body,
-    _busy: Busy,
-}
-
-impl HttpBody for Sending {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        through(body, move |body, context| {
+            let _busy = &self;
+            body.poll_frame(context)
+        })
     }
 }
 

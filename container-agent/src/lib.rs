@@ -10,6 +10,7 @@
 
 mod activity;
 pub mod agent;
+mod body;
 mod buffers;
 mod cgroup;
 pub mod config;

@@ -1,19 +1,11 @@
 //! What the agent writes to its standard error.
 
-use std::{
-    pin::Pin,
-    str::FromStr,
-    task::{Context, Poll},
-};
+use std::str::FromStr;
 
-use axum::{
-    body::{Body, Bytes, HttpBody},
-    extract::Request,
-    middleware::Next,
-    response::Response,
-};
-use hyper::body::{Frame, SizeHint};
-use tracing::{Instrument, Span};
+use axum::{body::HttpBody, extract::Request, middleware::Next, response::Response};
+use tracing::Instrument;
+
+use crate::body::through;
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,29 +45,5 @@ pub async fn name_request(request: Request, next: Next) -> Response {
     // The Durable Object lets no other through; one that comes from elsewhere is written as a string of JSON, or with its escapes.
     let span = tracing::info_span!("request", request_id = id);
     let response = next.run(request).instrument(span.clone()).await;
-    response.map(|body| Body::new(Named { body, span }))
-}
-
-/// The body of an answer, whose request is named while it is made.
-struct Named {
-    body: Body,
-    span: Span,
-}
-
-impl HttpBody for Named {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self { body, span } = &mut *self;
-        span.in_scope(|| Pin::new(body).poll_frame(context))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    response.map(|body| through(body, move |body, context| span.in_scope(|| body.poll_frame(context))))
 }

@@ -1,72 +1,56 @@
 //! How long a client may leave us waiting for the rest of its request.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
-    body::{Body, Bytes, HttpBody},
+    body::{Body, HttpBody},
     extract::{Request, State},
 };
-use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::Agent;
+use crate::{
+    Agent,
+    body::{Next, through},
+};
 
 /// The same request, whose body breaks off when nothing of it comes for a while.
 pub(super) async fn limit(State(agent): State<Agent>, request: Request) -> Request {
-    request.map(|body| Body::new(Awaited::new(body, agent.limits.body_timeout)))
+    request.map(|body| limited(body, agent.limits.body_timeout))
 }
 
-/// A body that is waited for. Says of its size what it said before.
-struct Awaited {
-    body: Body,
+fn limited(body: Body, limit: Duration) -> Body {
+    let mut patience = Patience { limit, end: None, waits: false };
+    through(body, move |body, context| match body.poll_frame(context) {
+        Poll::Pending => patience.wait(context),
+        ready => {
+            patience.waits = false;
+            ready
+        }
+    })
+}
+
+struct Patience {
     limit: Duration,
-    /// The end of our patience; there is none while pieces come.
+    /// When it ends; never while pieces come.
     end: Option<Pin<Box<Sleep>>>,
     waits: bool,
 }
 
-impl Awaited {
-    fn new(body: Body, limit: Duration) -> Self {
-        Self { body, limit, end: None, waits: false }
-    }
-
-    /// Whether our patience is at its end.
-    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        let limit = self.limit;
-        let end = self.end.get_or_insert_with(|| Box::pin(sleep(limit)));
+impl Patience {
+    fn wait(&mut self, context: &mut Context<'_>) -> Next {
+        let end = self.end.get_or_insert_with(|| Box::pin(sleep(self.limit)));
         if !std::mem::replace(&mut self.waits, true) {
-            end.as_mut().reset(Instant::now() + limit);
+            end.as_mut().reset(Instant::now() + self.limit);
         }
-        end.as_mut().poll(context).is_ready()
-    }
-}
-
-impl HttpBody for Awaited {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            self.waits = false;
-            return Poll::Ready(frame);
-        }
-        if self.is_over(context) {
+        end.as_mut().poll(context).map(|()| {
             let message = format!("nothing came for {} ms", self.limit.as_millis());
-            return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(message)))));
-        }
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+            Some(Err(axum::Error::new(io::Error::other(message))))
+        })
     }
 }
 
@@ -76,6 +60,8 @@ mod tests {
 
     use futures_util::{StreamExt, stream};
 
+    use axum::body::Bytes;
+
     use super::*;
 
     /// A body whose pieces come after pauses of so many milliseconds each; how many of them arrive, and whether all do.
@@ -84,8 +70,8 @@ mod tests {
             sleep(Duration::from_millis(*pause)).await;
             Ok::<_, Infallible>(Bytes::from_static(b"x"))
         });
-        let body = Awaited::new(Body::from_stream(pieces), Duration::from_millis(limit));
-        let pieces: Vec<_> = Body::new(body).into_data_stream().take(pauses.len()).collect().await;
+        let body = limited(Body::from_stream(pieces), Duration::from_millis(limit));
+        let pieces: Vec<_> = body.into_data_stream().take(pauses.len()).collect().await;
         (pieces.iter().filter(|piece| piece.is_ok()).count(), pieces.iter().all(Result::is_ok))
     }
 
@@ -100,12 +86,5 @@ mod tests {
         ] {
             assert_eq!(arrive(pauses, 100).await, expected, "{pauses:?}");
         }
-    }
-
-    #[test]
-    fn its_size_is_known_as_before() {
-        let body = Awaited::new(Body::from("four"), Duration::from_secs(1));
-        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(4), false));
-        assert!(Awaited::new(Body::empty(), Duration::from_secs(1)).is_end_stream());
     }
 }
