@@ -179,6 +179,26 @@ async fn operations_on_a_socket_are_told_as_those_of_http_are() {
 }
 
 #[tokio::test]
+async fn what_was_answered_is_told_at_once() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        for number in 0..20 {
+            let path = number.to_string();
+            if number % 2 == 0 {
+                socket.send("file.stat", "a", json!({ "path": path })).await;
+                socket.wait_for("error", "a").await;
+            } else {
+                sandbox.post("file.stat", json!({ "path": path })).await;
+            }
+            let entry = entries(sandbox, "operation=file.stat&limit=1").await.pop().unwrap();
+            let told = (entry["outcome"].as_str(), entry["agent_summary"].as_str(), entry["duration_ms"].is_u64());
+            assert_eq!(told, (Some("not_found"), Some(path.as_str()), true));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn all_frames_of_an_operation_are_counted() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=1").await.unwrap();

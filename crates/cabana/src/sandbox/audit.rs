@@ -1,7 +1,8 @@
 //! The audit trail: one entry for everything that is asked of the sandbox, in the object's own SQLite.
 //!
-//! Entries are written after the answer has gone out: the platform holds an answer back until what was written before it is safe. What is
-//! not over within a moment is noted as open before it is; so an object that goes away meanwhile leaves a trace of it.
+//! Entries are written after the answer has gone out, those of some time together ([`later`]): the platform holds an answer back until what
+//! was written before it is safe. What is not over within a moment is noted as open before it is; so an object that goes away
+//! meanwhile leaves a trace of it.
 //!
 //! The trail outlives the sandbox: who destroys one does not take its history away. It ends by age and count, `CABANA_AUDIT_DAYS` and
 //! `CABANA_AUDIT_ROWS`.
@@ -10,6 +11,7 @@ mod answer;
 pub(crate) mod chain;
 mod entry;
 mod exchange;
+mod later;
 mod meter;
 mod query;
 mod store;
@@ -34,6 +36,7 @@ pub(super) use self::{
 };
 use self::{
     chain::{Link, Record},
+    later::Later,
     query::Query,
     store::Store,
 };
@@ -71,6 +74,7 @@ pub(super) struct Audit {
     open: RefCell<BTreeSet<u64>>,
     /// Whether tables were looked for, and not found.
     absent: Cell<bool>,
+    later: Rc<Later>,
 }
 
 /// What is known of the trail without reading it.
@@ -93,7 +97,13 @@ impl Audit {
             trail: RefCell::default(),
             open: RefCell::default(),
             absent: Cell::default(),
+            later: Rc::default(),
         })
+    }
+
+    /// Writes what is to be written, for whoever is about to look.
+    pub(super) fn catch_up(&self) {
+        self.later.catch_up();
     }
 
     /// Whether there is anything that the caller may see.

@@ -80,6 +80,7 @@ async fn show(
     principal: &Principal,
     request_id: &RequestId,
 ) -> Result<Response, Error> {
+    life.audit.catch_up();
     match what {
         "/events" => history::answer(life, request, request_id),
         "/metrics" => measure::answer(life, request, request_id).await,

@@ -11,8 +11,6 @@ use cabana_protocol::{
     audit::{Course, Outcome, line},
 };
 
-use worker::{Delay, wasm_bindgen_futures::spawn_local};
-
 use super::{Audit, chain::Record};
 use crate::{
     Principal,
@@ -64,11 +62,7 @@ impl Life {
     pub(crate) fn enter(&self, asked: &Asked<'_>) -> Option<Entry> {
         let owner = self.owner().filter(|owner| asked.principal.sees(owner))?;
         let entry = Entry::begin(&self.audit, &owner, asked);
-        let kept = entry.clone();
-        spawn_local(async move {
-            Delay::from(MOMENT).await;
-            kept.open();
-        });
+        self.audit.later.watch(entry.clone());
         Some(entry)
     }
 }
@@ -113,6 +107,7 @@ impl Entry {
     /// Writes it down although it is not over.
     pub(crate) fn open(&self) {
         if let Written::Not = self.0.written.get()
+            && self.0.record.borrow().duration_ms.is_none()
             && let Some(id) = self.0.write(Outcome::OPEN, None)
         {
             self.0.written.set(Written::Open(id));
@@ -123,27 +118,35 @@ impl Entry {
     /// The same when what was sent just now has gone out: the platform holds back what is sent after something was written, until that is safe.
     pub(crate) fn open_afterwards(&self) {
         let entry = self.clone();
-        afterwards(move || entry.open());
+        self.afterwards(move || entry.open());
     }
 
     /// As [`Self::end`], when what was sent just now has gone out.
     pub(crate) fn end_afterwards(&self, outcome: Outcome) {
         let entry = self.clone();
-        afterwards(move || entry.end(outcome));
+        self.over();
+        self.afterwards(move || entry.end(outcome));
+    }
+
+    /// Takes the time that it took, which is written later.
+    pub(super) fn over(&self) {
+        self.0.over();
+    }
+
+    /// Does something when what was sent just now has gone out.
+    pub(super) fn afterwards(&self, then: impl FnOnce() + 'static) {
+        self.0.audit.later.run(then);
+    }
+
+    /// How long it may go on until it is written down as open.
+    pub(super) fn moment_left(&self) -> Duration {
+        MOMENT.saturating_sub(now().since(Instant(self.0.record.borrow().at_ms)))
     }
 
     /// It is over. Only the first end counts. One that is dropped without an end was cut short by its caller.
     pub(crate) fn end(&self, outcome: Outcome) {
         self.0.end(outcome);
     }
-}
-
-/// Does something when what was sent has gone out.
-pub(super) fn afterwards(then: impl FnOnce() + 'static) {
-    spawn_local(async move {
-        Delay::from(Duration::ZERO).await;
-        then();
-    });
 }
 
 impl Request {
@@ -153,12 +156,17 @@ impl Request {
             Written::Not => None,
             Written::Open(id) => Some(id),
         };
-        let at = Instant(self.record.borrow().at_ms);
-        self.record.borrow_mut().duration_ms = u64::try_from(now().since(at).as_millis()).ok();
+        self.over();
         self.write(outcome, begun);
         if let Some(id) = begun {
             self.audit.open.borrow_mut().remove(&id);
         }
+    }
+
+    fn over(&self) {
+        let mut record = self.record.borrow_mut();
+        let took = now().since(Instant(record.at_ms)).as_millis();
+        record.duration_ms = record.duration_ms.or(u64::try_from(took).ok());
     }
 
     fn write(&self, outcome: Outcome, begun: Option<u64>) -> Option<u64> {

@@ -14,7 +14,7 @@ use worker::{
 };
 
 use super::{
-    entry::{Asked, Entry, afterwards},
+    entry::{Asked, Entry},
     meter::meter,
 };
 use crate::{
@@ -121,9 +121,10 @@ impl Exchange {
         };
         entry.note(Some(response.status_code()), None);
         entry.count(Some(self.bytes_in.get()), bytes_out);
-        let life = Rc::clone(&self.life);
-        afterwards(move || {
-            entry.end(outcome);
+        let (life, ended) = (Rc::clone(&self.life), entry.clone());
+        entry.over();
+        entry.afterwards(move || {
+            ended.end(outcome);
             if life.owner().is_none() {
                 // All that is left is the trail, and somebody is to remove it one day.
                 life.rearm();
