@@ -26,7 +26,7 @@ pub const PING: &str = "ping";
 /// another way is answered as well, and costs what any frame costs.
 pub const PING_FRAME: &str = r#"{"type":"ping"}"#;
 
-/// The answer to a ping.
+/// The answer to a ping. It comes unasked, too, where something runs on a socket and has been silent for some seconds.
 pub const PONG: &str = r#"{"type":"pong","payload":{}}"#;
 
 /// Longest request id, in bytes.

@@ -119,6 +119,23 @@ async fn a_socket_outlives_the_container() {
 }
 
 #[tokio::test]
+async fn a_socket_on_which_something_runs_in_silence_shows_that_it_is_alive() {
+    in_sandbox(async |sandbox| {
+        let (mut waits, mut idle) = (sandbox.connect().await, sandbox.connect().await);
+        waits.send("exec", "1", json!({ "command": "until [ -e go ]; do sleep 0.02; done" })).await;
+        waits.wait_for("event", "1").await;
+        for _ in 0..2 {
+            assert_eq!(waits.next().await["type"], "pong");
+        }
+        sandbox.put("go", "").await.success();
+        assert_eq!(waits.wait_for("result", "1").await["exit"]["code"], 0);
+        idle.send("exec", "2", json!({ "command": "true" })).await;
+        assert_eq!(idle.next().await["payload"]["type"], "started", "nothing was said to who waits for nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn only_pages_of_ours_open_sockets() {
     in_sandbox(async |sandbox| {
         let (url, _) = Sandbox::service();

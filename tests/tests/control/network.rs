@@ -187,6 +187,63 @@ async fn a_download_that_breaks_off_is_seen_to_and_can_be_gone_on_with() {
 }
 
 #[tokio::test]
+async fn who_follows_a_process_goes_on_where_the_connection_broke() {
+    let Some((sandbox, way)) = reached("follow").await else { return };
+    let talks = json!({ "command": "for i in $(seq 1 400); do echo $i; sleep 0.005; done", "detach": true, "name": "talker" });
+    assert_eq!(sandbox.call(Method::POST, "/exec", Some(talks)).await.0, StatusCode::OK);
+    let (mut heard, mut last, mut breaks) = (String::new(), None::<String>, 0);
+    let ended = loop {
+        let request = sandbox.request(Method::POST, "/process/attach").header("accept", "text/event-stream");
+        let request = last.iter().fold(request, |request, id| request.header("last-event-id", id));
+        let mut answer = request.json(&json!({ "process": "talker" })).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let mut said = String::new();
+        let mut result = Value::Null;
+        while let Ok(Some(piece)) = answer.chunk().await {
+            said += std::str::from_utf8(&piece).unwrap();
+            // What is not whole when it breaks off is not heard, and comes again.
+            while let Some((event, rest)) = said.split_once("\n\n") {
+                let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                let value: Value = line("data: ").map(|data| serde_json::from_str(data).unwrap()).unwrap_or_default();
+                heard += value["bytes"].as_str().unwrap_or_default();
+                last = line("id: ").map(str::to_owned).or(last);
+                result = if value["type"] == "result" { value } else { result };
+                said = rest.to_owned();
+            }
+            if breaks < 3 && heard.lines().count() > 50 * (breaks + 1) {
+                breaks += 1;
+                way.order("cut").await;
+            }
+        }
+        if result != Value::Null {
+            break result;
+        }
+    };
+    assert_eq!((breaks, &ended["exit"]["code"]), (3, &json!(0)), "{ended}");
+    assert_eq!(
+        heard,
+        (1..=400).map(|number| format!("{number}\n")).collect::<String>(),
+        "nothing is missing, and nothing came twice"
+    );
+
+    // With the sandbox the process ends, and that is said.
+    let talks = json!({ "command": "while :; do echo on; sleep 0.02; done", "detach": true, "name": "endless" });
+    let process = sandbox.call(Method::POST, "/exec", Some(talks)).await.1["process"].clone();
+    let request = sandbox.request(Method::POST, "/process/attach").header("accept", "text/event-stream");
+    let mut answer = request.json(&json!({ "process": process })).send().await.unwrap();
+    answer.chunk().await.unwrap();
+    assert_eq!(sandbox.call(Method::POST, "/stop", None).await.0, StatusCode::OK);
+    let mut said = String::new();
+    while let Ok(Some(piece)) = answer.chunk().await {
+        said += std::str::from_utf8(&piece).unwrap();
+    }
+    assert!(said.contains(r#""type":"result""#) && said.contains(r#""reason":"lost""#), "{said}");
+    let again = sandbox.call(Method::POST, "/process/attach", Some(json!({ "process": process }))).await;
+    assert_eq!((again.0, code(&again.1)), (StatusCode::GONE, "gone"), "{}", again.1);
+    sandbox.end().await;
+}
+
+#[tokio::test]
 async fn a_network_that_dies_without_a_word_is_noticed_and_nothing_is_done_twice() {
     let Some((sandbox, way)) = reached("dead").await else { return };
     let mut socket = sandbox.connect().await.unwrap();

@@ -7,7 +7,7 @@ use std::{
 
 use cabana_protocol::{
     Error, KeyId,
-    frame::{Reply, ServerFrame},
+    frame::{PONG, Reply, ServerFrame},
 };
 use js_sys::{JsString, Uint8Array};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub(super) struct Client {
     pub(super) running: RefCell<Running<Guard>>,
     /// When it was last asked whether its key is good; 0 where it was not since it came into memory.
     pub(super) confirmed_at_ms: Cell<u64>,
+    /// Whether anything was sent to it since somebody last looked.
+    spoken_to: Cell<bool>,
     socket: WebSocket,
 }
 
@@ -66,7 +68,15 @@ extern "C" {
 
 impl Client {
     pub(super) fn new(number: u64, principal: Principal, binary: bool, socket: WebSocket) -> Self {
-        Self { number, principal, binary, running: RefCell::default(), confirmed_at_ms: Cell::default(), socket }
+        Self {
+            number,
+            principal,
+            binary,
+            running: RefCell::default(),
+            confirmed_at_ms: Cell::default(),
+            spoken_to: Cell::default(),
+            socket,
+        }
     }
 
     /// Takes up a socket that has outlived the object's time in memory, and the ids that ran for it. `None` where it is none of ours.
@@ -130,16 +140,26 @@ impl Client {
 
     /// Sends a whole frame. One to a client that has just gone is lost; its end is on the way.
     pub(super) fn send_text(&self, text: &str) {
+        self.spoken_to.set(true);
         let _ = self.socket.send_with_str(text);
     }
 
     /// Sends a whole frame that the runtime has already.
     pub(super) fn pass_on(&self, frame: &Frame) {
+        self.spoken_to.set(true);
         let socket = self.raw().unchecked_ref::<RawSocket>();
         let _ = match frame {
             Frame::Text(text) => socket.send_string(text),
             Frame::Binary(bytes) => socket.send_bytes(bytes),
         };
+    }
+
+    /// Says something where nothing was said since this was last called: some hops take silence for death.
+    pub(super) fn reassure(&self) {
+        if !self.spoken_to.replace(false) && self.queue() == 0 {
+            self.send_text(PONG);
+            self.spoken_to.set(false);
+        }
     }
 
     /// Bytes that were sent and that the runtime has still.

@@ -60,18 +60,25 @@ impl Gateway {
         self.lost(generation, &Fault::Interrupted.error());
     }
 
-    /// Asks the agent how it is when it has been silent for long while somebody waits for it, and now and then about the clients' keys. Returns
+    /// Asks the agent how it is when it has been silent for long while somebody waits for it, and now and then about the clients' keys, and tells
+    /// clients that wait in silence that they are not forgotten. Returns
     /// when the agent is not well.
     async fn watch(self: &Rc<Self>, generation: u64) {
         loop {
             let heard = self.heard.get();
             Delay::from(SILENCE).await;
             self.confirm_busy();
+            self.reassure_busy();
             let silent = self.heard.get() == heard && !self.is_idle();
             if self.link.borrow().current() != Some(generation) || silent && !Rc::clone(&self.backend).is_well().await {
                 return;
             }
         }
+    }
+
+    /// Shows those who wait that their connections are alive. Who waits for nothing asks by a ping, which wakes nobody.
+    fn reassure_busy(&self) {
+        self.clients.borrow().values().filter(|client| client.is_busy()).for_each(|client| client.reassure());
     }
 
     /// What runs on a link that has ended gets no more answers but this one.
