@@ -44,7 +44,8 @@ pub struct AuditEntry {
     pub bytes_out: u64,
     /// The request's name in every hop's logs.
     pub request_id: String,
-    /// What it was about, without secrets and in one line: the word of the agent, which runs in the sandbox.
+    /// What it was about, without secrets and in one line: the word of the agent, which runs in the sandbox; of a setup, the project's
+    /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_summary: Option<String>,
     /// What chains it to the record before it, see [`AuditVerification`].

@@ -132,7 +132,8 @@ async fn a_setup_is_told_as_it_goes_and_there_is_one_at_a_time() {
     assert_eq!(output, "go\n1\n2\n3\n", "{lines:?}");
     until("the audit tells of it", async || {
         let route = format!("/v1/sandboxes/{}/audit?operation=sandbox.setup&outcome=finished", case.id);
-        request(Method::GET, &route, None).await.1["entries"].as_array().is_some_and(|entries| entries.len() == 1)
+        let entries = request(Method::GET, &route, None).await.1["entries"].clone();
+        entries.as_array().is_some_and(|entries| entries.len() == 1) && entries[0]["agent_summary"] == case.name
     })
     .await;
     case.end().await;

@@ -9,8 +9,10 @@ use std::{rc::Rc, time::Duration};
 
 use cabana_protocol::{
     Code, Error, Streaming,
+    audit::SUMMARY_HEADER,
     exec::{Command, Exec, ExecResult, Exit},
     git::{Clone, Cloned, Credentials},
+    header,
     line::Line,
     project::{Definition, ProjectName, Source},
     sandbox::{Sandbox, Setup, SetupEvent, SetupState},
@@ -51,18 +53,20 @@ pub(super) async fn answer(life: &Rc<Life>, mut request: Request, request_id: &R
     let odd = |_| Error::internal("what is to be set up cannot be understood");
     let plan: SetUp = serde_json::from_slice(&read_body(&mut request, MAX_BODY_BYTES).await?).map_err(odd)?;
     let status = if plan.new { 201 } else { 200 };
+    let about = header::encode(&plan.project).unwrap_or_default();
+    let told = |response| reply::with_header(response, SUMMARY_HEADER, &about);
     let mut preparation = Preparation::begin(life, plan, request.inner().signal(), request_id)?;
     let begun = now();
     while form == Form::Json && now().since(begun) < MOMENT {
         if let Some(Line::Result(sandbox)) = preparation.step().await? {
-            return Ok(reply::json(status, &sandbox, request_id));
+            return Ok(told(reply::json(status, &sandbox, request_id)));
         }
     }
-    let told = stream::unfold(preparation, move |mut preparation| async move {
+    let lines = stream::unfold(preparation, move |mut preparation| async move {
         let said = preparation.next().await?;
         Some((frame(form, said), preparation))
     });
-    Ok(form.respond(told, request_id)?.with_status(status))
+    Ok(told(form.respond(lines, request_id)?.with_status(status)))
 }
 
 /// A piece of a streamed answer. In JSON, which allows spaces at the beginning, one stands for each thing that is not the end; a failure
