@@ -13,17 +13,22 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::{Query, SMALL_BYTES, answer, conditions};
 use crate::{
     Agent,
-    file::{self, Upload},
+    file::{self, Roots, Upload},
 };
 
 /// Takes in a file. What the client still sends of one that is refused is taken in too.
 pub(super) async fn receive(agent: &Agent, query: Option<String>, headers: &HeaderMap, body: Body) -> Result<Written, Error> {
     let size_bytes = body.size_hint().exact();
     let mut pieces = body.into_data_stream();
-    let written = match size_bytes {
-        Some(size_bytes) if size_bytes <= SMALL_BYTES => receive_whole(agent, query, headers, &mut pieces).await,
-        _ => receive_pieces(agent, query, headers, size_bytes, &mut pieces).await,
+    let written = async {
+        let (Query { path, mode }, conditions) = (Query::of(query.as_deref())?, conditions(headers)?);
+        let begin = move |roots: &Roots| Upload::begin(roots, path, mode, conditions, size_bytes);
+        match size_bytes {
+            Some(size_bytes) if size_bytes <= SMALL_BYTES => receive_whole(agent, begin, &mut pieces).await,
+            _ => receive_pieces(agent, begin, &mut pieces).await,
+        }
     };
+    let written = written.await;
     if written.is_err() {
         answer::linger(pieces).await;
     }
@@ -32,18 +37,16 @@ pub(super) async fn receive(agent: &Agent, query: Option<String>, headers: &Head
 
 async fn receive_whole(
     agent: &Agent,
-    query: Option<String>,
-    headers: &HeaderMap,
+    begin: impl FnOnce(&Roots) -> Result<Upload, Error> + Send + 'static,
     pieces: &mut BodyDataStream,
 ) -> Result<Written, Error> {
-    let (Query { path, mode }, conditions) = (Query::of(query.as_deref())?, conditions(headers)?);
     let content = pieces.try_fold(BytesMut::new(), |mut content, piece: Bytes| {
         content.extend_from_slice(&piece);
         future::ready(Ok(content))
     });
     let content = content.await.map_err(broken_off)?;
     file::blocking(agent, move |roots| {
-        let mut upload = Upload::begin(roots, path, mode, conditions, Some(content.len() as u64))?;
+        let mut upload = begin(roots)?;
         upload.write(roots, &content)?;
         upload.finish(roots)
     })
@@ -52,13 +55,10 @@ async fn receive_whole(
 
 async fn receive_pieces(
     agent: &Agent,
-    query: Option<String>,
-    headers: &HeaderMap,
-    size_bytes: Option<u64>,
+    begin: impl FnOnce(&Roots) -> Result<Upload, Error> + Send + 'static,
     pieces: &mut BodyDataStream,
 ) -> Result<Written, Error> {
-    let (Query { path, mode }, conditions) = (Query::of(query.as_deref())?, conditions(headers)?);
-    let mut upload = file::blocking(agent, move |roots| Upload::begin(roots, path, mode, conditions, size_bytes)).await?;
+    let mut upload = file::blocking(agent, begin).await?;
     let mut piece = pieces.next().await;
     while let Some(received) = piece {
         let bytes = match received {
