@@ -22,8 +22,6 @@ mod policy;
 mod time;
 
 #[cfg(test)]
-mod restarts;
-#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

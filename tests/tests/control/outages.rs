@@ -132,7 +132,7 @@ async fn kill_after(milliseconds: u64, request: reqwest::RequestBuilder) {
 }
 
 /// Where the object is in a start or a destroy when it goes is left to chance here; every place there is, is gone through in
-/// `lifecycle/restarts.rs` of the library.
+/// `lifecycle/tests/restarts.rs` of the library.
 #[tokio::test]
 async fn a_runtime_that_is_killed_in_a_start_or_a_destroy_leaves_no_container_and_does_nothing_twice() {
     if !alone() {

@@ -1,3 +1,5 @@
+mod restarts;
+
 use proptest::prelude::*;
 
 use super::*;
