@@ -16,6 +16,7 @@ mod closing;
 mod credentials;
 mod flow;
 mod link;
+mod message;
 mod operations;
 pub(crate) mod origin;
 mod relay;

@@ -15,7 +15,7 @@ use serde_json::value::to_raw_value;
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use worker::WebSocket;
 
-use super::{admission::Running, link::Frame};
+use super::{admission::Running, message::Frame};
 use crate::{Principal, log, sandbox::audit::Entry};
 
 /// Keeps the sandbox awake until it is dropped.

@@ -6,12 +6,7 @@ use cabana_protocol::{Code, Error, audit::Outcome, frame::binary::Raw};
 use futures_util::future::{self, AbortHandle, Abortable, Either};
 use worker::Delay;
 
-use super::{
-    Gateway,
-    client::Client,
-    link::{self, Frame},
-    relayed::Relayed,
-};
+use super::{Gateway, client::Client, link, message::Frame, relayed::Relayed};
 use crate::{fault::Fault, log};
 
 /// How long the link stays after the last operation: the next one often comes at once.

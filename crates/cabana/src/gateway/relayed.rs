@@ -7,8 +7,8 @@ use cabana_protocol::{
     link::{self, Body, Message},
 };
 
-/// Characters or bytes of a message that are looked at: its client's number, and the head of a frame with the longest id, every character of it
-/// escaped.
+/// Characters or bytes of a message that are looked at: its client's number, and the head of a frame with the longest id, every
+/// character of it escaped.
 pub(super) const HEAD: u32 = 1_024;
 
 /// How the frames of an agent begin that have an id.
