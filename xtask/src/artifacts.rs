@@ -10,11 +10,34 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The profile of the agent and the engine in `dev` and `test`, and its directory under target/.
-const PROFILE: &str = "release";
-
 /// The Worker's profile.
 const WORKER_PROFILE: &str = "worker";
+
+/// How the agent and the engine are compiled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// With debug assertions and overflow checks; shares its compile graph with the tests.
+    Dev,
+    /// As it ships.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+
+    /// Its directory below target/.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
 
 /// The programs that a run needs.
 pub(crate) struct Programs {
@@ -25,13 +48,13 @@ pub(crate) struct Programs {
 }
 
 /// Builds the agent and the engine.
-pub(crate) fn build_programs() -> Result<Programs> {
+pub(crate) fn build_programs(profile: Profile) -> Result<Programs> {
     Step::run("agent, engine", |step| {
         let root = paths::repository()?;
         let mut build = Command::new(cargo());
-        build.args(["build", "--profile", PROFILE, "--package", "cabana-agent", "--package", "cabana-engine"]);
+        build.args(["build", "--profile", profile.name(), "--package", "cabana-agent", "--package", "cabana-engine"]);
         shell::run_logged(build.current_dir(&root), &log(&root, "programs"), step, None)?;
-        let directory = target(&root).join(PROFILE);
+        let directory = target(&root).join(profile.directory());
         let programs = Programs { agent: directory.join("cabana-agent"), engine: directory.join("cabana-engine") };
         Ok((Outcome::Done("built".to_owned()), programs))
     })

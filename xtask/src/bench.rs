@@ -31,7 +31,7 @@ mod table;
 mod throughput;
 mod wear;
 
-use crate::artifacts;
+use crate::artifacts::{self, Profile};
 use crate::progress::{Outcome, Step};
 use agent::Agent;
 use anyhow::{Result, bail};
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let program = match &arguments.agent {
         Some(program) => program.clone(),
-        None => artifacts::build_programs()?.agent,
+        None => artifacts::build_programs(Profile::Release)?.agent,
     };
     let bench = Bench { program, scratch: Scratch::create()? };
     let mut table = Table::default();

@@ -9,7 +9,7 @@ mod ready;
 mod service;
 pub(crate) mod stack;
 
-use crate::artifacts::Care;
+use crate::artifacts::{Care, Profile};
 use crate::progress::say;
 use crate::setup;
 use anyhow::{Context, Result};
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = setup::run()?;
     let Arguments { port, engine, log, .. } = *arguments;
-    let options = Options { port, engine, care: Care::Quick, log, variables: variables() };
+    let options = Options { port, engine, profile: Profile::Dev, care: Care::Quick, log, variables: variables() };
     let prepared = stack::prepare(&tools, options)?;
     // Until here an interrupt ends this program and its children at once; from here on there are sandboxes to end.
     let interrupt = Interrupt::listen()?;

@@ -6,7 +6,7 @@ mod issuer;
 mod report;
 mod tally;
 
-use crate::artifacts::{self, Care};
+use crate::artifacts::{self, Care, Profile};
 use crate::dev::stack::{self, Engine, Options, Stack};
 use crate::setup::{self, Tools};
 use crate::{paths, shell, sync};
@@ -89,7 +89,7 @@ impl Run {
     }
 
     fn agent_cases(&self) -> Result<Cases> {
-        let programs = artifacts::build_programs()?;
+        let programs = artifacts::build_programs(Profile::Dev)?;
         cases::integration(&self.root, "agent", &[("CABANA_AGENT_BIN", programs.agent.as_os_str())])
     }
 
@@ -97,7 +97,8 @@ impl Run {
     fn stack(&self, report: &mut Report, wanted: impl Fn(Part) -> bool) {
         let Some(issuer) = report.step("make an issuer of tokens", || Issuer::make(&self.root)) else { return };
         let variables = issuer.variables.clone();
-        let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false, variables };
+        let options =
+            Options { port: None, engine: Engine::Cabana, profile: Profile::Dev, care: Care::Full, log: false, variables };
         let Some(mut running) = report.step("start the stack", || Stack::launch(&self.tools, options)) else { return };
         if wanted(Part::Deploy) {
             report.check("deploy --dry-run", || self.rehearse_deployment(&running));

@@ -4,7 +4,7 @@ use super::quantity::Quantity;
 use super::row::{Row, Target};
 use super::samples::Samples;
 use super::{Bench, access, bundle, gateway, preview};
-use crate::artifacts::Care;
+use crate::artifacts::{Care, Profile};
 use crate::dev::client::Client;
 use crate::dev::stack::{Engine, Options, Stack};
 use crate::setup;
@@ -23,7 +23,8 @@ const AT_ONCE: usize = 50;
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let (name, value) = access::SECRET;
     let variables = vec![(name.to_owned(), value.to_owned())];
-    let options = Options { port: None, engine: Engine::Cabana, care: Care::Full, log: false, variables };
+    let options =
+        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, care: Care::Full, log: false, variables };
     let tools = setup::run()?;
     let stack = Stack::launch(&tools, options)?;
     let client = Client::new(stack.url(), stack.api_key());

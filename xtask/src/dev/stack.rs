@@ -7,7 +7,7 @@ use super::interrupt::Interrupt;
 use super::port::{self, Port};
 use super::ready::{FIRST_COMMAND, First};
 use super::service::Service;
-use crate::artifacts::{self, Care, Programs};
+use crate::artifacts::{self, Care, Profile, Programs};
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
@@ -56,6 +56,8 @@ pub(crate) struct Options {
     /// The port, which must be free; none: the default one, or any.
     pub(crate) port: Option<u16>,
     pub(crate) engine: Engine,
+    /// How agent and engine are compiled.
+    pub(crate) profile: Profile,
     /// How the Worker is built.
     pub(crate) care: Care,
     /// Whether the services' output is shown.
@@ -88,7 +90,7 @@ pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
     let root = paths::repository()?;
     port::check(options.port)?;
     let programs = match options.engine {
-        Engine::Cabana => Some(artifacts::build_programs()?),
+        Engine::Cabana => Some(artifacts::build_programs(options.profile)?),
         Engine::Docker => check_docker(&root).map(|()| None)?,
     };
     let directory = RunDirectory::create(&root)?;
