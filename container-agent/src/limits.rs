@@ -191,19 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_every_limit() {
+    fn limits_page_lists_every_limit() {
         let lines = Limits::described()
             .into_iter()
             .map(|(variable, default, meaning)| format!("| `{variable}` | {default} |{meaning} |\n"));
         let table = format!("| variable | default | what it limits |\n| --- | --- | --- |\n{}", lines.collect::<String>());
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-        let readme = fs::read_to_string(&path).unwrap();
-        let (before, rest) = readme.split_once(BEGIN).expect("the README says where the table begins");
-        let (kept, after) = rest.split_once(END).expect("the README says where the table ends");
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/limits.md");
+        let page = fs::read_to_string(&path).unwrap();
+        let (before, rest) = page.split_once(BEGIN).expect("docs/limits.md marks the table's begin");
+        let (kept, after) = rest.split_once(END).expect("docs/limits.md marks the table's end");
         if std::env::var_os("CABANA_BLESS").is_some() {
             fs::write(&path, [before, BEGIN, &table, END, after].concat()).unwrap();
         } else {
-            assert!(kept == table, "CABANA_BLESS=1 cargo test -p cabana-agent writes the README's table anew:\n{table}");
+            assert!(kept == table, "CABANA_BLESS=1 cargo test -p cabana-agent writes the table of docs/limits.md:\n{table}");
         }
     }
 }
