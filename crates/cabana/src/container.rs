@@ -3,7 +3,7 @@
 //! workers-rs' `ContainerStartupOptions` loses the fields that are set, and knows neither images nor an exit's message; the
 //! options are therefore built here as a plain object.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use cabana_protocol::sandbox::{Instance, Resources};
 use js_sys::{Function, Object, Promise, Reflect};
@@ -12,6 +12,9 @@ use worker::{Fetcher, State, wasm_bindgen_futures::JsFuture};
 
 /// Where the agent listens inside every sandbox.
 pub(crate) const AGENT_PORT: u16 = 49983;
+
+/// Ports that nothing is ever asked on: they occupy the runtime's connection pool, see [`Container::disable_connection_pool`].
+pub(crate) const POOL_PORTS: RangeInclusive<u16> = 49984..=49991;
 
 /// The container that belongs to a Durable Object.
 #[derive(Debug)]
@@ -48,7 +51,27 @@ pub(crate) struct UnknownKind {
 impl Container {
     /// The container of the object whose state this is; `None` where its class has none in wrangler.jsonc.
     pub(crate) fn of(state: &State) -> Option<Self> {
-        state.container().map(Self)
+        let container = state.container().map(Self)?;
+        if container.running() {
+            container.disable_connection_pool();
+        }
+        Some(container)
+    }
+
+    /// Gives each request a connection of its own.
+    ///
+    /// The runtime keeps connections to a port open and sends the next request on them. An answer without a body (204, 304, any answer to
+    /// HEAD) that is the first on its connection breaks that connection: the next request fails with "Container port connection closed
+    /// unexpectedly", though the program in the container has carried it out (workerd 1.20261117, see docs/runtime-faults.md). Nothing tells
+    /// the object which requests are hit, so none of them could be repeated safely.
+    ///
+    /// The pool admits the first four ports that are asked for in a container's life; all others get a connection for each request. So
+    /// ports that nobody uses take those places, before the first request. Twice as many are named as there are places today.
+    fn disable_connection_pool(&self) {
+        for port in POOL_PORTS {
+            // A place that is not taken costs reuse of connections, not correctness of this call.
+            let _ = self.0.get_tcp_port(port);
+        }
     }
 
     /// Whether the platform says that it runs.
@@ -95,6 +118,8 @@ impl Container {
         let container: &JsValue = self.0.as_ref();
         let start: Function = Reflect::get(container, &"start".into())?.dyn_into()?;
         start.call1(container, &options)?;
+        // Each start empties the pool.
+        self.disable_connection_pool();
         Ok(())
     }
 

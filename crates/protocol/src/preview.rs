@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExposePort {
-    /// The port, 1 to 65535, but not 49983, the agent's own.
+    /// The port, 1 to 65535, without 49983 to 49991: the agent's own and those reserved beside it.
     pub port: u16,
     /// What to call it, for people: at most 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! Ports that are reached from outside: their records, their URLs, and what passes there.
 
 mod access;
+mod connections;
 mod hostile;
 mod hot_reload;
 mod passing;
@@ -122,6 +123,8 @@ async fn requests_that_make_no_sense_are_refused() {
             json!({}),
             json!({ "port": 0 }),
             json!({ "port": 49983 }),
+            json!({ "port": 49984 }),
+            json!({ "port": 49991 }),
             json!({ "port": 99999 }),
             json!({ "port": "3000" }),
             json!({ "port": 3000, "access": "secret" }),

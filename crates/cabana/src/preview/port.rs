@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr};
 use cabana_protocol::Error;
 use serde::{Deserialize, Serialize};
 
-use crate::container::AGENT_PORT;
+use crate::container::{AGENT_PORT, POOL_PORTS};
 
-/// A TCP port of a sandbox: 1 to 65535, but never the agent's, which answers to nobody but the Durable Object.
+/// A TCP port of a sandbox: 1 to 65535, without 49983 (the agent, which answers only the Durable Object) and 49984 to 49991 (reserved).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Port(u16);
@@ -26,6 +26,7 @@ impl TryFrom<u16> for Port {
         match number {
             0 => Err(Error::invalid_request("a port is a number from 1 to 65535")),
             AGENT_PORT => Err(Error::invalid_request(format!("port {AGENT_PORT} is the agent's own"))),
+            number if POOL_PORTS.contains(&number) => Err(Error::invalid_request(format!("port {number} is reserved"))),
             number => Ok(Self(number)),
         }
     }
@@ -60,12 +61,27 @@ mod tests {
 
     #[test]
     fn ports() {
-        for (text, number) in [("1", 1), ("22", 22), ("3000", 3000), ("49982", 49982), ("65535", 65535)] {
+        for (text, number) in [("1", 1), ("22", 22), ("3000", 3000), ("49982", 49982), ("49992", 49992), ("65535", 65535)] {
             assert_eq!(text.parse::<Port>().unwrap().number(), number);
         }
-        for text in
-            ["", "0", "00", "03000", "+3000", "-1", " 80", "80 ", "3000@evil", "0x50", "49983", "65536", "99999", "\u{ff13}000"]
-        {
+        for text in [
+            "",
+            "0",
+            "00",
+            "03000",
+            "+3000",
+            "-1",
+            " 80",
+            "80 ",
+            "3000@evil",
+            "0x50",
+            "49983",
+            "49984",
+            "49991",
+            "65536",
+            "99999",
+            "\u{ff13}000",
+        ] {
             assert!(text.parse::<Port>().is_err(), "{text}");
         }
     }

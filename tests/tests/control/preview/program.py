@@ -7,9 +7,15 @@ PAGE = b"0123456789" * 10
 
 def serve(connection):
     stream = connection.makefile("rb")
+    while answer_one(connection, stream):
+        pass
+
+
+def answer_one(connection, stream):
+    """Answers one request; true if the connection stays open for the next."""
     line = stream.readline()
     if not line:
-        return
+        return False
     headers = []
     while (field := stream.readline().strip()):
         name, value = field.decode("latin-1").split(":", 1)
@@ -18,7 +24,7 @@ def serve(connection):
     send = connection.sendall
     path = target.split("?")[0]
     answer = ANSWERS.get(path.split("/")[1], echo)
-    answer(send, stream, method, target, headers)
+    return answer(send, stream, method, target, headers)
 
 
 def respond(send, status, headers, body=b"", method="GET"):
@@ -146,8 +152,34 @@ def frame(send, opcode, data):
     send(bytes([0x80 | opcode]) + size + data)
 
 
+def kept(send, stream, method, target, headers):
+    """`/kept/<kind>/<number>`: keeps the connection open, in one piece as Node does, and says the request's number and body back."""
+    import time
+
+    _, _, kind, number = target.split("/")
+    body = b"".join(chunks(stream, headers))
+    said = f"{method} {number} {hashlib.sha256(body).hexdigest()}\n".encode()
+    fields = [f"X-Number: {number}", "ETag: \"kept\""]
+    if kind == "late":
+        time.sleep(0.03)
+    if kind in ("none", "same"):
+        status, said = {"none": 204, "same": 304}[kind], b""
+    else:
+        status = 307 if kind == "moved" else 200
+        said = b"" if kind == "empty" else said
+        fields.append(f"Content-Length: {len(said)}")
+    head = "\r\n".join([f"HTTP/1.1 {status} Kept", *fields, "", ""]).encode()
+    if kind == "slow":
+        for byte in head + said:
+            send(bytes([byte]))
+            time.sleep(0.0002)
+    else:
+        send(head if method == "HEAD" else head + said)
+    return True
+
+
 ANSWERS = {
-    "told": told, "page": page, "packed": packed, "back": back, "forever": forever, "many": many, "broken": broken, "odd": odd, "ws": websocket,
+    "kept": kept, "told": told, "page": page, "packed": packed, "back": back, "forever": forever, "many": many, "broken": broken, "odd": odd, "ws": websocket,
 }
 
 
