@@ -10,9 +10,6 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The Worker's profile.
-const WORKER_PROFILE: &str = "worker";
-
 /// How the agent and the engine are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -60,13 +57,23 @@ pub(crate) fn build_programs(profile: Profile) -> Result<Programs> {
     })
 }
 
-/// How much care a build of the Worker takes.
+/// Whether the Worker's wasm goes through wasm-opt, and so how it is compiled before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Care {
-    /// Without wasm-opt: larger, and ready seconds sooner.
-    Quick,
+pub(crate) enum WasmOpt {
+    /// Larger, and ready a minute sooner.
+    Skip,
     /// As it is deployed.
-    Full,
+    Run,
+}
+
+impl WasmOpt {
+    /// Cargo's profile for the Worker.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Skip => "worker-dev",
+            Self::Run => "worker",
+        }
+    }
 }
 
 /// Builds the Worker as it is deployed into worker/build.
@@ -74,29 +81,29 @@ pub(crate) fn build_worker() -> Result<()> {
     let tools = setup::run()?;
     let root = paths::repository()?;
     let _lock = lock_worker(&root)?;
-    compile_worker(&root, &tools, Care::Full)
+    compile_worker(&root, &tools, WasmOpt::Run)
 }
 
-/// Builds the Worker and copies it to `place`, where no later build changes it under the feet of a run.
-pub(crate) fn build_worker_into(tools: &Tools, place: &Path, care: Care) -> Result<()> {
+/// Builds the Worker and copies it to `directory`: no later build changes it during a run.
+pub(crate) fn build_worker_into(tools: &Tools, directory: &Path, wasm_opt: WasmOpt) -> Result<()> {
     let root = paths::repository()?;
     let _lock = lock_worker(&root)?;
-    compile_worker(&root, tools, care)?;
-    copy_files(&root.join("worker/build"), place)
+    compile_worker(&root, tools, wasm_opt)?;
+    copy_files(&root.join("worker/build"), directory)
 }
 
-fn compile_worker(root: &Path, tools: &Tools, care: Care) -> Result<()> {
+fn compile_worker(root: &Path, tools: &Tools, wasm_opt: WasmOpt) -> Result<()> {
     Step::run("worker", |step| {
         let mut build = Command::new(&tools.worker_build);
         build
             .current_dir(root.join("worker"))
-            .args(["--profile", WORKER_PROFILE])
+            .args(["--profile", wasm_opt.profile()])
             .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
             .env("ESBUILD_BIN", tools.node.program("esbuild"))
             .env("WASM_OPT_BIN", tools.node.program("wasm-opt"))
             // Native builds lock target/: the two may run at once.
             .env("CARGO_TARGET_DIR", wasm_target(root));
-        if care == Care::Quick {
+        if wasm_opt == WasmOpt::Skip {
             build.arg("--no-opt");
         }
         tools.wasm.configure(&mut build, tools.node.search_path())?;
@@ -121,7 +128,8 @@ pub(crate) fn wasm_target(root: &Path) -> PathBuf {
     target(root).join("wasm")
 }
 
-fn log(root: &Path, name: &str) -> PathBuf {
+/// Where the log of a step is.
+pub(crate) fn log(root: &Path, name: &str) -> PathBuf {
     target(root).join("xtask").join(format!("{name}.log"))
 }
 
@@ -135,7 +143,7 @@ fn lock_worker(root: &Path) -> Result<File> {
 }
 
 /// Copies the plain files of one directory; worker-build's output has no more.
-fn copy_files(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("read {}", from.display()))? {
         let entry = entry?;

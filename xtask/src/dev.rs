@@ -3,19 +3,19 @@
 pub(crate) mod client;
 mod database;
 pub(crate) mod directory;
-mod interrupt;
+pub(crate) mod interrupt;
 mod port;
 mod ready;
 mod service;
 pub(crate) mod stack;
 
-use crate::artifacts::{Care, Profile};
+use crate::artifacts::{self, Profile, WasmOpt};
 use crate::progress::say;
-use crate::setup;
-use anyhow::{Context, Result};
+use crate::{disk, setup};
+use anyhow::{Context, Result, anyhow};
 use interrupt::{Interrupt, Interrupted};
 use ready::Ready;
-use stack::{Engine, Options, Stack};
+use stack::{Engine, Layout, Options, Stack};
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::thread;
@@ -42,13 +42,23 @@ pub(crate) struct Arguments {
 
 /// Runs until Ctrl-C, SIGTERM or SIGHUP, which end it well, or until a service ends, which is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let tools = setup::run()?;
+    port::check(arguments.port)?;
+    disk::check()?;
     let Arguments { port, engine, log, .. } = *arguments;
-    let options = Options { port, engine, profile: Profile::Dev, care: Care::Quick, log, variables: variables() };
-    let prepared = stack::prepare(&tools, options)?;
+    let options = Options { port, engine, profile: Profile::Dev, wasm_opt: WasmOpt::Skip, log, variables: variables() };
+    // Beside the tools and the Worker: cargo and the linker leave a processor idle now and then. A thread that nobody waits for, because
+    // a tool that cannot be had ends this program, and the build with it.
+    let programs = (engine == Engine::Cabana).then(|| thread::spawn(|| artifacts::build_programs(Profile::Dev)));
+    let layout = Layout::create()?;
+    let tools = setup::run()?;
+    layout.build_worker(&tools, options.wasm_opt)?;
+    match programs {
+        Some(programs) => layout.copy_programs(&programs.join().map_err(|_| anyhow!("the build of the programs panicked"))??)?,
+        None => layout.check_docker()?,
+    }
     // Until here an interrupt ends this program and its children at once; from here on there are sandboxes to end.
     let interrupt = Interrupt::listen()?;
-    let mut stack = prepared.start(&interrupt)?;
+    let mut stack = layout.start(&tools, &options, &interrupt)?;
     let outcome = serve(&mut stack, arguments, &interrupt);
     say("ending the sandboxes and everything else");
     stack.stop();

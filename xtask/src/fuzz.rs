@@ -39,6 +39,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Compiles every target, which nothing else does.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let mut check = Command::new(crate::artifacts::cargo());
+    check.current_dir(root).args(["check", "--manifest-path", "fuzz/Cargo.toml"]);
+    check.env("CARGO_TARGET_DIR", crate::artifacts::target(root).join("fuzz"));
+    shell::capture(&mut check).map(drop)
+}
+
 /// The names of all targets.
 fn targets(directory: &Path) -> Result<Vec<String>> {
     let read = || -> std::io::Result<Vec<String>> {

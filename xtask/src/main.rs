@@ -3,6 +3,7 @@
 mod artifacts;
 mod bench;
 mod dev;
+mod disk;
 mod fuzz;
 mod guard;
 mod paths;

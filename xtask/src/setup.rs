@@ -1,22 +1,27 @@
 //! Finding or building the tools: each step does nothing when its result is already there.
 
-mod api_tools;
 mod cargo_tools;
-mod case_tools;
 mod lint;
 mod lockfile;
 mod node;
+mod programs;
+mod python;
+mod stamp;
 mod system;
 pub(crate) mod wasm;
 
 use crate::paths;
-use crate::progress::{Outcome, Step, say};
+use crate::progress::{Outcome, Step};
 use anyhow::{Context, Result};
+use cargo_tools::CargoTool;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use system::Missing;
 use wasm::Toolchain;
 
-pub(crate) use api_tools::ApiTools;
+pub(crate) use python::PythonTools;
 
 /// Every tool the other commands need, ready to run.
 pub(crate) struct Tools {
@@ -39,6 +44,14 @@ struct Places {
 impl Places {
     fn find() -> Result<Self> {
         Ok(Self { repository: paths::repository()?, cache: paths::cache()? })
+    }
+
+    /// Runs a step that no other process takes meanwhile.
+    fn step<T>(&self, name: &str, work: impl FnOnce(&Step) -> Result<(Outcome, T)>) -> Result<T> {
+        Step::run(name, |step| {
+            let _lock = lock(&self.cache, name, step)?;
+            work(step)
+        })
     }
 
     fn log(&self, step: &str) -> PathBuf {
@@ -66,68 +79,100 @@ impl Places {
     }
 }
 
-/// Finds or builds everything. Safe against several at once: the steps run under a lock in the cache.
+/// Finds or builds everything that the Worker needs. Safe against several at once: each step has a lock in the cache.
 pub(crate) fn run() -> Result<Tools> {
     let places = Places::find()?;
-    let _lock = lock(&places.cache)?;
+    thread::scope(|scope| {
+        // npm waits for the network and the disk while the compilers work.
+        let node = scope.spawn(|| places.step("node, wrangler", |step| node::provide(&places, step)));
+        let tools = compiled_tools(&places);
+        let node = node.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (wasm, worker_build, wasm_bindgen) = tools?;
+        Ok(Tools { wasm, worker_build, wasm_bindgen, node: node? })
+    })
+}
+
+fn compiled_tools(places: &Places) -> Result<(Toolchain, PathBuf, PathBuf)> {
     let versions = lockfile::Versions::read(&places.repository.join("Cargo.lock"))?;
-    let wasm = Step::run("wasm32 target", |step| wasm::provide(&places, step))?;
+    let wasm = places.step("wasm32 target", |step| wasm::provide(places, step))?;
     let worker_build =
-        Step::run("worker-build", |step| cargo_tools::provide(&places, step, "worker-build", "worker-build", &versions.worker))?;
-    let wasm_bindgen = Step::run("wasm-bindgen", |step| {
-        cargo_tools::provide(&places, step, "wasm-bindgen-cli", "wasm-bindgen", &versions.wasm_bindgen)
-    })?;
-    let node = Step::run("node, wrangler", |step| node::provide(&places, step))?;
-    Ok(Tools { wasm, worker_build, wasm_bindgen, node })
+        CargoTool { package: "worker-build", program: "worker-build", version: &versions.worker, default_features: true };
+    let worker_build = places.step("worker-build", |step| cargo_tools::provide(places, step, &worker_build))?;
+    let wasm_bindgen = CargoTool {
+        package: "wasm-bindgen-cli",
+        program: "wasm-bindgen",
+        version: &versions.wasm_bindgen,
+        // TLS, with which its test runner fetches drivers of browsers.
+        default_features: false,
+    };
+    let wasm_bindgen = places.step("wasm-bindgen", |step| cargo_tools::provide(places, step, &wasm_bindgen))?;
+    Ok((wasm, worker_build, wasm_bindgen))
+}
+
+/// Finds or adds the wasm32 target, all that linting the Worker needs.
+pub(crate) fn provide_wasm() -> Result<Toolchain> {
+    let places = Places::find()?;
+    places.step("wasm32 target", |step| wasm::provide(&places, step))
 }
 
 /// Finds rustfmt and clippy, which only the checks need.
 pub(crate) fn provide_lint_tools() -> Result<()> {
     let places = Places::find()?;
-    let _lock = lock(&places.cache)?;
-    Step::run("lint tools", |step| lint::provide(&places, step))
+    places.step("lint tools", |step| lint::provide(&places, step))
+}
+
+/// Finds or installs cargo-deny; gives the command up to its arguments.
+pub(crate) fn provide_deny() -> Result<Command> {
+    let places = Places::find()?;
+    places.step("cargo-deny", |step| lint::provide_deny(&places, step))
 }
 
 /// Finds the programs that the integration cases run.
-pub(crate) fn provide_case_tools() -> Result<()> {
+pub(crate) fn provide_programs() -> Result<()> {
     let places = Places::find()?;
-    let _lock = lock(&places.cache)?;
-    Step::run("programs of the cases", |step| case_tools::provide(&places, step))
+    places.step("programs of the cases", |step| programs::provide(&places, step))
 }
 
-/// Finds or installs what judges and fuzzes the API.
-pub(crate) fn provide_api_tools() -> Result<ApiTools> {
+/// Finds the browser that one case of the whole service runs.
+pub(crate) fn provide_browser() -> Result<PathBuf> {
     let places = Places::find()?;
-    let _lock = lock(&places.cache)?;
-    Step::run("tools for the API", |step| api_tools::provide(&places, step))
+    places.step("browser", |step| programs::provide_browser(&places, step))
+}
+
+/// Finds or installs openapi-spec-validator and schemathesis, which judge and fuzz the API.
+pub(crate) fn provide_api_tools() -> Result<PythonTools> {
+    let places = Places::find()?;
+    places.step("tools for the API", |step| python::provide(&places, step, "api-tools", "tests/openapi/requirements.txt"))
 }
 
 /// Finds or builds cargo-fuzz, which only fuzzing needs.
 pub(crate) fn provide_cargo_fuzz() -> Result<PathBuf> {
-    const VERSION: &str = "0.13.2";
     let places = Places::find()?;
-    let _lock = lock(&places.cache)?;
-    Step::run("cargo-fuzz", |step| cargo_tools::provide(&places, step, "cargo-fuzz", "cargo-fuzz", VERSION))
+    let tool = CargoTool { package: "cargo-fuzz", program: "cargo-fuzz", version: "0.13.2", default_features: true };
+    places.step("cargo-fuzz", |step| cargo_tools::provide(&places, step, &tool))
 }
 
-/// Finds ripgrep, which only the benchmark needs, or asks the system for it.
+/// Finds ripgrep, which only the benchmark needs, or installs it where that is allowed.
 pub(crate) fn provide_ripgrep() -> Result<PathBuf> {
     let places = Places::find()?;
-    let _lock = lock(&places.cache)?;
     if paths::which("rg").is_none() {
-        Step::run("ripgrep", |step| Ok((Outcome::Done("installed".to_owned()), system::install(&places, step, &["ripgrep"])?)))?;
+        let missing = [Missing { program: "rg", package: "ripgrep", purpose: "the comparison of the benchmark" }];
+        places.step("ripgrep", |step| Ok((Outcome::Done("installed".to_owned()), system::install(&places, step, &missing)?)))?;
     }
     paths::which("rg").context("ripgrep is not on the search path")
 }
 
-/// Waits until no other setup runs. The lock ends with the returned file, or with this process.
-fn lock(cache: &Path) -> Result<File> {
-    let path = cache.join("setup.lock");
+/// Waits until no other process takes the step of this name. The lock ends with the returned file, or with this process.
+fn lock(cache: &Path, name: &str, step: &Step) -> Result<File> {
+    let directory = cache.join("locks");
+    fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+    let slug: String = name.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '-' }).collect();
+    let path = directory.join(slug);
     let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            say(" . waiting for another setup to finish");
+            step.announce("waiting for another setup to finish");
             file.lock().with_context(|| format!("lock {}", path.display()))?;
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("lock {}", path.display())),

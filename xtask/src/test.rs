@@ -1,21 +1,42 @@
 //! `cargo xtask test`: what CI runs, and a contributor before a change.
+//!
+//! Two processors wait for most of what is tested, so the parts overlap: while the first lane checks the code, builds, and runs the unit
+//! tests and the agent's cases, the second builds the Worker, starts the service, rehearses a deployment and fuzzes the API; then it runs
+//! the service's cases. A third builds agent and engine as they ship, for a smoke pass at the end. What a step prints is kept until it
+//! has ended, so that nothing interleaves.
 
 mod api;
-mod cases;
+mod build;
+mod doc;
 mod issuer;
+mod lint;
+mod plan;
 mod report;
-mod tally;
+mod required;
+mod service;
+mod slowest;
+mod suite;
 
-use crate::artifacts::{self, Care, Profile};
-use crate::dev::stack::{self, Engine, Options, Stack};
-use crate::setup::{self, Tools};
-use crate::{paths, shell, sync};
+use crate::artifacts;
+use crate::progress::{Outcome, Step};
+use crate::{disk, paths, setup};
 use anyhow::Result;
-use cases::Cases;
-use issuer::Issuer;
-use report::Report;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use build::{Built, TestProgram};
+use plan::{Plan, Target};
+use report::{Ran, Report};
+use service::Inputs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use suite::Suite;
+
+/// How many of the slowest cases are printed.
+const SLOWEST: usize = 20;
+
+/// The package whose cases are those of agent and stack, and which has hardly any of its own.
+const CASES_PACKAGE: &str = "cabana-tests";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -26,7 +47,7 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// Format and clippy, native and wasm32
+    /// Format, clippy (native and wasm32), rustdoc, dependencies, the fuzz targets
     Lint,
     /// Unit tests of every package
     Unit,
@@ -38,112 +59,128 @@ enum Part {
     Api,
     /// The integration cases against the whole service in wrangler dev
     Stack,
+    /// A few of the cases against agent and engine as they ship
+    Release,
 }
 
-/// Runs the parts, all of them even when one fails, and says what passed: the last line printed is the sum.
+/// Runs the parts, all of them even when one fails, and reports what passed: the last line printed is the sum.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
-    let tools = setup::run()?;
-    let run = Run { tools, root: paths::repository()? };
-    let mut report = Report::default();
-    if wanted(Part::Lint) {
-        run.lint(&mut report)?;
-    }
-    if wanted(Part::Unit) {
-        report.cases("unit tests", || cases::unit(&run.root));
-    }
-    if wanted(Part::Agent) || wanted(Part::Stack) {
-        setup::provide_case_tools()?;
-    }
-    if wanted(Part::Agent) {
-        report.cases("agent", || run.agent_cases());
-    }
-    if [Part::Deploy, Part::Api, Part::Stack].into_iter().any(wanted) {
-        run.stack(&mut report, wanted);
-    }
-    print!("{report}");
+    disk::check()?;
+    let run = Run { parts: arguments.parts.clone(), root: paths::repository()? };
+    let report = Report::default();
+    run.lanes(&report);
+    let durations = report.durations();
+    let file = artifacts::target(&run.root).join("xtask/durations.txt");
+    durations.write(&file)?;
+    println!("\nThe slowest cases (all are in {}):\n{}\n{report}", file.display(), durations.slowest(SLOWEST));
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Run {
-    tools: Tools,
+    /// None means all.
+    parts: Vec<Part>,
     root: PathBuf,
 }
 
 impl Run {
-    fn lint(&self, report: &mut Report) -> Result<()> {
-        setup::provide_lint_tools()?;
-        report.check("format", || shell::stream(self.cargo("fmt").args(["--all", "--check"])));
-        report.check("kinds", || sync::check(&self.root));
-        report.check("clippy", || {
-            let mut clippy = self.cargo("clippy");
-            shell::stream(clippy.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
-        });
-        report.check("clippy wasm32", || {
-            let mut clippy = self.tools.wasm.cargo("clippy")?;
-            clippy.current_dir(&self.root).env("CARGO_TARGET_DIR", artifacts::wasm_target(&self.root));
-            clippy.args(["--package", "cabana-worker", "--target", setup::wasm::TARGET, "--", "-D", "warnings"]);
-            shell::stream(&mut clippy)
-        });
-        Ok(())
+    fn wants_any(&self, parts: &[Part]) -> bool {
+        self.parts.is_empty() || parts.iter().any(|part| self.parts.contains(part))
     }
 
-    fn agent_cases(&self) -> Result<Cases> {
-        let programs = artifacts::build_programs(Profile::Dev)?;
-        cases::integration(&self.root, "agent", &[("CABANA_AGENT_BIN", programs.agent.as_os_str())])
+    fn lanes(&self, report: &Report) {
+        let (built_to_service, built) = mpsc::channel();
+        let (turn_of_service, turn) = mpsc::channel();
+        let (release_to_service, release) = mpsc::channel();
+        let (built_to_release, start_of_release) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            if self.wants_any(&[Part::Deploy, Part::Api, Part::Stack, Part::Release]) {
+                scope.spawn(move || self.service(report, &Inputs { built, turn, release }));
+            }
+            if self.wants_any(&[Part::Release]) {
+                scope.spawn(move || {
+                    // Later than the build of what the cases need: they wait for that.
+                    if start_of_release.recv().is_ok()
+                        && let Some(programs) = service::build_release(report)
+                    {
+                        let _ = release_to_service.send(programs);
+                    }
+                });
+            }
+            if self.wants_any(&[Part::Lint]) {
+                lint::run(&self.root, report);
+            }
+            if let Some(built) = self.build(report) {
+                // The other lanes may have failed already, and said so.
+                let _ = built_to_service.send(Arc::clone(&built));
+                let _ = built_to_release.send(());
+                self.first_cases(report, &built);
+            }
+            drop((built_to_service, built_to_release, turn_of_service));
+        });
     }
 
-    /// Starts the service once for all parts that need it.
-    fn stack(&self, report: &mut Report, wanted: impl Fn(Part) -> bool) {
-        let Some(issuer) = report.step("make an issuer of tokens", || Issuer::make(&self.root)) else { return };
-        let variables = issuer.variables.clone();
-        let options =
-            Options { port: None, engine: Engine::Cabana, profile: Profile::Dev, care: Care::Full, log: false, variables };
-        let Some(mut running) = report.step("start the stack", || Stack::launch(&self.tools, options)) else { return };
-        if wanted(Part::Deploy) {
-            report.check("deploy --dry-run", || self.rehearse_deployment(&running));
+    /// Builds what the cases run, if any are wanted.
+    fn build(&self, report: &Report) -> Option<Arc<Built>> {
+        if self.parts.iter().all(|part| *part == Part::Lint) && !self.parts.is_empty() {
+            return None;
         }
-        if wanted(Part::Api) {
-            self.api(report, &running);
+        let build = |step: &Step| Ok((Outcome::Done("built".to_owned()), build::build(&self.root, step)?));
+        report.need("build", || Step::run("build", build)).map(Arc::new)
+    }
+
+    /// The cases that need no service.
+    fn first_cases(&self, report: &Report, built: &Built) {
+        if self.wants_any(&[Part::Unit]) {
+            for programs in built.unit.chunk_by(|one, other| one.package == other.package) {
+                self.unit(report, programs);
+            }
+            report.cases("doc tests", |step| doc::run(&self.root, step));
         }
-        if wanted(Part::Stack) {
-            let service = [("CABANA_TEST_URL", running.url().as_ref()), ("CABANA_TEST_API_KEY", running.api_key().as_ref())];
-            report.cases("stack", || {
-                let issuer = issuer.write(running.directory())?;
-                let issuer = [("CABANA_TEST_ISSUER", issuer.as_os_str())];
-                cases::integration(&self.root, "stack", &[service.as_slice(), &issuer].concat())
+        if self.wants_any(&[Part::Agent, Part::Stack]) && report.need("programs", setup::provide_programs).is_none() {
+            return;
+        }
+        if self.wants_any(&[Part::Agent]) {
+            report.cases("agent", |step| {
+                let environment = vec![
+                    ("CABANA_TEST_TARGET", "agent".into()),
+                    ("CABANA_AGENT_BIN", built.programs.agent.clone().into()),
+                    required_of_machine(),
+                ];
+                let log = artifacts::log(&self.root, "agent");
+                run_all(&Suite::new(&built.integration, environment, log)?, Target::Agent, step)
             });
-            report.cases("outages", || cases::outages(&self.root, &service));
         }
-        if let Err(ended) = running.check() {
-            report.check("services", || Err(ended));
+    }
+
+    /// The unit tests of one package.
+    fn unit(&self, report: &Report, programs: &[TestProgram]) {
+        let Some(TestProgram { package, .. }) = programs.first() else { return };
+        let suites = programs.iter().map(|program| {
+            let log = artifacts::log(&self.root, &format!("unit-{}-{}", program.package, program.target));
+            Suite::new(program, vec![required_of_machine()], log)
+        });
+        let Some(suites) = report.need("unit tests", || suites.collect::<Result<Vec<_>>>()) else { return };
+        if package == CASES_PACKAGE && suites.iter().all(|suite| suite.list().is_ok_and(|cases| cases.is_empty())) {
+            return;
         }
-        running.stop();
-    }
-
-    fn api(&self, report: &mut Report, running: &Stack) {
-        let Some(tools) = report.step("tools for the API", setup::provide_api_tools) else { return };
-        report.check("openapi", || api::validate(&tools, &self.root));
-        report.check("schemathesis", || api::fuzz(&tools, &self.root, running));
-    }
-
-    /// Everything `wrangler deploy` does before it talks to Cloudflare.
-    fn rehearse_deployment(&self, running: &Stack) -> Result<()> {
-        let output = running.directory().join("deployment");
-        let mut deploy = stack::wrangler(&self.tools, &self.root, running.directory());
-        running.point_at_engine(&mut deploy)?;
-        deploy.args(["deploy", "--dry-run", "--outdir"]).arg(output);
-        shell::stream(&mut deploy)
-    }
-
-    fn cargo(&self, subcommand: &str) -> Command {
-        cargo(&self.root, subcommand)
+        report.cases(&format!("unit {package}"), |step| {
+            let mut all = Ran::default();
+            for suite in &suites {
+                all.tally.add(run_all(suite, Target::Unit, step)?.tally);
+            }
+            Ok(all)
+        });
     }
 }
 
-/// A cargo subcommand in the repository.
-fn cargo(root: &Path, subcommand: &str) -> Command {
-    let mut command = Command::new(artifacts::cargo());
-    command.current_dir(root).arg(subcommand);
-    command
+fn required_of_machine() -> (&'static str, std::ffi::OsString) {
+    (required::VARIABLE, required::of_machine().join(",").into())
+}
+
+/// Runs the cases of a target; those that must be alone, after the others.
+fn run_all(suite: &Suite<'_>, target: Target, step: &Step) -> Result<Ran> {
+    let plan = Plan::new(&suite.list()?, target);
+    let mut tally = suite.run(&plan.parallel, step)?;
+    tally.add(suite.run_serially(&plan.serial, step)?);
+    Ok(Ran { tally, elsewhere: plan.elsewhere })
 }

@@ -4,7 +4,7 @@ use super::quantity::Quantity;
 use super::row::{Row, Target};
 use super::samples::Samples;
 use super::{Bench, access, bundle, gateway, preview};
-use crate::artifacts::{Care, Profile};
+use crate::artifacts::{Profile, WasmOpt};
 use crate::dev::client::Client;
 use crate::dev::stack::{Engine, Options, Stack};
 use crate::setup;
@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let (name, value) = access::SECRET;
     let variables = vec![(name.to_owned(), value.to_owned())];
     let options =
-        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, care: Care::Full, log: false, variables };
+        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, wasm_opt: WasmOpt::Run, log: false, variables };
     let tools = setup::run()?;
     let stack = Stack::launch(&tools, options)?;
     let client = Client::new(stack.url(), stack.api_key());

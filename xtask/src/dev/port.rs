@@ -1,8 +1,9 @@
 //! The port to listen on.
 
 use crate::paths;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// wrangler's own default.
@@ -16,7 +17,13 @@ pub(crate) struct Port {
 
 /// Fails when a port that was asked for cannot be had: better now than after minutes of building.
 pub(crate) fn check(wanted: Option<u16>) -> Result<()> {
-    wanted.map_or(Ok(()), |number| free(number).map(drop).with_context(|| format!("port {number} cannot be listened on")))
+    wanted.map_or(Ok(()), |number| match free(number) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            bail!("port {number} is in use; name another with --port, or leave --port out to have a free one chosen")
+        }
+        Err(error) => Err(error).with_context(|| format!("listen on port {number}; name another with --port")),
+    })
 }
 
 /// The port asked for, which must be free; else the default one; else a free one.
@@ -44,10 +51,11 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_taken_port_that_was_asked_for_is_an_error() {
+    fn a_port_that_is_in_use_is_refused_with_what_to_do() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = taken.local_addr().unwrap().port();
-        assert!(choose(Some(number)).is_err());
+        let error = choose(Some(number)).err().unwrap().to_string();
+        assert!(error.contains("is in use; name another with --port"), "{error}");
         assert_ne!(free(0).unwrap(), number);
     }
 }

@@ -7,7 +7,7 @@ use super::interrupt::Interrupt;
 use super::port::{self, Port};
 use super::ready::{FIRST_COMMAND, First};
 use super::service::Service;
-use crate::artifacts::{self, Care, Profile, Programs};
+use crate::artifacts::{self, Profile, Programs, WasmOpt};
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
@@ -59,17 +59,15 @@ pub(crate) struct Options {
     /// How agent and engine are compiled.
     pub(crate) profile: Profile,
     /// How the Worker is built.
-    pub(crate) care: Care,
+    pub(crate) wasm_opt: WasmOpt,
     /// Whether the services' output is shown.
     pub(crate) log: bool,
     /// Variables of the Worker, beside the key.
     pub(crate) variables: Vec<(String, String)>,
 }
 
-/// Everything built and set out, nothing running but the guard.
-pub(crate) struct Prepared<'a> {
-    tools: &'a Tools,
-    options: Options,
+/// The run's directory, which is filled with what the service needs. Nothing runs but the guard, which removes it whatever happens.
+pub(crate) struct Layout {
     root: PathBuf,
     directory: RunDirectory,
     guard: Guard,
@@ -85,29 +83,45 @@ pub(crate) struct Stack {
     _port: Port,
 }
 
-/// Builds what the service needs and lays it out in the run's directory.
-pub(crate) fn prepare(tools: &Tools, options: Options) -> Result<Prepared<'_>> {
-    let root = paths::repository()?;
-    port::check(options.port)?;
-    let programs = match options.engine {
-        Engine::Cabana => Some(artifacts::build_programs(options.profile)?),
-        Engine::Docker => check_docker(&root).map(|()| None)?,
-    };
-    let directory = RunDirectory::create(&root)?;
-    // From here on the directory is removed whatever happens.
-    let guard = Guard::start(directory.path())?;
-    artifacts::build_worker_into(tools, &directory.join("worker"), options.care)?;
-    database::provide(tools, &root, &directory.join("state"))?;
-    if let Some(programs) = programs {
-        lay_out(&programs, &directory)?;
+impl Layout {
+    pub(crate) fn create() -> Result<Self> {
+        let root = paths::repository()?;
+        let directory = RunDirectory::create(&root)?;
+        let guard = Guard::start(directory.path())?;
+        Ok(Self { root, directory, guard })
     }
-    Ok(Prepared { tools, options, root, directory, guard })
-}
 
-impl Prepared<'_> {
+    /// Builds the Worker, and the database that it needs.
+    pub(crate) fn build_worker(&self, tools: &Tools, wasm_opt: WasmOpt) -> Result<()> {
+        artifacts::build_worker_into(tools, &self.directory.join("worker"), wasm_opt)?;
+        database::provide(tools, &self.root, &self.directory.join("state"))
+    }
+
+    /// Takes a Worker that was built into `worker`, and the database that it needs.
+    pub(crate) fn copy_worker(&self, tools: &Tools, worker: &Path) -> Result<()> {
+        artifacts::copy_files(worker, &self.directory.join("worker"))?;
+        database::provide(tools, &self.root, &self.directory.join("state"))
+    }
+
+    /// Takes copies of the programs: a later build does not change a run.
+    pub(crate) fn copy_programs(&self, programs: &Programs) -> Result<()> {
+        let bin = self.directory.join("bin");
+        fs::create_dir(&bin)?;
+        for program in [&programs.agent, &programs.engine] {
+            let copy = bin.join(program.file_name().unwrap_or_default());
+            fs::copy(program, copy).with_context(|| format!("copy {}", program.display()))?;
+        }
+        symlink("cabana-engine", bin.join("docker")).context("name the engine docker")
+    }
+
+    /// Checks that Docker answers, which runs the sandboxes instead of the engine.
+    pub(crate) fn check_docker(&self) -> Result<()> {
+        check_docker(&self.root)
+    }
+
     /// Starts everything and waits until the Worker answers.
-    pub(crate) fn start(self, interrupt: &Interrupt) -> Result<Stack> {
-        let Self { tools, options, root, directory, guard } = self;
+    pub(crate) fn start(self, tools: &Tools, options: &Options, interrupt: &Interrupt) -> Result<Stack> {
+        let Self { root, directory, guard } = self;
         let port = port::choose(options.port)?;
         let url = format!("http://127.0.0.1:{}", port.number);
         let mut stack = Stack { url, api_key: generate_key()?, services: Vec::new(), directory, guard, _port: port };
@@ -118,7 +132,7 @@ impl Prepared<'_> {
             }
             Engine::Docker => WORKER_START_WITH_DOCKER,
         };
-        stack.start_wrangler(tools, &options, &root)?;
+        stack.start_wrangler(tools, options, &root)?;
         stack.wait_for("wrangler dev", limit, interrupt, Stack::answers)?;
         Ok(stack)
     }
@@ -142,7 +156,14 @@ impl Stack {
 
     /// Builds and starts the service, for a program that leaves signals as they are: the guard ends it in any case.
     pub(crate) fn launch(tools: &Tools, options: Options) -> Result<Self> {
-        prepare(tools, options)?.start(&Interrupt::never())
+        port::check(options.port)?;
+        let layout = Layout::create()?;
+        match options.engine {
+            Engine::Cabana => layout.copy_programs(&artifacts::build_programs(options.profile)?)?,
+            Engine::Docker => layout.check_docker()?,
+        }
+        layout.build_worker(tools, options.wasm_opt)?;
+        layout.start(tools, &options, &Interrupt::never())
     }
 
     /// Makes a wrangler command use this service's engine.
@@ -286,17 +307,6 @@ pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
         // The Worker is built already: see `build` in wrangler.jsonc.
         .env("CABANA_WORKER_BUILT", "1");
     command
-}
-
-/// Puts copies of the programs into the run's directory: a later build does not change a run.
-fn lay_out(programs: &Programs, directory: &RunDirectory) -> Result<()> {
-    let bin = directory.join("bin");
-    fs::create_dir(&bin)?;
-    for program in [&programs.agent, &programs.engine] {
-        let copy = bin.join(program.file_name().unwrap_or_default());
-        fs::copy(program, copy).with_context(|| format!("copy {}", program.display()))?;
-    }
-    symlink("cabana-engine", bin.join("docker")).context("name the engine docker")
 }
 
 fn check_docker(root: &Path) -> Result<()> {

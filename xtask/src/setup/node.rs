@@ -1,6 +1,7 @@
 //! Node, and the programs that package-lock.json pins.
 
 use super::Places;
+use super::stamp::Stamp;
 use crate::progress::{Outcome, Step};
 use crate::{paths, shell};
 use anyhow::{Context, Result, bail};
@@ -43,19 +44,39 @@ impl Node {
 /// Installs what package-lock.json lists, unless it is there already.
 pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, Node)> {
     let modules = places.repository.join("node_modules");
-    let present = is_installed(&places.repository);
+    let lock = places.repository.join("package-lock.json");
+    let stamp = Stamp::of(&lock)?;
+    let present = stamp.is_on(&modules) && PROGRAMS.iter().all(|name| modules.join(".bin").join(name).exists());
     if !present {
         let npm = paths::which("npm").context("npm is missing: install Node.js with npm (Debian: nodejs npm)")?;
         step.announce("npm ci: installing what package-lock.json pins");
         let mut install = Command::new(npm);
-        install.args(["ci", "--no-audit", "--no-fund", "--include=dev", "--loglevel=error"]);
-        shell::run_logged(install.current_dir(&places.repository), &places.log("npm-ci"), step, None)?;
+        // It says what it fetches, by which its progress is known.
+        install.args(["ci", "--no-audit", "--no-fund", "--include=dev", "--loglevel=http"]);
+        let packages = packages(&lock);
+        let log = places.log("npm-ci");
+        shell::run_measured(install.current_dir(&places.repository), &log, step, None, |log| fetched(log, packages))?;
+        stamp.put_on(&modules)?;
     }
     let (node, search_path) = find_node(&modules)?;
     let wrangler = package_version(&modules.join("wrangler")).unwrap_or_default();
     let text = format!("node {node}, wrangler {wrangler}");
     let outcome = if present { Outcome::Present(text) } else { Outcome::Done(text) };
     Ok((outcome, Node { modules, search_path }))
+}
+
+/// How many packages a lock file lists; optional ones, made for other systems, are not counted.
+fn packages(lock: &Path) -> usize {
+    let lock: Value = fs::read_to_string(lock).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let listed = lock["packages"].as_object().into_iter().flatten();
+    listed.filter(|(path, package)| !path.is_empty() && package["optional"] != true).count()
+}
+
+/// How far npm is by its log. Packages that are in npm's cache are not fetched.
+fn fetched(log: &Path, packages: usize) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let fetched = text.lines().filter(|line| line.contains("http fetch GET 200") || line.contains("http cache ")).count();
+    format!("{} of {packages} packages", fetched.min(packages))
 }
 
 /// The pinned Node when it runs here (it is built for glibc), else the machine's own when it is new enough.
@@ -76,28 +97,6 @@ fn is_new_enough(version: &str) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST
 }
 
-/// Whether node_modules holds what the lock file lists: npm writes its own record of it last.
-fn is_installed(repository: &Path) -> bool {
-    let packages = |path: &str| -> Option<Value> {
-        let lock: Value = serde_json::from_str(&fs::read_to_string(repository.join(path)).ok()?).ok()?;
-        Some(lock["packages"].clone())
-    };
-    let bin = repository.join("node_modules/.bin");
-    match (packages("package-lock.json"), packages("node_modules/.package-lock.json")) {
-        (Some(wanted), Some(found)) => holds(&found, &wanted) && PROGRAMS.iter().all(|name| bin.join(name).exists()),
-        _ => false,
-    }
-}
-
-/// Whether every package of `wanted` is in `found` at the same version; optional ones, made for other systems, may be absent.
-fn holds(found: &Value, wanted: &Value) -> bool {
-    let Some(wanted) = wanted.as_object() else { return false };
-    wanted.iter().filter(|(path, _)| !path.is_empty()).all(|(path, package)| match found.get(path) {
-        Some(present) => present["version"] == package["version"],
-        None => package["optional"] == true,
-    })
-}
-
 fn package_version(package: &Path) -> Option<String> {
     let text = fs::read_to_string(package.join("package.json")).ok()?;
     let manifest: Value = serde_json::from_str(&text).ok()?;
@@ -106,8 +105,8 @@ fn package_version(package: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{holds, is_new_enough};
-    use serde_json::json;
+    use super::{fetched, is_new_enough};
+    use std::fs;
 
     #[test]
     fn wrangler_needs_node_22_12() {
@@ -116,10 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn only_optional_packages_may_be_absent() {
-        let wanted = json!({"": {}, "a": {"version": "1"}, "b": {"version": "2", "optional": true}});
-        assert!(holds(&json!({"a": {"version": "1"}}), &wanted));
-        assert!(!holds(&json!({"b": {"version": "2"}}), &wanted));
-        assert!(!holds(&json!({"a": {"version": "1"}, "b": {"version": "3"}}), &wanted));
+    fn npms_progress_is_counted_in_packages() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        fs::write(&log, "npm http fetch GET 200 one 3ms\nnpm http cache two 0ms\nnpm warn x\n").unwrap();
+        assert_eq!(fetched(&log, 5), "2 of 5 packages");
     }
 }

@@ -1,4 +1,4 @@
-//! Packages of the operating system.
+//! Packages of the operating system. They are installed only as root: nothing asks for a password, and nothing runs sudo unasked.
 
 use super::Places;
 use crate::progress::Step;
@@ -6,29 +6,76 @@ use crate::{paths, shell};
 use anyhow::{Result, bail};
 use std::process::Command;
 
-/// Installs Debian packages, saying their names first. Needs root, or sudo (which may ask for a password).
-pub(super) fn install(places: &Places, step: &Step, packages: &[&str]) -> Result<()> {
-    let list = packages.join(" ");
-    if paths::which("apt-get").is_none() {
-        bail!("needs the programs of these Debian packages, and there is no apt-get to install them: {list}");
-    }
-    step.announce(&format!("installing system packages: {list}"));
-    let log = places.log("apt-get");
-    shell::run_logged(&mut apt_get(&["update"])?, &log, step, None)?;
-    let arguments = [&["install", "--yes", "--no-install-recommends"], packages].concat();
-    shell::run_logged(&mut apt_get(&arguments)?, &log, step, None)
+/// A program that is not there.
+#[derive(Clone, Copy)]
+pub(super) struct Missing {
+    pub(super) program: &'static str,
+    /// Debian's package that brings it.
+    pub(super) package: &'static str,
+    /// What needs it.
+    pub(super) purpose: &'static str,
 }
 
-fn apt_get(arguments: &[&str]) -> Result<Command> {
-    let mut command = if rustix::process::geteuid().is_root() {
-        Command::new("apt-get")
-    } else if paths::which("sudo").is_some() {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        sudo
+/// Installs what is missing as root on Debian, saying the packages first. Fails elsewhere, and says what to install.
+pub(super) fn install(places: &Places, step: &Step, missing: &[Missing]) -> Result<()> {
+    let packages = packages(missing);
+    let has_apt = paths::which("apt-get").is_some();
+    if !has_apt || !rustix::process::geteuid().is_root() {
+        bail!("{}", instructions(missing, has_apt));
+    }
+    step.announce(&format!("installing Debian packages: {}", packages.join(" ")));
+    let log = places.log("apt-get");
+    shell::run_logged(&mut apt_get(&["update"]), &log, step, None)?;
+    let arguments = [&["install", "--yes", "--no-install-recommends"], packages.as_slice()].concat();
+    shell::run_logged(&mut apt_get(&arguments), &log, step, None)
+}
+
+/// What to do about missing programs.
+fn instructions(missing: &[Missing], has_apt: bool) -> String {
+    let programs: Vec<String> = missing.iter().map(|one| format!("{} (for {})", one.program, one.purpose)).collect();
+    let programs = programs.join(", ");
+    if has_apt {
+        format!("missing: {programs}; install with `sudo apt-get install {}` and start again", packages(missing).join(" "))
     } else {
-        bail!("must be root, or have sudo, to run apt-get {}", arguments.join(" "));
-    };
+        format!("missing: {programs}; there is no apt-get here, so install them by other means and start again")
+    }
+}
+
+fn packages(missing: &[Missing]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = missing.iter().map(|one| one.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-    Ok(command)
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Missing, instructions};
+
+    const MISSING: [Missing; 3] = [
+        Missing { program: "kill", package: "procps", purpose: "cases of processes" },
+        Missing { program: "gcc", package: "gcc", purpose: "the case that builds LZ4" },
+        Missing { program: "pgrep", package: "procps", purpose: "cases of processes" },
+    ];
+
+    #[test]
+    fn missing_programs_are_named_with_the_exact_command() {
+        let text = instructions(&MISSING, true);
+        assert!(
+            text.contains("gcc (for the case that builds LZ4)") && text.contains("`sudo apt-get install gcc procps`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_apt_the_programs_are_named_all_the_same() {
+        let text = instructions(&MISSING, false);
+        assert!(text.contains("pgrep (for cases of processes)") && !text.contains("sudo"), "{text}");
+    }
 }

@@ -1,19 +1,27 @@
 //! The API's description: judged by a validator, and the running service fuzzed by it.
 
+use crate::artifacts;
 use crate::dev::client::Client;
+use crate::dev::directory::write_private;
 use crate::dev::stack::Stack;
-use crate::setup::ApiTools;
+use crate::progress::Step;
+use crate::setup::PythonTools;
 use crate::shell;
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The description, made from the types by a test of the protocol crate.
 const DESCRIPTION: &str = "crates/protocol/openapi.json";
 
 /// How many requests are made up for each operation, at most.
 const EXAMPLES: &str = "20";
+
+/// The tenant whose sandboxes and keys are fuzzed: cases that run meanwhile see nothing of it.
+const TENANT: &str = "api-fuzz";
 
 /// Longest silence within one answer: some operations wait for as long as they are told to.
 const ANSWER_SECONDS: &str = "20";
@@ -28,26 +36,55 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 const EXCLUDED: [&str; 2] = ["connect", "sandbox.delete"];
 
 /// Has a validator that is not ours read the description.
-pub(super) fn validate(tools: &ApiTools, root: &Path) -> Result<()> {
-    shell::stream(tools.command("openapi-spec-validator").arg(root.join(DESCRIPTION)))
+pub(super) fn validate(tools: &PythonTools, root: &Path, step: &Step) -> Result<()> {
+    let mut validate = tools.command("openapi-spec-validator");
+    shell::run_logged(validate.arg(root.join(DESCRIPTION)), &artifacts::log(root, "openapi"), step, None)
 }
 
-/// Sends the service whatever the description allows, and what it does not, at a sandbox of its own.
-pub(super) fn fuzz(tools: &ApiTools, root: &Path, running: &Stack) -> Result<()> {
-    let client = Client::new(running.url(), running.api_key());
+/// Sends the service whatever the description allows, and what it does not, at a sandbox and a tenant of its own.
+pub(super) fn fuzz(tools: &PythonTools, root: &Path, running: &Stack, step: &Step) -> Result<()> {
+    let key = tenant_key(&Client::new(running.url(), running.api_key()), root)?;
+    let client = Client::new(running.url(), &key);
     let sandbox = client.create()?;
-    let configuration = configure(running, &sandbox)?;
+    let configuration = configure(running, &key, &sandbox)?;
+    let seed = seed();
+    step.announce(&format!("seed {seed}"));
     let mut fuzz = tools.command("schemathesis");
     fuzz.current_dir(running.directory()).arg("--config-file").arg(configuration);
     fuzz.args(["run", "--url", running.url(), "--checks", CHECKS, "--phases", "coverage,fuzzing"]);
-    fuzz.args(["--max-examples", EXAMPLES, "--generation-deterministic", "--request-timeout", ANSWER_SECONDS]);
+    fuzz.args(["--max-examples", EXAMPLES, "--seed", &seed, "--request-timeout", ANSWER_SECONDS]);
     fuzz.args(["--no-shrink", "--warnings", "off", "--suppress-health-check", "all"]);
     for operation in EXCLUDED {
         fuzz.args(["--exclude-operation-id", operation]);
     }
-    let outcome = shell::stream_within(fuzz.arg(root.join(DESCRIPTION)), LIMIT);
-    client.destroy(&sandbox)?;
-    outcome
+    let outcome = shell::run_logged(fuzz.arg(root.join(DESCRIPTION)), &artifacts::log(root, "schemathesis"), step, Some(LIMIT));
+    let destroyed = client.destroy(&sandbox);
+    // Its verdict comes first: what it did to the sandbox may be why that cannot be destroyed.
+    outcome.with_context(|| format!("seed {seed}"))?;
+    destroyed
+}
+
+/// Another one each day: other requests are made up, and all runs of a day are alike.
+fn seed() -> String {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / (24 * 3600);
+    days.to_string()
+}
+
+/// A key of the tenant, good for every operation of the description.
+fn tenant_key(operator: &Client, root: &Path) -> Result<String> {
+    let text = fs::read_to_string(root.join(DESCRIPTION)).context("read the API's description")?;
+    let description = serde_json::from_str(&text).context("parse the API's description")?;
+    let request = json!({ "name": "api-fuzz", "tenant": TENANT, "scopes": { "operations": families(&description) } });
+    let made = operator.post("/v1/keys", &request).context("make a key for the tenant")?;
+    made["key"].as_str().map(str::to_owned).context("the new key is not in the answer")
+}
+
+/// The families of all operations, `file` for `file.read`.
+fn families(description: &Value) -> BTreeSet<&str> {
+    let paths = description["paths"].as_object().into_iter().flatten();
+    let operations = paths.flat_map(|(_, path)| path.as_object().into_iter().flatten());
+    let names = operations.filter_map(|(_, operation)| operation["operationId"].as_str());
+    names.filter_map(|name| name.split_once('.')).map(|(family, _)| family).collect()
 }
 
 /// What some operations need to be told: the answer of one that follows never ends, and behind a port that nobody listens on there is
@@ -63,10 +100,25 @@ checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "503"]
 "#;
 
 /// Says who is calling and which sandbox is meant: in a file, since the arguments of a process can be read by everyone.
-fn configure(running: &Stack, sandbox: &str) -> Result<PathBuf> {
+fn configure(running: &Stack, key: &str, sandbox: &str) -> Result<PathBuf> {
     let path = running.directory().join("schemathesis.toml");
-    let authorization = format!("Bearer {}", running.api_key());
-    let general = format!("headers = {{ Authorization = \"{authorization}\" }}\n\n[parameters]\nid = \"{sandbox}\"\n");
-    fs::write(&path, general + OPERATIONS).context("write the configuration of schemathesis")?;
+    let general = format!("headers = {{ Authorization = \"Bearer {key}\" }}\n\n[parameters]\nid = \"{sandbox}\"\n");
+    write_private(&path, &(general + OPERATIONS)).context("write the configuration of schemathesis")?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::families;
+    use serde_json::json;
+
+    #[test]
+    fn the_key_is_for_every_family_of_the_description() {
+        let description = json!({ "paths": {
+            "/a": { "get": { "operationId": "file.read" }, "put": { "operationId": "file.write" }, "parameters": [] },
+            "/b": { "post": { "operationId": "key.create" } },
+            "/c": { "get": { "operationId": "connect" } },
+        } });
+        assert_eq!(families(&description).into_iter().collect::<Vec<_>>(), ["file", "key"]);
+    }
 }

@@ -1,14 +1,15 @@
 //! An issuer of JWTs for one run: the service trusts it, and the cases sign as it does.
 
-use super::cargo;
 use crate::dev::directory::write_private;
-use anyhow::{Context, Result, bail};
+use crate::shell;
+use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// What the cases' own program makes.
+/// What the cases' own program prints.
 #[derive(Deserialize)]
 struct Made {
     /// Its keys, as the cases read them.
@@ -23,15 +24,10 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// A fresh one.
-    pub(super) fn make(root: &Path) -> Result<Self> {
-        let mut make = cargo(root, "run");
-        make.args(["--quiet", "--package", "cabana-tests", "--bin", "cabana-test-issuer"]);
-        let output = make.output().context("run cabana-test-issuer")?;
-        if !output.status.success() {
-            bail!("cabana-test-issuer: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        let made: Made = serde_json::from_slice(&output.stdout).context("read what cabana-test-issuer made")?;
+    /// A new one, made by the program of the cases.
+    pub(super) fn generate(program: &Path) -> Result<Self> {
+        let output = shell::capture(&mut Command::new(program)).context("make an issuer of tokens")?;
+        let made: Made = serde_json::from_str(&output).context("read what cabana-test-issuer made")?;
         Ok(Self { keys: made.issuer, variables: made.variables.into_iter().collect() })
     }
 

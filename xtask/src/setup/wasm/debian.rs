@@ -1,9 +1,10 @@
-//! A wasm32 toolchain from Debian's packages, for machines where rustup cannot fetch the target.
+//! A wasm32 toolchain from Debian's packages, for machines that reach Debian's archive but not rustup's: there it is the only way.
 //!
 //! Debian ships the compiler and the library's source, but no wasm32 library. It is built once and put, with links to the
 //! system's own parts, into a sysroot of ours: nothing is written outside the cache.
 
-use super::super::{Places, system};
+use super::super::Places;
+use super::super::system::{self, Missing};
 use super::{TARGET, has_standard_library};
 use crate::progress::Step;
 use crate::shell;
@@ -34,7 +35,8 @@ pub(super) fn present(places: &Places) -> Result<Option<PathBuf>> {
 /// Installs the packages when they are missing, builds the library (a minute), and proves the result on a small crate.
 pub(super) fn build(places: &Places, step: &Step) -> Result<PathBuf> {
     if !are_packages_installed() {
-        system::install(places, step, &PACKAGES)?;
+        let missing = PACKAGES.map(|package| Missing { program: package, package, purpose: "building the Worker" });
+        system::install(places, step, &missing)?;
     }
     let compiler = Compiler::read()?;
     if compiler.minor < OLDEST_MINOR {

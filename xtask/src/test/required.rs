@@ -1,0 +1,40 @@
+//! What the cases must not do without: a case that finds it missing fails, where it would be skipped on another machine.
+
+use std::fs;
+use std::path::Path;
+use std::process::{self, Command, Stdio};
+
+/// The variable by which the cases know.
+pub(super) const VARIABLE: &str = "CABANA_TEST_REQUIRE";
+
+/// Where the memory limit of a new cgroup is, by the version of cgroups.
+const CGROUPS: [(&str, &str); 2] = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+
+/// What this machine can do.
+pub(super) fn of_machine() -> Vec<&'static str> {
+    let mut required = Vec::new();
+    if has_cgroups() {
+        required.push("cgroups");
+    }
+    if has_user_namespaces() {
+        required.push("userns");
+    }
+    required
+}
+
+/// Whether this user may make cgroups that limit memory.
+fn has_cgroups() -> bool {
+    CGROUPS.iter().any(|(hierarchy, limit)| {
+        let probe = Path::new(hierarchy).join(format!("cabana-probe-{}", process::id()));
+        let made = fs::create_dir(&probe).is_ok();
+        let limits = made && probe.join(limit).exists();
+        made && fs::remove_dir(&probe).is_ok() && limits
+    })
+}
+
+/// Whether this user may make user namespaces.
+fn has_user_namespaces() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    unshare.status().is_ok_and(|status| status.success())
+}
