@@ -46,10 +46,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     disk::check()?;
     let Arguments { port, engine, log, .. } = *arguments;
     let options = Options { port, engine, profile: Profile::Dev, wasm_opt: WasmOpt::Skip, log, variables: variables() };
+    let layout = Layout::create()?;
     // Beside the tools and the Worker: cargo and the linker leave a processor idle now and then. A thread that nobody waits for, because
     // a tool that cannot be had ends this program, and the build with it.
     let programs = (engine == Engine::Cabana).then(|| thread::spawn(|| artifacts::build_programs(Profile::Dev)));
-    let layout = Layout::create()?;
     let tools = setup::run()?;
     layout.build_worker(&tools, options.wasm_opt)?;
     match programs {

@@ -17,7 +17,7 @@ pub(crate) fn repository() -> Result<PathBuf> {
     here.ancestors()
         .find(|directory| directory.join("wrangler.jsonc").is_file())
         .map(Path::to_owned)
-        .context("not inside the repository: no wrangler.jsonc here or above")
+        .context("not inside the repository (no wrangler.jsonc here or above): change into it and start again")
 }
 
 /// The directory of built tools, shared by every checkout: `$XDG_CACHE_HOME/cabana` or `~/.cache/cabana`. Created when missing.

@@ -8,14 +8,16 @@ pub(crate) mod cargo;
 use anyhow::Result;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// After how long a step first says how far it is, where there is no terminal.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
 /// How often it says so from then on.
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
-/// How often the live line of a terminal is drawn.
+/// How often the live line of a terminal is drawn while a step says how far it is, and otherwise.
 const FRAME: Duration = Duration::from_millis(100);
+const REFRESH: Duration = Duration::from_secs(1);
 /// Characters of the live line.
 const WIDTH: usize = 110;
 
@@ -49,8 +51,16 @@ struct Screen {
     drawn: Option<Instant>,
 }
 
-static SCREEN: LazyLock<Mutex<Screen>> =
-    LazyLock::new(|| Mutex::new(Screen { is_terminal: stderr().is_terminal(), running: Vec::new(), drawn: None }));
+static SCREEN: LazyLock<Mutex<Screen>> = LazyLock::new(|| {
+    // A step that says nothing for a while is seen to go on all the same. The thread ends with this program.
+    thread::spawn(|| {
+        loop {
+            thread::sleep(REFRESH);
+            on_screen(|screen| screen.refresh(Instant::now()));
+        }
+    });
+    Mutex::new(Screen { is_terminal: stderr().is_terminal(), running: Vec::new(), drawn: None })
+});
 
 impl Step {
     /// Runs `work` as a step called `name` and reports its outcome on standard error.
@@ -92,12 +102,18 @@ impl Screen {
     fn update(&mut self, step: &Step, status: &str, now: Instant) {
         let Some(running) = self.running.iter_mut().find(|running| running.is(step)) else { return };
         running.status = status.trim().chars().filter(|character| !character.is_control()).collect();
-        if self.is_terminal {
-            if self.drawn.is_none_or(|drawn| now.duration_since(drawn) >= FRAME) {
-                self.draw(now);
-            }
-        } else if let Some(line) = running.report(now) {
-            self.say(&line);
+        if self.drawn.is_none_or(|drawn| now.duration_since(drawn) >= FRAME) {
+            self.refresh(now);
+        }
+    }
+
+    /// Shows the live line, or the lines that are due.
+    fn refresh(&mut self, now: Instant) {
+        if !self.is_terminal {
+            let lines: Vec<String> = self.running.iter_mut().filter_map(|running| running.report(now)).collect();
+            lines.iter().for_each(|line| self.say(line));
+        } else if !self.running.is_empty() {
+            self.draw(now);
         }
     }
 

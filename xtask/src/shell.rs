@@ -1,13 +1,15 @@
 //! Running other programs, with the context that makes a failure readable.
 
+use crate::guard::stray;
 use crate::progress::{Step, cargo};
 use anyhow::{Context, Error, Result, anyhow, bail};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,9 @@ const POLL: Duration = Duration::from_millis(50);
 const TAIL_LINES: usize = 100;
 /// What a program says that found no room for a file.
 const DISK_FULL: &str = "No space left on device";
+
+/// The run that started programs belong to, see [`belong_to`].
+static RUN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Makes the program end with this process, however this process ends.
 ///
@@ -30,8 +35,17 @@ pub(crate) fn die_with_parent(command: &mut Command) -> &mut Command {
     }
 }
 
+/// Marks every program that is started from now on as part of the run of this directory: its guard ends them, and what they started.
+pub(crate) fn belong_to(run: &Path) {
+    // The first run stands: its guard ends last.
+    let _ = RUN.set(run.to_owned());
+}
+
 /// Starts the program, which ends with the calling thread.
 pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    if let Some(run) = RUN.get() {
+        command.env(stray::MARK, run);
+    }
     die_with_parent(command).spawn().map_err(|error| not_started(command, error))
 }
 

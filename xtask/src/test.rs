@@ -18,19 +18,21 @@ mod slowest;
 mod suite;
 
 use crate::artifacts;
+use crate::guard::Guard;
 use crate::progress::{Outcome, Step};
-use crate::{disk, paths, setup};
-use anyhow::Result;
+use crate::{disk, paths, setup, shell};
+use anyhow::{Context, Result};
 use build::{Built, TestProgram};
 use plan::{Plan, Target};
 use report::{Ran, Report};
 use service::Inputs;
+use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
-use suite::Suite;
+use suite::{Suite, Variable};
 
 /// How many of the slowest cases are printed.
 const SLOWEST: usize = 20;
@@ -66,9 +68,16 @@ enum Part {
 /// Runs the parts, all of them even when one fails, and reports what passed: the last line printed is the sum.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     disk::check()?;
-    let run = Run { parts: arguments.parts.clone(), root: paths::repository()? };
+    let root = paths::repository()?;
+    let directory = artifacts::target(&root).join(format!("xtask/cases-{}", process::id()));
+    fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
+    // However this program ends, nothing that it or a case has started outlives it.
+    let guard = Guard::start(&directory)?;
+    shell::belong_to(&directory);
+    let run = Run { parts: arguments.parts.clone(), root };
     let report = Report::default();
     run.lanes(&report);
+    drop(guard);
     let durations = report.durations();
     let file = artifacts::target(&run.root).join("xtask/durations.txt");
     durations.write(&file)?;
@@ -136,29 +145,28 @@ impl Run {
             }
             report.cases("doc tests", |step| doc::run(&self.root, step));
         }
-        if self.wants_any(&[Part::Agent, Part::Stack]) && report.need("programs", setup::provide_programs).is_none() {
-            return;
-        }
-        if self.wants_any(&[Part::Agent]) {
+        if self.wants_any(&[Part::Agent]) && report.need("programs of agent", setup::provide_programs).is_some() {
             report.cases("agent", |step| {
-                let environment = vec![
-                    ("CABANA_TEST_TARGET", "agent".into()),
-                    ("CABANA_AGENT_BIN", built.programs.agent.clone().into()),
-                    required_of_machine(),
-                ];
-                let log = artifacts::log(&self.root, "agent");
-                run_all(&Suite::new(&built.integration, environment, log)?, Target::Agent, step)
+                let environment =
+                    vec![("CABANA_TEST_TARGET", "agent".into()), ("CABANA_AGENT_BIN", built.programs.agent.clone().into())];
+                run_all(&self.suite(&built.integration, environment, "agent")?, Target::Agent, step)
             });
         }
+    }
+
+    /// Cases of a program, with what every one of them is told, and a log of this name.
+    fn suite<'a>(&self, program: &'a TestProgram, mut environment: Vec<Variable>, log: &str) -> Result<Suite<'a>> {
+        let is_required = environment.iter().any(|(name, _)| *name == required::VARIABLE);
+        environment.extend((!is_required).then(|| (required::VARIABLE, required::of_machine().join(",").into())));
+        Suite::new(program, environment, artifacts::log(&self.root, log))
     }
 
     /// The unit tests of one package.
     fn unit(&self, report: &Report, programs: &[TestProgram]) {
         let Some(TestProgram { package, .. }) = programs.first() else { return };
-        let suites = programs.iter().map(|program| {
-            let log = artifacts::log(&self.root, &format!("unit-{}-{}", program.package, program.target));
-            Suite::new(program, vec![required_of_machine()], log)
-        });
+        let suites = programs
+            .iter()
+            .map(|program| self.suite(program, Vec::new(), &format!("unit-{}-{}", program.package, program.target)));
         let Some(suites) = report.need("unit tests", || suites.collect::<Result<Vec<_>>>()) else { return };
         if package == CASES_PACKAGE && suites.iter().all(|suite| suite.list().is_ok_and(|cases| cases.is_empty())) {
             return;
@@ -171,10 +179,6 @@ impl Run {
             Ok(all)
         });
     }
-}
-
-fn required_of_machine() -> (&'static str, std::ffi::OsString) {
-    (required::VARIABLE, required::of_machine().join(",").into())
 }
 
 /// Runs the cases of a target; those that must be alone, after the others.

@@ -88,6 +88,7 @@ impl Layout {
         let root = paths::repository()?;
         let directory = RunDirectory::create(&root)?;
         let guard = Guard::start(directory.path())?;
+        shell::belong_to(directory.path());
         Ok(Self { root, directory, guard })
     }
 

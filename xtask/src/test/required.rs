@@ -38,3 +38,18 @@ fn has_user_namespaces() -> bool {
     unshare.args(["--user", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     unshare.status().is_ok_and(|status| status.success())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CGROUPS, of_machine};
+    use std::path::Path;
+    use std::process;
+
+    #[test]
+    fn looking_for_cgroups_leaves_none_behind() {
+        of_machine();
+        for (hierarchy, _) in CGROUPS {
+            assert!(!Path::new(hierarchy).join(format!("cabana-probe-{}", process::id())).exists());
+        }
+    }
+}

@@ -103,7 +103,7 @@ impl Run {
                     self.api(report, &service.stack);
                 }
             });
-            if !self.wants_any(&[Part::Stack]) {
+            if !self.wants_any(&[Part::Stack]) || report.need("programs of stack", setup::provide_programs).is_none() {
                 return;
             }
             inputs.await_turn();
@@ -112,7 +112,7 @@ impl Run {
             }
             let mut others = Some(others);
             report.cases("stack", |step| {
-                let suite = self.suite(built, service, "stack")?;
+                let suite = self.service_suite(built, service, "stack")?;
                 let plan = Plan::new(&suite.list()?, Target::Stack);
                 let mut tally = suite.run(&plan.parallel, step)?;
                 // The serial cases are alone on the machine.
@@ -122,7 +122,7 @@ impl Run {
             });
             let _ = others.take().map(|others| others.join());
             report.cases("outages", |step| {
-                let suite = self.suite(built, service, "outages")?;
+                let suite = self.service_suite(built, service, "outages")?;
                 let plan = Plan::new(&suite.list()?, Target::Stack);
                 Ok(Ran { tally: suite.run_serially(&plan.outages, step)?, elsewhere: 0 })
             });
@@ -133,7 +133,7 @@ impl Run {
     fn smoke(&self, tools: &Tools, worker: &Path, built: &Built, programs: &Programs, step: &Step) -> Result<Ran> {
         let mut service = self.start(tools, worker, built, programs, Profile::Release)?;
         let ran = service.stack.first_command().and_then(|_| {
-            let suite = self.suite(built, &service, "release-smoke")?;
+            let suite = self.service_suite(built, &service, "release-smoke")?;
             let mut cases = Plan::new(&suite.list()?, Target::Stack).parallel;
             cases.retain(|case| case.starts_with(SMOKE));
             Ok(Ran { tally: suite.run(&cases, step)?, elsewhere: 0 })
@@ -142,7 +142,7 @@ impl Run {
         ran
     }
 
-    fn suite<'a>(&self, built: &'a Built, service: &Service, name: &str) -> Result<Suite<'a>> {
+    fn service_suite<'a>(&self, built: &'a Built, service: &Service, name: &str) -> Result<Suite<'a>> {
         let issuer = service.issuer.write(service.stack.directory())?;
         let mut environment = vec![
             ("CABANA_TEST_TARGET", "stack".into()),
@@ -155,7 +155,7 @@ impl Run {
         if name == "outages" {
             environment.push(("CABANA_TEST_OUTAGES", "1".into()));
         }
-        Suite::new(&built.integration, environment, artifacts::log(&self.root, name))
+        self.suite(&built.integration, environment, name)
     }
 
     fn api(&self, report: &Report, running: &Stack) {

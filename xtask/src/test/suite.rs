@@ -20,6 +20,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Longest time for all cases of one program; each has its own, shorter limit.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
+/// A variable of the environment.
+pub(super) type Variable = (&'static str, OsString);
+
 /// What becomes of cases that ran.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Tally {
@@ -92,13 +95,13 @@ impl Tally {
 /// Cases of one program that run with one environment.
 pub(super) struct Suite<'a> {
     program: &'a TestProgram,
-    environment: Vec<(&'static str, OsString)>,
+    environment: Vec<Variable>,
     /// All that the program writes.
     log: PathBuf,
 }
 
 impl<'a> Suite<'a> {
-    pub(super) fn new(program: &'a TestProgram, environment: Vec<(&'static str, OsString)>, log: PathBuf) -> Result<Self> {
+    pub(super) fn new(program: &'a TestProgram, environment: Vec<Variable>, log: PathBuf) -> Result<Self> {
         shell::create_log(&log)?;
         Ok(Self { program, environment, log })
     }
@@ -179,7 +182,9 @@ impl<'a> Suite<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::{Suite, Tally};
+    use crate::progress::{Outcome, Step};
+    use crate::test::build::TestProgram;
     use std::time::Duration;
 
     fn read(lines: &[&str]) -> Tally {
@@ -215,5 +220,25 @@ mod tests {
     #[test]
     fn other_lines_do_not_count() {
         assert_eq!(read(&["test a ... ok", "{ \"type\": \"test\", broken", ""]), Tally::default());
+    }
+
+    /// This very program is one of libtest's: so the events are those of the library in use.
+    #[test]
+    fn cases_of_a_real_program_are_listed_and_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = TestProgram {
+            package: "xtask".to_owned(),
+            target: "xtask".to_owned(),
+            path: std::env::current_exe().unwrap(),
+            directory: directory.path().to_owned(),
+        };
+        let suite = Suite::new(&program, Vec::new(), directory.path().join("log")).unwrap();
+        let passing = "test::suite::tests::other_lines_do_not_count".to_owned();
+        assert!(suite.list().unwrap().contains(&passing));
+        let cases = [passing.clone(), "test::absent".to_owned()];
+        let run = |step: &Step| Ok((Outcome::Done("ran".to_owned()), suite.run(&cases, step)?));
+        let tally = Step::run("cases", run).unwrap();
+        assert_eq!((tally.passed, tally.failed, tally.cases.len()), (1, 1, 1));
+        assert_eq!((tally.cases[0].0.as_str(), tally.failures[0].0.as_str()), (passing.as_str(), "test::absent"));
     }
 }
