@@ -75,7 +75,7 @@ fn packages(lock: &Path) -> usize {
 /// How far npm is by its log. Packages that are in npm's cache are not fetched.
 fn fetched(log: &Path, packages: usize) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let fetched = text.lines().filter(|line| line.contains("http fetch GET 200") || line.contains("http cache ")).count();
+    let fetched = text.lines().filter(|line| line.starts_with("npm http ") && line.contains(".tgz ")).count();
     format!("{} of {packages} packages", fetched.min(packages))
 }
 
@@ -118,7 +118,11 @@ mod tests {
     fn npms_progress_is_counted_in_packages() {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
-        fs::write(&log, "npm http fetch GET 200 one 3ms\nnpm http cache two 0ms\nnpm warn x\n").unwrap();
+        fs::write(
+            &log,
+            "npm http fetch GET 200 /a 1ms\nnpm http fetch GET 200 /a/-/a-1.tgz 3ms\nnpm http cache /b/-/b-2.tgz 0ms\n",
+        )
+        .unwrap();
         assert_eq!(fetched(&log, 5), "2 of 5 packages");
     }
 }

@@ -1,14 +1,18 @@
 //! Format, lints, documentation, dependencies. None of it needs Node, a browser, or the tools that build the Worker.
 
 use super::report::Report;
-use crate::progress::Step;
-use crate::{artifacts, fuzz, paths, setup, shell, sync};
-use anyhow::Result;
-use std::path::Path;
+use crate::progress::{Step, say};
+use crate::{artifacts, fuzz, setup, shell, sync};
+use anyhow::{Context, Result};
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Warnings are errors, as for the code itself.
 const RUSTDOC_FLAGS: &str = "-D warnings";
+
+/// Where cargo-deny looks for the database of advisories, below Cargo's home; the digits are of the database's address.
+const DATABASE: &str = "advisory-dbs/advisory-db-3157b0e258782691";
 
 /// Runs the checks, all of them even when one fails.
 pub(super) fn run(root: &Path, report: &Report) {
@@ -46,19 +50,28 @@ fn dependencies(root: &Path, report: &Report, program: &Command) {
         report.check(name, |step| {
             let mut deny = Command::new(program.get_program());
             // Nothing is fetched: what is checked is what Cargo.lock names, and a database that is here.
-            deny.current_dir(root).args(["--offline", "--all-features", "check", "--disable-fetch"]).args(checks);
+            deny.current_dir(root).args(["--offline", "--all-features", "check"]).args(checks);
             logged(root, &format!("deny-{name}"), &mut deny, step)
         });
     };
     check("dependencies", &["bans", "licenses", "sources"]);
-    match paths::cache().map(|cache| cache.join("advisories")) {
+    match advisories() {
         Ok(database) if database.is_dir() => check("advisories", &["advisories"]),
-        Ok(database) => crate::progress::say(&format!(
-            " . advisories: no database; clone RustSec's advisory-db into a directory below {} to have them checked",
+        Ok(database) => say(&format!(
+            " . advisories           no database: to have them checked, clone RustSec's advisory-db into {}",
             database.display()
         )),
-        Err(error) => crate::progress::say(&format!(" . advisories: no database: {error:#}")),
+        Err(error) => say(&format!(" . advisories           no database: {error:#}")),
     }
+}
+
+/// Where cargo-deny keeps its copy of RustSec's database.
+fn advisories() -> Result<PathBuf> {
+    let home = match env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => env::home_dir().context("neither CARGO_HOME nor HOME is set")?.join(".cargo"),
+    };
+    Ok(home.join(DATABASE))
 }
 
 /// Runs a check with its output in a log, whose end is shown when it fails.
