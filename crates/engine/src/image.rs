@@ -1,7 +1,7 @@
 //! Images: names that `docker build` and `docker pull` made known.
 //!
 //! The engine builds nothing and pulls nothing. Every sandbox runs the host's own root file system; an
-//! image is the name under which a container may be created, and the ports its Dockerfile exposes.
+//! image is the name under which a container may be created, and the ports and variables of its Dockerfile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,9 @@ pub struct Image {
     pub id: String,
     /// Ports in Docker's spelling, e.g. `49983/tcp`.
     pub exposed_ports: BTreeSet<String>,
+    /// Variables of its containers.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 impl Image {
@@ -31,13 +34,19 @@ impl Image {
         if exposed_ports.is_empty() {
             exposed_ports.insert(AGENT_PORT.to_owned());
         }
-        Self { name: normalise(name), id: format!("sha256:{}", crate::id::random_hex()), exposed_ports }
+        Self { name: normalise(name), id: format!("sha256:{}", crate::id::random_hex()), exposed_ports, env: BTreeMap::new() }
+    }
+
+    /// The same with these variables.
+    pub fn with_env(self, env: BTreeMap<String, String>) -> Self {
+        Self { env, ..self }
     }
 
     /// The image as `GET /images/{name}/json` shows it.
     pub fn inspect(&self) -> serde_json::Value {
         let ports: BTreeMap<&str, serde_json::Value> =
             self.exposed_ports.iter().map(|port| (port.as_str(), serde_json::json!({}))).collect();
+        let env: Vec<String> = self.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         serde_json::json!({
             "Id": self.id,
             "Parent": "",
@@ -46,7 +55,7 @@ impl Image {
             "Os": "linux",
             "Architecture": architecture(),
             "Size": 0,
-            "Config": { "ExposedPorts": ports, "Env": [], "Cmd": null, "Entrypoint": null },
+            "Config": { "ExposedPorts": ports, "Env": env, "Cmd": null, "Entrypoint": null },
             "RootFS": { "Type": "layers", "Layers": [] },
         })
     }

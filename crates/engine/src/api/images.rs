@@ -16,7 +16,7 @@ type Outcome = Result<Answer, ApiError>;
 pub(super) fn build(engine: &Engine, tag: &str, arguments: &BTreeMap<String, String>, body: &[u8]) -> Outcome {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("the body is not a Dockerfile's text"))?;
     let ports = dockerfile::exposed_ports(text, arguments)?;
-    let image = Image::new(tag, ports);
+    let image = Image::new(tag, ports).with_env(dockerfile::environment_of(text, arguments));
     let answer = http::json(StatusCode::OK, &image.inspect());
     engine.add_image(image);
     Ok(answer)

@@ -1,8 +1,9 @@
 //! What a running container runs.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::{fs, io};
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -116,8 +117,9 @@ fn plan(engine: &Engine, identity: &Identity, group: &Group) -> Plan {
     let settings = engine.settings();
     let argv = if spec.argv.is_empty() { vec![AGENT_PATH.to_owned()] } else { spec.argv.clone() };
     let hostname = spec.hostname.clone().unwrap_or_else(|| hostname(identity));
+    let image = engine.images().find(&spec.image).map(|image| image.env.clone()).unwrap_or_default();
     Plan {
-        env: environment(&settings.host.path, &hostname, &spec.env),
+        env: environment(&settings.host.path, &hostname, &with_image(image, &spec.env)),
         hostname,
         argv,
         agent: settings.agent.clone(),
@@ -133,6 +135,16 @@ fn hostname(identity: &Identity) -> String {
     let fits = identity.name.len() <= 63 && !identity.name.contains(['_', '.']);
     let name = if fits { &identity.name } else { identity.short_id() };
     name.to_owned()
+}
+
+/// The image's variables with those that the client gave on top. The image's user counts only where this machine has it: the sandbox has
+/// this machine's users, not those that the image's build would have made.
+fn with_image(image: BTreeMap<String, String>, given: &[(String, String)]) -> Vec<(String, String)> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_there = |user: &str| users.lines().any(|line| line.split(':').next() == Some(user));
+    let image = image.into_iter().filter(|(name, value)| name != "CABANA_USER" || is_there(value));
+    let image = image.filter(|(name, _)| !given.iter().any(|(given, _)| given == name));
+    image.chain(given.iter().cloned()).collect()
 }
 
 /// The whole environment: basics, then what the client gave. Nothing else of the engine's own gets in.
@@ -177,6 +189,15 @@ async fn log(container: String, output: OwnedFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_given_by_the_client_replace_those_of_the_image() {
+        let image = [("A", "image"), ("B", "image"), ("CABANA_USER", "no-such-user")];
+        let image = BTreeMap::from(image.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let given = [("B".to_owned(), "given".to_owned())];
+        let expected = [("A", "image"), ("B", "given")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(with_image(image, &given), expected);
+    }
 
     #[test]
     fn the_environment_is_the_basics_and_what_was_given() {

@@ -39,6 +39,25 @@ pub fn exposed_ports(text: &str, arguments: &BTreeMap<String, String>) -> Result
     if has_from { Ok(ports) } else { Err(DockerfileError::NoFrom) }
 }
 
+/// The variables that ENV lines of the last stage set, as containers of the image have them.
+pub fn environment_of(text: &str, arguments: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let (mut variables, mut set) = (BTreeMap::new(), BTreeMap::new());
+    for line in logical_lines(text) {
+        let (instruction, rest) = line.split_once(char::is_whitespace).unwrap_or((line.as_str(), ""));
+        match instruction.to_ascii_uppercase().as_str() {
+            "FROM" => set.clear(),
+            "ARG" => argument(rest.trim(), arguments, &mut variables),
+            "ENV" => {
+                environment(rest.trim(), &mut variables);
+                let names = rest.split_whitespace().filter_map(|pair| Some(pair.split_once('=')?.0));
+                set.extend(names.filter_map(|name| Some((name.to_owned(), variables.get(name)?.clone()))));
+            }
+            _ => {}
+        }
+    }
+    set
+}
+
 /// Lines without comments, with continuations joined.
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -127,6 +146,13 @@ mod tests {
         let arguments = BTreeMap::from([("PORT".to_owned(), "90".to_owned())]);
         let ports = exposed_ports("ARG PORT=80\nFROM a\nEXPOSE $PORT\n", &arguments);
         assert_eq!(ports, Ok(BTreeSet::from(["90/tcp".to_owned()])));
+    }
+
+    #[test]
+    fn env_lines_of_the_last_stage_set_variables() {
+        let text = "ARG V=1\nFROM a AS b\nENV GONE=x\nFROM c\nENV A=$V \\\n  B='two'\nenv C=${B}3\n";
+        let expected = [("A", "1"), ("B", "two"), ("C", "two3")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(environment_of(text, &BTreeMap::new()), BTreeMap::from(expected));
     }
 
     #[test]
