@@ -84,10 +84,13 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
+/// An ARG without a default keeps the value that an earlier one gave it, as one before FROM may have.
 fn argument(text: &str, arguments: &BTreeMap<String, String>, variables: &mut BTreeMap<String, String>) {
-    let (name, default) = text.split_once('=').unwrap_or((text, ""));
-    let value = arguments.get(name).map_or(unquote(default), String::as_str);
-    variables.insert(name.to_owned(), value.to_owned());
+    let (name, default) = text.split_once('=').map_or((text, None), |(name, default)| (name, Some(default)));
+    let default = default.map(|default| substitute(unquote(default), variables));
+    if let Some(value) = arguments.get(name).cloned().or(default) {
+        variables.insert(name.to_owned(), value);
+    }
 }
 
 fn environment(text: &str, variables: &mut BTreeMap<String, String>) {
@@ -103,10 +106,77 @@ fn unquote(text: &str) -> &str {
     text.trim_matches(['"', '\''])
 }
 
+/// Replaces variables as the Dockerfile reference does: `$name`, `${name}`, `${name:-word}` (the word where the variable is unset or
+/// empty), `${name:+word}` (the word where it is neither), and `\$` for a dollar sign. An unknown variable is empty.
+///
+/// A brace without its end, and a `${…}` with another modifier, stay as they are.
 fn substitute(text: &str, variables: &BTreeMap<String, String>) -> String {
-    variables.iter().rev().fold(text.to_owned(), |text, (name, value)| {
-        text.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
-    })
+    let value = |name: &str| variables.get(name).map(String::as_str).unwrap_or_default();
+    let mut output = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['\\', '$']) {
+        output.push_str(&rest[..at]);
+        let (sign, after) = rest[at..].split_at(1);
+        if sign == "\\" {
+            // The escaped character stands for itself; only a dollar sign loses its backslash.
+            let escaped = after.chars().next().map_or(0, char::len_utf8);
+            output.push_str(if after.starts_with('$') { "" } else { sign });
+            output.push_str(&after[..escaped]);
+            rest = &after[escaped..];
+        } else if let Some((expression, after)) = braced(after) {
+            match expand(expression, variables) {
+                Some(expanded) => output.push_str(&expanded),
+                None => output.extend(["${", expression, "}"]),
+            }
+            rest = after;
+        } else {
+            let name = variable_name(after);
+            output.push_str(if name.is_empty() { sign } else { value(name) });
+            rest = &after[name.len()..];
+        }
+    }
+    output.push_str(rest);
+    output
+}
+
+/// The value of `name`, `name:-word` or `name:+word`; `None` for anything else.
+fn expand(expression: &str, variables: &BTreeMap<String, String>) -> Option<String> {
+    let name = variable_name(expression);
+    let value = variables.get(name).map(String::as_str).unwrap_or_default();
+    let modifier = &expression[name.len()..];
+    match (name, modifier.split_at_checked(2)) {
+        ("", _) => None,
+        _ if modifier.is_empty() => Some(value.to_owned()),
+        (_, Some((":-", word))) if value.is_empty() => Some(substitute(word, variables)),
+        (_, Some((":-", _))) => Some(value.to_owned()),
+        (_, Some((":+", _))) if value.is_empty() => Some(String::new()),
+        (_, Some((":+", word))) => Some(substitute(word, variables)),
+        _ => None,
+    }
+}
+
+/// Splits `{expression}rest`; braces within the expression are paired.
+fn braced(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('{')?;
+    let mut depth = 1_usize;
+    for (at, character) in inner.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some((&inner[..at], &inner[at + 1..]));
+        }
+    }
+    None
+}
+
+/// The longest variable name at the beginning of the text.
+fn variable_name(text: &str) -> &str {
+    let ends = |character: char| !(character.is_ascii_alphanumeric() || character == '_');
+    let name = &text[..text.find(ends).unwrap_or(text.len())];
+    if name.starts_with(|first: char| first.is_ascii_digit()) { "" } else { name }
 }
 
 /// `80` is `80/tcp`; `8000-8002/udp` is three ports.
@@ -153,6 +223,26 @@ mod tests {
         let text = "ARG V=1\nFROM a AS b\nENV GONE=x\nFROM c\nENV A=$V \\\n  B='two'\nenv C=${B}3\n";
         let expected = [("A", "1"), ("B", "two"), ("C", "two3")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(environment_of(text, &BTreeMap::new()), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn variables_are_replaced_as_the_dockerfile_reference_says() {
+        let variables = [("PORT", "80"), ("PORTAL", "gate"), ("EMPTY", "")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        for (text, expected) in [
+            ("$PORT ${PORT}1", "80 801"),
+            ("$PORTAL $PORTALS $PORT-$PORT", "gate  80-80"),
+            ("${PORTAL}", "gate"),
+            (r"\$PORT \${PORT} \n\\", r"$PORT ${PORT} \n\\"),
+            ("${PORT:-90} ${EMPTY:-90} ${MISSING:-90}", "80 90 90"),
+            ("${PORT:+90} ${EMPTY:+90} ${MISSING:+90}", "90  "),
+            ("${MISSING:-${PORT}}/tcp ${MISSING:-$PORTAL}", "80/tcp gate"),
+            ("${PORT ${PORT:?x} ${} $ $1 é$PORTé", "${PORT ${PORT:?x} ${} $ $1 é80é"),
+        ] {
+            assert_eq!(substitute(text, &variables), expected, "{text}");
+        }
+        check("ARG A=4\nARG B=${A}2\nFROM a\nARG B\nEXPOSE $B\n", Ok(&["42/tcp"]));
+        check("FROM a\nENV A=1 AB=2\nEXPOSE $AB ${A}0 ${C:-3}\n", Ok(&["10/tcp", "2/tcp", "3/tcp"]));
     }
 
     #[test]
