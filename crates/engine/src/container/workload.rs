@@ -179,11 +179,27 @@ async fn log(container: String, output: OwnedFd) {
             Ok(0) | Err(_) => return,
             Ok(length) => logged += length,
         }
-        tracing::info!(container, "{}", String::from_utf8_lossy(&line).trim_end());
+        tracing::info!(container, "{}", printable(line.trim_ascii_end()));
     }
     tracing::warn!(container, "no more output of this container is logged");
     // Read on: a full pipe would stop the sandbox. Its end is the end of the sandbox.
     let _ = tokio::io::copy_buf(&mut reader, &mut tokio::io::sink()).await;
+}
+
+/// A line as text that a terminal shows and does not obey: control characters, marks of writing direction, and bytes that are no UTF-8
+/// become escapes. Quotes and backslashes stay, so that a line of JSON is still one.
+fn printable(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' | '\'' | '\\' => text.push(character),
+                _ => text.extend(character.escape_debug()),
+            }
+        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -197,6 +213,18 @@ mod tests {
         let given = [("B".to_owned(), "given".to_owned())];
         let expected = [("A", "image"), ("B", "given")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(with_image(image, &given), expected);
+    }
+
+    #[test]
+    fn escapes_of_a_hostile_program_do_not_reach_the_terminal() {
+        for (line, expected) in [
+            (b"\x1b]0;title\x07\x1b[2J\r\x9b31m".as_slice(), r"\u{1b}]0;title\u{7}\u{1b}[2J\r\x9b31m"),
+            ("\u{9b}31m \u{202e}gnp.exe".as_bytes(), r"\u{9b}31m \u{202e}gnp.exe"),
+            (br#"{"a":"b\n'","c":1}"#, r#"{"a":"b\n'","c":1}"#),
+            ("é ✓ \tx".as_bytes(), r"é ✓ \tx"),
+        ] {
+            assert_eq!(printable(line), expected);
+        }
     }
 
     #[test]
