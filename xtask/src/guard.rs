@@ -1,15 +1,17 @@
 //! A process that outlives its starter by a moment, to end what the starter began.
 //!
-//! The starter holds the writing end of a pipe and names on it each process group it starts. When the pipe closes, because the
-//! starter is done, was interrupted, or was killed, the guard ends those groups, the last first, and removes the run's
-//! directory. So there is one way to end a run, and SIGKILL of the starter takes it too.
+//! The starter holds the writing end of a pipe and writes on it what is left to do at the end: each process group that it starts, and
+//! commands that clean up after them. When the pipe closes, because the starter is done, was interrupted, or was killed, the guard ends
+//! the groups, the last first, runs the commands, and removes the run's directory. So there is one way to end a run, and SIGKILL of
+//! the starter takes it too.
 
+mod duty;
 mod group;
+mod mounts;
 pub(crate) mod stray;
 
 use anyhow::{Context, Result, bail};
-use group::Group;
-use rustix::process::Pid;
+use duty::Duty;
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, Write, stdin};
 use std::os::unix::process::CommandExt;
@@ -58,8 +60,17 @@ impl Guard {
 
     /// Entrusts a process group, named by its leader, to the guard.
     pub(crate) fn entrust(&mut self, leader: u32) -> Result<()> {
+        self.assign(&Duty::EndGroup(leader))
+    }
+
+    /// Has the guard run a program, with one argument, once every process of the run has ended.
+    pub(crate) fn run_at_end(&mut self, program: &Path, argument: &str) -> Result<()> {
+        self.assign(&Duty::Run(program.to_owned(), argument.to_owned()))
+    }
+
+    fn assign(&mut self, duty: &Duty) -> Result<()> {
         let pipe = self.pipe.as_mut().context("the guard is already ending the run")?;
-        writeln!(pipe, "{leader}").context("tell the guard of a process group")
+        writeln!(pipe, "{}", duty.encode()?).context("write to the guard")
     }
 
     /// Ends the run. `reap` is called again and again meanwhile: the starter's own children must not stay zombies.
@@ -82,15 +93,15 @@ impl Drop for Guard {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let lock = File::create(arguments.directory.join(LOCK)).context("create the guard's lock")?;
     lock.lock().context("lock the run's directory")?;
-    let mut groups = Vec::new();
+    let mut duties = Vec::new();
     for line in stdin().lock().lines() {
         // A pipe that fails is a starter that is gone.
         let Ok(line) = line else { break };
-        let leader = line.trim().parse().ok().and_then(Pid::from_raw).context("a process group must be a positive number")?;
-        groups.push(Group::of(leader));
+        duties.push(Duty::decode(&line)?);
     }
-    groups.iter().rev().for_each(Group::end);
+    duties.iter().rev().for_each(Duty::end_group);
     stray::end(&arguments.directory);
+    duties.iter().for_each(Duty::run);
     remove(&arguments.directory)
 }
 
@@ -101,28 +112,39 @@ pub(crate) fn is_guarded(directory: &Path) -> bool {
 
 /// Removes a run's directory, unless something is still mounted in it: what is mounted may be the machine's own files.
 pub(crate) fn remove(directory: &Path) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read the mount table")?;
-    if let Some(mount) = mount_below(&mounts, directory) {
-        bail!("{} stays: {mount} is still mounted", directory.display());
+    // The mount table has no symbolic links in its paths.
+    let directory = directory.canonicalize().with_context(|| format!("find {}", directory.display()))?;
+    let table = fs::read("/proc/self/mountinfo").context("read the mount table")?;
+    if let Some(mount) = mounts::first_below(&table, &directory) {
+        bail!("{} stays: {} is still mounted", directory.display(), mount.display());
     }
-    fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))
-}
-
-/// The first mount point of a mount table at or below the directory.
-fn mount_below<'a>(mounts: &'a str, directory: &Path) -> Option<&'a str> {
-    mounts.lines().filter_map(|line| line.split(' ').nth(4)).find(|point| Path::new(point).starts_with(directory))
+    fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::mount_below;
-    use std::path::Path;
+    use super::remove;
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
+    /// Needs root, as the sandboxes of `cargo xtask dev` do with limits; an ordinary user may not mount.
     #[test]
-    fn mounts_are_found_below_a_directory_only() {
-        let table = "22 1 0:21 / / rw - ext4 root rw\n23 22 0:22 / /run/7/state/root rw - overlay overlay rw\n";
-        assert_eq!(mount_below(table, Path::new("/run/7")), Some("/run/7/state/root"));
-        assert_eq!(mount_below(table, Path::new("/run/77")), None);
-        assert_eq!(mount_below(table, Path::new("/run/7/other")), None);
+    fn a_directory_that_holds_a_mount_stays_also_when_reached_by_a_link() {
+        let base = tempfile::tempdir().unwrap();
+        let point = base.path().join("run/with a blank");
+        fs::create_dir_all(&point).unwrap();
+        symlink("run", base.path().join("link")).unwrap();
+        if mount("none", &point, "tmpfs", MountFlags::empty(), None).is_err() {
+            return eprintln!("skipped: mounting needs root");
+        }
+        fs::write(point.join("file"), "").unwrap();
+        let outcome = remove(&base.path().join("link"));
+        let kept = point.join("file").exists();
+        unmount(&point, UnmountFlags::empty()).unwrap();
+        assert!(outcome.unwrap_err().to_string().contains("with a blank is still mounted"));
+        assert!(kept);
+        remove(&base.path().join("run")).unwrap();
+        assert!(!point.exists());
     }
 }
