@@ -6,6 +6,7 @@ mod directory;
 mod gateway;
 mod kinds;
 mod lifecycle;
+mod local_engine;
 mod logs;
 mod metrics;
 mod network;

@@ -4,7 +4,7 @@
 //! route.rs      method and path -> what is asked (pure)
 //! filters.rs    which containers a list shows (pure)
 //! error.rs      what went wrong -> status and message
-//! containers.rs, images.rs, system.rs   the handlers
+//! containers.rs, images.rs, system.rs, faults.rs   the handlers
 //! ```
 
 use std::convert::Infallible;
@@ -23,6 +23,7 @@ use crate::http::{self, Answer};
 
 mod containers;
 mod error;
+mod faults;
 mod filters;
 mod images;
 mod route;
@@ -97,5 +98,8 @@ async fn dispatch(engine: &Engine, request: Request<Incoming>) -> Result<Answer,
         Route::Kill { container, signal } => containers::kill(engine, &container, signal).await,
         Route::Stop { container, grace } => containers::stop(engine, &container, grace).await,
         Route::Remove { container, force } => containers::remove(engine, &container, force).await,
+        Route::InjectFault { name } => faults::inject(engine, name, &body),
+        Route::InspectFault { name } => faults::inspect(engine, &name),
+        Route::RemoveFault { name } => faults::remove(engine, &name),
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::container::spec::{NetworkMode, Spec};
 use crate::container::{Container, Identity, task};
+use crate::faults::StartFaults;
 use crate::image::{Image, Images};
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub images: PathBuf,
     /// What is kept of sidecars.
     pub sidecars: Kept,
+    /// Faults that tests inject; `None`: nobody may.
+    pub faults: Option<StartFaults>,
 }
 
 /// Why a request was not carried out.

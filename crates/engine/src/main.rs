@@ -49,9 +49,12 @@ struct Serve {
     /// File or directory that sandboxes must not see; may be repeated.
     #[arg(long)]
     hide: Vec<PathBuf>,
-    /// File to write once the engine answers: `{"socket", "pid"}`.
+    /// File to write once the engine answers: `{"socket", "pid", "warnings"}`.
     #[arg(long)]
     ready_file: Option<PathBuf>,
+    /// Let clients inject faults, for tests: `PUT /faults/start/<name>` here, `PUT /faults/<fault>` on a sidecar.
+    #[arg(long)]
+    faults: bool,
 }
 
 fn main() -> ExitCode {
@@ -91,6 +94,7 @@ fn run_serve(arguments: Serve) -> Result<()> {
         state: arguments.state,
         hidden: arguments.hide,
         ready_file: arguments.ready_file,
+        faults: arguments.faults,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")?;

@@ -2,21 +2,27 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::engine::{Engine, Settings};
+use crate::faults::StartFaults;
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
 use crate::sidecar::kept::Kept;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// What `serve` was asked for.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub struct Config {
     pub hidden: Vec<PathBuf>,
     /// A file to write when the engine answers.
     pub ready_file: Option<PathBuf>,
+    /// Whether clients may inject faults.
+    pub faults: bool,
 }
 
 /// Serves until `shutdown`, then ends every sandbox and removes what it made.
@@ -74,6 +82,7 @@ fn settings(config: &Config, state: &State) -> Result<Settings> {
         host: HostView::look(home.as_deref(), &path, &hidden),
         images: state.directory.join("images.json"),
         sidecars: Kept::at(state.directory.join("sidecars")),
+        faults: config.faults.then(StartFaults::default),
     })
 }
 

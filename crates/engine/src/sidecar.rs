@@ -6,7 +6,8 @@
 //! There is no way out: a sandbox has loopback only. `PUT /egress`, by which workerd announces what may be
 //! reached outside, is answered and has no effect.
 //!
-//! `PUT /weather/still`, `/weather/cut` and `/weather/fair` are not workerd's: by them tests have tunnels stall or break, see [`weather`].
+//! `PUT /faults/stall`, `/faults/reset` and `/faults/clear` are not workerd's. By them tests make tunnels stall or break: see
+//! [`network_fault`]. A sidecar has them only where the engine's command line says so.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,12 +26,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::{self, Answer};
 use crate::network::Network;
-use weather::Weather;
+use network_fault::NetworkFault;
 
 mod certificate;
 pub mod kept;
+mod network_fault;
 mod tunnel;
-mod weather;
 
 /// The header that names the address to reach inside.
 const DESTINATION: &str = "x-dst-addr";
@@ -47,8 +48,8 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Makes the network and listens: on this port, if it is free.
-    pub async fn start(name: &str, port: Option<u16>) -> io::Result<Self> {
+    /// Makes the network and listens: on this port, if it is free. With `faults`, clients may inject faults.
+    pub async fn start(name: &str, port: Option<u16>, faults: bool) -> io::Result<Self> {
         let network = Arc::new(Network::create(name).await?);
         let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port.unwrap_or(0))).await {
             Ok(listener) => listener,
@@ -63,7 +64,8 @@ impl Sidecar {
             code: 0,
             _guard: stop.clone().drop_guard(),
         };
-        let server = Server { network, weather: Weather::new(), stop, tasks: sidecar.tasks.clone() };
+        let fault = faults.then(NetworkFault::none);
+        let server = Server { network, fault, stop, tasks: sidecar.tasks.clone() };
         sidecar.tasks.spawn(server.accept(listener));
         Ok(sidecar)
     }
@@ -99,7 +101,8 @@ impl Sidecar {
 #[derive(Clone)]
 struct Server {
     network: Arc<Network>,
-    weather: Weather,
+    /// `None`: nobody may inject any.
+    fault: Option<NetworkFault>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -136,11 +139,13 @@ impl Server {
             (&Method::CONNECT, _) => self.connect(request).await,
             (&Method::PUT, "/egress") => http::empty(StatusCode::NO_CONTENT),
             (&Method::GET, "/ca") => http::text(StatusCode::OK, certificate::PEM),
-            (&Method::PUT, path) if path.strip_prefix("/weather/").is_some_and(|name| self.weather.order(name).is_some()) => {
-                http::empty(StatusCode::NO_CONTENT)
-            }
+            (&Method::PUT, path) if self.inject(path).is_some() => http::empty(StatusCode::NO_CONTENT),
             (method, path) => http::text(StatusCode::NOT_FOUND, format!("the sidecar has no {method} {path}\n")),
         }
+    }
+
+    fn inject(&self, path: &str) -> Option<()> {
+        self.fault.as_ref()?.inject(path.strip_prefix("/faults/")?)
     }
 
     async fn connect(&self, request: Request<Incoming>) -> Answer {
@@ -150,7 +155,7 @@ impl Server {
         };
         match self.network.connect(destination).await {
             Ok(inside) => {
-                self.tasks.spawn(tunnel::run(request, inside, self.weather.clone(), self.stop.clone()));
+                self.tasks.spawn(tunnel::run(request, inside, self.fault.clone(), self.stop.clone()));
                 http::empty(StatusCode::OK)
             }
             Err(error) => http::text(StatusCode::BAD_REQUEST, format!("nothing listens at {destination}: {error}\n")),

@@ -4,6 +4,7 @@ mod failing;
 mod history;
 pub(super) mod host;
 mod sleeping;
+mod starting;
 mod stopping;
 
 use std::time::Duration;

@@ -23,8 +23,15 @@ const AT_ONCE: usize = 50;
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     let (name, value) = access::SECRET;
     let variables = vec![(name.to_owned(), value.to_owned())];
-    let options =
-        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, wasm_opt: WasmOpt::Run, log: false, variables };
+    let options = Options {
+        port: None,
+        engine: Engine::Cabana,
+        profile: Profile::Release,
+        wasm_opt: WasmOpt::Run,
+        log: false,
+        faults: false,
+        variables,
+    };
     let tools = setup::run()?;
     let stack = Stack::launch(&tools, options)?;
     let client = Client::new(stack.url(), stack.api_key());

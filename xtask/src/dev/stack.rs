@@ -62,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) wasm_opt: WasmOpt,
     /// Whether the services' output is shown.
     pub(crate) log: bool,
+    /// Whether the engine lets clients inject faults, as the tests do.
+    pub(crate) faults: bool,
     /// Variables of the Worker, beside the key.
     pub(crate) variables: Vec<(String, String)>,
 }
@@ -128,7 +130,7 @@ impl Layout {
         let mut stack = Stack { url, api_key: generate_key()?, services: Vec::new(), directory, guard, _port: port };
         let limit = match options.engine {
             Engine::Cabana => {
-                stack.start_engine(options.log, interrupt)?;
+                stack.start_engine(&options, interrupt)?;
                 WORKER_START
             }
             Engine::Docker => WORKER_START_WITH_DOCKER,

@@ -81,7 +81,8 @@ impl Run {
         let browser = if self.wants_any(&[Part::Stack]) { setup::provide_browser().ok() } else { None };
         let issuer = Issuer::generate(&built.issuer)?;
         let variables = issuer.variables.clone();
-        let options = Options { port: None, engine: Engine::Cabana, profile, wasm_opt: WasmOpt::Run, log: false, variables };
+        let options =
+            Options { port: None, engine: Engine::Cabana, profile, wasm_opt: WasmOpt::Run, log: false, faults: true, variables };
         let layout = Layout::create()?;
         layout.copy_programs(programs)?;
         layout.copy_worker(tools, worker)?;

@@ -26,7 +26,11 @@ pub(super) fn list(engine: &Engine, all: bool, filters: &Filters) -> Answer {
 }
 
 pub(super) fn create(engine: &Engine, name: Option<&str>, body: &[u8]) -> Outcome {
-    let container = engine.create(name, Spec::parse(body)?)?;
+    let mut spec = Spec::parse(body)?;
+    if let Some(program) = engine.settings().faults.as_ref().and_then(|faults| faults.program(name.unwrap_or_default(), &spec)) {
+        spec.argv = program;
+    }
+    let container = engine.create(name, spec)?;
     let id = &container.identity().id;
     Ok(http::json(StatusCode::CREATED, &json!({ "Id": id, "Warnings": [] })))
 }
@@ -37,7 +41,12 @@ pub(super) fn inspect(engine: &Engine, container: &str) -> Outcome {
 }
 
 pub(super) async fn start(engine: &Engine, container: &str) -> Outcome {
-    engine.container(container)?.start().await?;
+    let container = engine.container(container)?;
+    if let Some(faults) = &engine.settings().faults {
+        let identity = container.identity();
+        faults.delay_or_refuse(&identity.name, &identity.spec).await?;
+    }
+    container.start().await?;
     Ok(http::empty(StatusCode::NO_CONTENT))
 }
 

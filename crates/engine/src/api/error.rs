@@ -6,6 +6,7 @@ use hyper::StatusCode;
 
 use crate::container::spec::SpecError;
 use crate::engine::EngineError;
+use crate::faults::InjectedError;
 use crate::http::{self, Answer};
 use crate::image::dockerfile::DockerfileError;
 
@@ -54,6 +55,12 @@ impl From<EngineError> for ApiError {
             }
         };
         Self::new(status, chain(&error))
+    }
+}
+
+impl From<InjectedError> for ApiError {
+    fn from(error: InjectedError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 

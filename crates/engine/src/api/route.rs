@@ -36,6 +36,9 @@ pub(super) enum Route {
     Kill { container: String, signal: Signal },
     Stop { container: String, grace: Duration },
     Remove { container: String, force: bool },
+    InjectFault { name: String },
+    InspectFault { name: String },
+    RemoveFault { name: String },
 }
 
 impl Route {
@@ -48,6 +51,7 @@ impl Route {
         let route = match family {
             "images" => image(method, &rest, &query)?,
             "containers" => container(method, &rest, &query)?,
+            "faults" => fault(method, &rest),
             "networks" if method == Method::GET && !rest.is_empty() => Some(Self::Network { name: rest }),
             "build" if method == Method::POST => Some(build(&query)?),
             "volumes" if method == Method::GET && rest.is_empty() => Some(Self::Volumes),
@@ -105,6 +109,16 @@ fn container(method: &Method, rest: &str, query: &Query) -> Result<Option<Route>
         ("DELETE", name, "") if !name.is_empty() => Route::Remove { container, force: query.flag("force") },
         _ => return Ok(None),
     }))
+}
+
+fn fault(method: &Method, rest: &str) -> Option<Route> {
+    let name = rest.strip_prefix("start/").filter(|name| !name.is_empty())?.to_owned();
+    match method.as_str() {
+        "PUT" => Some(Route::InjectFault { name }),
+        "GET" => Some(Route::InspectFault { name }),
+        "DELETE" => Some(Route::RemoveFault { name }),
+        _ => None,
+    }
 }
 
 /// Routes of Docker's that the engine has no answer to yet are told apart from those that do not exist.
@@ -229,12 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn faults() {
+        check(Method::PUT, "/faults/start/n", Ok(Route::InjectFault { name: name() }));
+        check(Method::GET, "/faults/start/n", Ok(Route::InspectFault { name: name() }));
+        check(Method::DELETE, "/faults/start/n", Ok(Route::RemoveFault { name: name() }));
+        check(Method::PUT, "/faults/start/", Err(404));
+        check(Method::POST, "/faults/start/n", Err(404));
+    }
+
+    #[test]
     fn what_is_not_there() {
         check(Method::POST, "/containers/n/exec", Err(501));
         check(Method::PUT, "/containers/n/archive?path=/", Err(501));
         check(Method::POST, "/commit?container=n", Err(501));
         check(Method::POST, "/volumes/create", Err(501));
-        check(Method::POST, "/volumes/create", Err(501));
+        check(Method::POST, "/containers/n/attach", Err(501));
         check(Method::GET, "/nope", Err(404));
         check(Method::GET, "/version/x", Ok(Route::Version));
         check(Method::POST, "/containers/n/kill?signal=SIGNOPE", Err(400));

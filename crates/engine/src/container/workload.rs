@@ -107,7 +107,8 @@ impl Workload {
 /// One that an earlier engine had listens where it did.
 async fn start_sidecar(engine: &Engine, identity: &Identity) -> io::Result<Sidecar> {
     let kept = &engine.settings().sidecars;
-    let sidecar = Sidecar::start(&identity.name, kept.find(&identity.name).map(|entry| entry.port)).await?;
+    let faults = engine.settings().faults.is_some();
+    let sidecar = Sidecar::start(&identity.name, kept.find(&identity.name).map(|entry| entry.port), faults).await?;
     kept.keep(&identity.name, &Entry { image: identity.spec.image.clone(), port: sidecar.port() })?;
     Ok(sidecar)
 }

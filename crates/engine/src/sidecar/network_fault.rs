@@ -1,84 +1,89 @@
-//! Bad weather on the way between workerd and a sandbox, for tests of what they make of it. Whoever may use the sidecar may order it.
+//! Faults of the network between workerd and a sandbox, which tests inject to see what both make of them.
+
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// How the tunnels of one sidecar fare. Clones are the same.
+/// The faults of one sidecar's tunnels. Clones share them.
 #[derive(Debug, Clone)]
-pub(super) struct Weather(watch::Sender<Now>);
+pub(super) struct NetworkFault(watch::Sender<Condition>);
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Now {
-    /// Nothing passes, and nobody is told.
-    still: bool,
-    /// How often all tunnels that there were have been cut.
-    cuts: u64,
+struct Condition {
+    /// No byte passes, and neither end is told.
+    stalled: bool,
+    /// How many times the open tunnels have been reset.
+    resets: u64,
 }
 
-impl Weather {
-    /// It is fair.
-    pub(super) fn new() -> Self {
+impl NetworkFault {
+    /// No fault.
+    pub(super) fn none() -> Self {
         Self(watch::Sender::default())
     }
 
-    /// Changes to the weather of this name: `fair`, `still` (tunnels hold what they have, and new ones are opened), or `cut`, which resets all
-    /// tunnels and changes nothing else. `None` for other names.
-    pub(super) fn order(&self, name: &str) -> Option<()> {
+    /// Injects a fault by name: `stall` (open tunnels hold what they have, and new ones are accepted), `reset` (resets the open tunnels,
+    /// and changes nothing else), or `clear`, which ends a stall. `None` for other names.
+    pub(super) fn inject(&self, name: &str) -> Option<()> {
         let change = match name {
-            "fair" => |now: &mut Now| now.still = false,
-            "still" => |now: &mut Now| now.still = true,
-            "cut" => |now: &mut Now| now.cuts += 1,
+            "clear" => |condition: &mut Condition| condition.stalled = false,
+            "stall" => |condition: &mut Condition| condition.stalled = true,
+            "reset" => |condition: &mut Condition| condition.resets += 1,
             _ => return None,
         };
         self.0.send_modify(change);
         Some(())
     }
 
-    /// Lets a tunnel work in fair weather, until it is done or cut; whether it was done.
-    pub(super) async fn endure(&self, tunnel: impl Future<Output = ()>) -> bool {
-        let mut weather = self.0.subscribe();
-        let begun = weather.borrow().cuts;
+    /// Runs a tunnel, except while it is stalled. `true` if it has finished, `false` if it was reset.
+    pub(super) async fn apply(&self, tunnel: impl Future<Output = ()>) -> bool {
+        let mut condition = self.0.subscribe();
+        let resets_before = condition.borrow().resets;
         let mut tunnel = std::pin::pin!(tunnel);
         loop {
-            let now = *weather.borrow_and_update();
-            if now.cuts != begun {
+            let Condition { stalled, resets } = *condition.borrow_and_update();
+            if resets != resets_before {
                 return false;
             }
             tokio::select! {
-                () = &mut tunnel, if !now.still => return true,
-                Ok(()) = weather.changed() => {}
+                () = &mut tunnel, if !stalled => return true,
+                Ok(()) = condition.changed() => {}
             }
         }
     }
 }
 
-/// Has the other end see a reset when this one is closed.
-pub(super) fn reset(stream: &TcpStream) {
-    // One that is closed already needs none.
-    let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+/// Makes closing this stream a reset for its other end.
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    // Fails where the stream is closed already.
+    let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
 
     use super::*;
 
+    /// Polls a future once.
+    fn is_pending(future: Pin<&mut impl Future>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
     #[tokio::test]
-    async fn a_tunnel_works_in_fair_weather_alone() {
-        let weather = Weather::new();
-        assert!(weather.endure(async {}).await);
-        weather.order("still").unwrap();
-        let waiting = tokio::spawn({
-            let weather = weather.clone();
-            async move { weather.endure(async {}).await }
-        });
-        assert!(tokio::time::timeout(Duration::from_millis(20), weather.endure(async {})).await.is_err());
-        weather.order("fair").unwrap();
-        assert!(waiting.await.unwrap());
-        let (endless, cut) = tokio::join!(weather.endure(std::future::pending()), async { weather.order("cut") });
-        assert_eq!((endless, cut), (false, Some(())));
-        assert!(weather.endure(async {}).await, "later ones are not cut");
-        assert_eq!(weather.order("hail"), None);
+    async fn a_stalled_tunnel_waits_and_a_reset_one_ends() {
+        let fault = NetworkFault::none();
+        assert!(fault.apply(async {}).await);
+        fault.inject("stall").unwrap();
+        let mut stalled = pin!(fault.apply(async {}));
+        assert!(is_pending(stalled.as_mut()));
+        fault.inject("clear").unwrap();
+        assert!(stalled.await);
+        let (endless, reset) = tokio::join!(fault.apply(std::future::pending()), async { fault.inject("reset") });
+        assert_eq!((endless, reset), (false, Some(())));
+        assert!(fault.apply(async {}).await, "later tunnels are not reset");
+        assert_eq!(fault.inject("hail"), None);
     }
 }

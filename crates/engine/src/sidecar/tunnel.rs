@@ -9,21 +9,21 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::weather::{self, Weather};
+use super::network_fault::{self, NetworkFault};
 
 /// Bytes on their way in each direction. A reader that is slower than that slows its writer.
 const BUFFER: usize = 64 * 1024;
 
 /// Copies both ways until both ends have finished; an end of one direction is passed on alone.
-pub(super) async fn run(request: Request<Incoming>, inside: TcpStream, weather: Weather, stop: CancellationToken) {
+pub(super) async fn run(request: Request<Incoming>, inside: TcpStream, fault: Option<NetworkFault>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         // An end that breaks off takes the tunnel with it, and the other end sees it closed.
-        _ = copy(request, inside, &weather) => {}
+        _ = copy(request, inside, fault.as_ref()) => {}
     }
 }
 
-async fn copy(request: Request<Incoming>, mut inside: TcpStream, weather: &Weather) -> io::Result<()> {
+async fn copy(request: Request<Incoming>, mut inside: TcpStream, fault: Option<&NetworkFault>) -> io::Result<()> {
     let upgraded = hyper::upgrade::on(request).await.map_err(io::Error::other)?;
     // The bare socket, without hyper's layers, copies faster.
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| io::Error::other("the connection is not TCP"))?;
@@ -32,8 +32,9 @@ async fn copy(request: Request<Incoming>, mut inside: TcpStream, weather: &Weath
         inside.write_all(&parts.read_buf).await?;
         copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFER, BUFFER).await
     };
-    if !weather.endure(async { drop(passing.await) }).await {
-        [&outside, &inside].into_iter().for_each(weather::reset);
+    let Some(fault) = fault else { return passing.await.map(drop) };
+    if !fault.apply(async { drop(passing.await) }).await {
+        [&outside, &inside].into_iter().for_each(network_fault::reset_on_close);
     }
     Ok(())
 }

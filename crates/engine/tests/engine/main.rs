@@ -9,6 +9,7 @@ mod support;
 
 mod cleanup;
 mod command_line;
+mod faults;
 mod isolation;
 mod lifecycle;
 mod limits;

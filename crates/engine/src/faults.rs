@@ -1,0 +1,173 @@
+//! Faults of container starts, which tests inject to see what clients make of them.
+//!
+//! An engine has them only where its command line says so. See [`crate::sidecar`] for those of the network.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::container::spec::Spec;
+
+/// What happens to the starts that a fault meets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The engine refuses them.
+    Refuse,
+    /// The engine refuses them in the words of the platform, where no machine is free.
+    NoCapacity,
+    /// They are not answered until the fault is removed.
+    Hang,
+    /// The container runs this program, with these arguments, in place of the agent.
+    Run(Vec<String>),
+}
+
+/// One fault, and which starts it meets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartFault {
+    kind: FaultKind,
+    /// It meets containers with a variable whose value contains this text.
+    environment: String,
+    /// How many starts it meets; `None`: all, until it is removed.
+    starts: Option<usize>,
+    /// The containers whose starts it has met, by name.
+    #[serde(default)]
+    met: Vec<String>,
+}
+
+/// Why an injected fault refuses a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InjectedError {
+    /// By [`FaultKind::Refuse`].
+    #[error("an injected fault refuses this start")]
+    Refused,
+    /// By [`FaultKind::NoCapacity`].
+    #[error("there is no container instance that can be provided to this durable object")]
+    NoCapacity,
+}
+
+/// The faults in force, by name.
+#[derive(Debug, Default)]
+pub struct StartFaults(watch::Sender<BTreeMap<String, StartFault>>);
+
+impl StartFaults {
+    /// Injects a fault, in place of the one of this name.
+    pub fn inject(&self, name: String, fault: StartFault) {
+        self.0.send_modify(|faults| drop(faults.insert(name, fault)));
+    }
+
+    /// The fault of this name.
+    pub fn find(&self, name: &str) -> Option<StartFault> {
+        self.0.borrow().get(name).cloned()
+    }
+
+    /// Removes a fault; starts that hang by it go on.
+    pub fn remove(&self, name: &str) -> Option<StartFault> {
+        let mut removed = None;
+        self.0.send_modify(|faults| removed = faults.remove(name));
+        removed
+    }
+
+    /// The program that a container of this description runs in place of its own.
+    pub fn program(&self, container: &str, spec: &Spec) -> Option<Vec<String>> {
+        let (_, kind) = self.meet(container, spec, |kind| matches!(kind, FaultKind::Run(_)))?;
+        if let FaultKind::Run(argv) = kind { Some(argv) } else { None }
+    }
+
+    /// Lets a fault that meets this start have its effect. Returns when the start may go on.
+    pub async fn delay_or_refuse(&self, container: &str, spec: &Spec) -> Result<(), InjectedError> {
+        match self.meet(container, spec, |kind| !matches!(kind, FaultKind::Run(_))) {
+            Some((_, FaultKind::Refuse)) => Err(InjectedError::Refused),
+            Some((_, FaultKind::NoCapacity)) => Err(InjectedError::NoCapacity),
+            Some((name, FaultKind::Hang)) => {
+                let mut faults = self.0.subscribe();
+                // The sender lives as long as `self`.
+                let _ = faults.wait_for(|faults| !faults.contains_key(&name)).await;
+                Ok(())
+            }
+            Some((_, FaultKind::Run(_))) | None => Ok(()),
+        }
+    }
+
+    /// Returns the first fault among the `eligible` that meets a start, and notes the container there.
+    fn meet(&self, container: &str, spec: &Spec, eligible: impl Fn(&FaultKind) -> bool) -> Option<(String, FaultKind)> {
+        let mut found = None;
+        self.0.send_if_modified(|faults| {
+            let fault = faults.iter_mut().find(|(_, fault)| eligible(&fault.kind) && fault.meets(spec));
+            found = fault.map(|(name, fault)| {
+                fault.met.push(container.to_owned());
+                (name.clone(), fault.kind.clone())
+            });
+            found.is_some()
+        });
+        found
+    }
+}
+
+impl StartFault {
+    fn meets(&self, spec: &Spec) -> bool {
+        let is_left = self.starts.is_none_or(|starts| self.met.len() < starts);
+        is_left && spec.env.iter().any(|(_, value)| value.contains(&self.environment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Polls a future once.
+    fn is_pending(future: Pin<&mut impl Future>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    fn spec(value: &str) -> Spec {
+        Spec::parse(format!(r#"{{"Image":"a","Env":["CASE={value}"]}}"#).as_bytes()).unwrap()
+    }
+
+    fn fault(text: &str) -> StartFault {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_fault_meets_as_many_starts_as_it_says_and_no_other_container() {
+        let faults = StartFaults::default();
+        assert_eq!(faults.delay_or_refuse("c", &spec("one")).await, Ok(()));
+        faults.inject("a".to_owned(), fault(r#"{"kind":"refuse","environment":"one","starts":1}"#));
+        faults.inject("b".to_owned(), fault(r#"{"kind":"no_capacity","environment":"two"}"#));
+        assert_eq!(faults.delay_or_refuse("c", &spec("three")).await, Ok(()));
+        assert_eq!(faults.delay_or_refuse("c", &spec("is-one-too")).await, Err(InjectedError::Refused));
+        assert_eq!(faults.delay_or_refuse("c", &spec("one")).await, Ok(()));
+        for _ in 0..3 {
+            assert_eq!(faults.delay_or_refuse("c", &spec("two")).await, Err(InjectedError::NoCapacity));
+        }
+        assert_eq!((faults.find("a").unwrap().met.len(), faults.remove("b").unwrap().met), (1, vec!["c".to_owned(); 3]));
+        assert_eq!(faults.delay_or_refuse("c", &spec("two")).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_start_hangs_until_the_fault_is_removed() {
+        let faults = StartFaults::default();
+        faults.inject("a".to_owned(), fault(r#"{"kind":"hang","environment":"one"}"#));
+        let spec = spec("one");
+        let mut start = pin!(faults.delay_or_refuse("c", &spec));
+        assert!(is_pending(start.as_mut()));
+        faults.inject("b".to_owned(), fault(r#"{"kind":"refuse","environment":"two"}"#));
+        assert!(is_pending(start.as_mut()));
+        faults.remove("a");
+        assert_eq!(start.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn another_program_takes_the_place_of_the_agent() {
+        let faults = StartFaults::default();
+        faults.inject("a".to_owned(), fault(r#"{"kind":{"run":["sleep","1"]},"environment":"one"}"#));
+        assert_eq!(faults.program("c", &spec("one")), Some(vec!["sleep".to_owned(), "1".to_owned()]));
+        assert_eq!(faults.delay_or_refuse("c", &spec("one")).await, Ok(()));
+        assert_eq!(faults.program("c", &spec("two")), None);
+    }
+}

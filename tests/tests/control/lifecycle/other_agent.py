@@ -1,0 +1,38 @@
+# Answers like an agent of another version. Arguments: the protocol of its health, and the answer to every operation.
+import hashlib, http.server, json, os, signal, sys
+
+PROTOCOL, ANSWER = int(sys.argv[1]), sys.argv[2]
+SECRET = os.environ["CABANA_AGENT_SECRET"]
+HEALTH = json.dumps({
+    "status": "ok",
+    "version": "0.0.0-test",
+    "protocol": PROTOCOL,
+    "incarnation": "other",
+    "proof": hashlib.sha256(f"cabana-health:{SECRET}".encode()).hexdigest(),
+    "unknown_field": True,
+})
+
+
+class Agent(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, text):
+        body = text.encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        self.answer(HEALTH)
+
+    def do_POST(self):
+        # Whatever of the body is not read goes with the connection.
+        self.close_connection = True
+        self.answer(ANSWER)
+
+
+# The first process of a container ends by a signal only if it handles it.
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+http.server.ThreadingHTTPServer(("0.0.0.0", 49983), Agent).serve_forever()

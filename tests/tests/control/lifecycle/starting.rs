@@ -1,0 +1,140 @@
+//! Starts that fail at the engine, where the stack runs on this machine: refused, unanswered, without capacity, or of an agent of another
+//! version.
+
+use cabana_tests::until;
+
+use super::*;
+use crate::control::{
+    code,
+    local_engine::{LocalEngine, StartFault, StartMark},
+};
+
+/// An agent that tells its health in another version, and answers everything else with a text: the caller's arguments are the protocol that
+/// it speaks and the text.
+const OTHER_AGENT: &str = include_str!("other_agent.py");
+
+/// Runs a case with the engine, and a sandbox that was never started, whose starts faults can meet.
+async fn with_engine(case: &str, run: impl AsyncFnOnce(&LocalEngine, &Named, &StartMark)) {
+    let neighbor = Named::new("neighbor", json!({})).await;
+    let Some(engine) = LocalEngine::find(&neighbor).await else { return neighbor.end().await };
+    let mark = StartMark::new(case);
+    let sandbox = Named::new(case, json!({ "env": mark.variables() })).await;
+    run(&engine, &sandbox, &mark).await;
+    assert_eq!(neighbor.print("echo unharmed").await, "unharmed\n");
+    neighbor.end().await;
+    sandbox.end().await;
+}
+
+/// Uses the sandbox, and checks that the caller is told to repeat the request later. Returns the error's message.
+async fn check_not_ready(sandbox: &Named) -> String {
+    let request = sandbox.request(Method::POST, "/exec").json(&json!({ "command": "echo up" }));
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let retry_after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "container_not_ready"), "{body}");
+    assert!(body["error"]["retryable"] == true && retry_after >= 1, "{body}");
+    body["error"]["message"].as_str().unwrap().to_owned()
+}
+
+/// Checks that a start works once its fault is gone, and that nothing of it is left once the sandbox has stopped.
+async fn check_recovery(engine: &LocalEngine, sandbox: &Named, fault: StartFault<'_>) {
+    let containers = fault.remove().await;
+    until("the sandbox starts", async || sandbox.run("echo up").await.1["stdout"] == "up\n").await;
+    assert_eq!(sandbox.show().await["state"], "running");
+    assert_eq!(sandbox.call(Method::POST, "/stop", None).await.0, StatusCode::OK);
+    for container in containers {
+        until("the container is removed", async || !engine.has(&container).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_refused_once_is_reported_and_the_next_succeeds() {
+    with_engine("refused", async |engine, sandbox, mark| {
+        let fault = engine.inject(mark, json!("refuse"), Some(1)).await;
+        let message = check_not_ready(sandbox).await;
+        assert!(message.contains("an injected fault refuses this start"), "{message}");
+        let shown = sandbox.show().await;
+        assert_eq!((&shown["state"], &shown["last_failure"]["code"]), (&json!("failed"), &json!("start_failed")), "{shown}");
+        assert_eq!(sandbox.print("echo up").await, "up\n");
+        assert_eq!(fault.met().await.len(), 1, "the second start was not met");
+        check_recovery(engine, sandbox, fault).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_without_capacity_is_reported_until_there_is_some() {
+    with_engine("capacity", async |engine, sandbox, mark| {
+        let fault = engine.inject(mark, json!("no_capacity"), None).await;
+        for _ in 0..3 {
+            let message = check_not_ready(sandbox).await;
+            assert!(message.contains("there is no container instance that can be provided"), "{message}");
+        }
+        let shown = sandbox.show().await;
+        assert_eq!((&shown["state"], &shown["last_failure"]["code"]), (&json!("failed"), &json!("start_failed")), "{shown}");
+        assert_eq!(fault.met().await.len(), 3, "one start for each request");
+        check_recovery(engine, sandbox, fault).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_is_reported_and_goes_on_when_the_engine_answers() {
+    with_engine("hangs", async |engine, sandbox, mark| {
+        let fault = engine.inject(mark, json!("hang"), None).await;
+        check_not_ready(sandbox).await;
+        assert_eq!(sandbox.show().await["state"], "starting");
+        assert_eq!(fault.met().await.len(), 1, "many requests share one start");
+        check_recovery(engine, sandbox, fault).await;
+        assert_eq!(sandbox.show().await["last_failure"], Value::Null);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_start_hangs_can_be_destroyed() {
+    with_engine("doomed", async |engine, sandbox, mark| {
+        let fault = engine.inject(mark, json!("hang"), None).await;
+        let start = sandbox.run("true");
+        let ending = async {
+            until("the start hangs", async || fault.met().await.len() == 1).await;
+            assert_eq!(destroy(&sandbox.id).await, StatusCode::NO_CONTENT);
+        };
+        let ((status, body), ()) = tokio::join!(start, ending);
+        assert!(status.is_client_error() || status.is_server_error(), "{body}");
+        assert!(["container_not_ready", "not_found"].contains(&code(&body)), "{body}");
+        for container in fault.remove().await {
+            until("the container is removed", async || !engine.has(&container).await).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_of_an_older_protocol_is_refused() {
+    with_engine("older", async |engine, sandbox, mark| {
+        let older = json!({ "run": ["python3", "-c", OTHER_AGENT, "0", ""] });
+        let fault = engine.inject(mark, older, None).await;
+        let message = check_not_ready(sandbox).await;
+        assert!(message.contains("version 0.0.0-test, speaks protocol 0"), "{message}");
+        let shown = sandbox.show().await;
+        assert_eq!((&shown["state"], &shown["last_failure"]["code"]), (&json!("failed"), &json!("start_failed")), "{shown}");
+        check_recovery(engine, sandbox, fault).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_of_a_newer_protocol_is_used() {
+    with_engine("newer", async |engine, sandbox, mark| {
+        let answer = json!({ "new_field": [1], "stdout": "from the future\n" });
+        let newer = json!({ "run": ["python3", "-c", OTHER_AGENT, "1000", answer.to_string()] });
+        let fault = engine.inject(mark, newer, None).await;
+        assert_eq!(sandbox.run("true").await, (StatusCode::OK, answer));
+        assert_eq!(sandbox.show().await["state"], "running");
+        assert_eq!(sandbox.call(Method::POST, "/stop", None).await.0, StatusCode::OK);
+        check_recovery(engine, sandbox, fault).await;
+    })
+    .await;
+}
