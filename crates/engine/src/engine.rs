@@ -128,6 +128,11 @@ impl Engine {
         &self.shared.settings
     }
 
+    /// What does not hold on this machine, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.cgroups().missing().into_iter().collect()
+    }
+
     /// Where limits are set.
     pub fn cgroups(&self) -> &Cgroups {
         &self.shared.cgroups

@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::mount_table;
 use crate::process::ProcessName;
 use crate::sandbox::plan::Membership;
 
 mod hierarchy;
 
-use hierarchy::Hierarchy;
+use hierarchy::{CONTROLLERS, Hierarchy};
 
 /// Processes and threads a sandbox may have unless the container asks for another number.
 pub const DEFAULT_PIDS: u64 = 4096;
@@ -64,17 +65,15 @@ pub struct Cgroups {
 impl Cgroups {
     /// Finds the hierarchies, removes what dead engines left, and makes this engine's directories.
     ///
-    /// Without usable cgroups (an ordinary user, mostly) there are no limits; a warning says so.
+    /// Without usable cgroups (an ordinary user, mostly) there are no limits: see [`Cgroups::missing`].
     pub fn prepare() -> Self {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut directories = Vec::new();
         let Some(own) = ProcessName::own() else {
             return Self { directories };
         };
-        for hierarchy in hierarchy::usable(&table) {
-            let parent = hierarchy.mount_point.join("cabana");
-            remove_stale(&parent);
-            let directory = parent.join(own.to_string());
+        for hierarchy in hierarchy::usable(mount_table::read()) {
+            remove_stale(&hierarchy.common_parent());
+            let directory = hierarchy.common_parent().join(own.to_string());
             match hierarchy.make_parent(&directory) {
                 Ok(()) => directories.push((hierarchy, directory)),
                 Err(error) => tracing::warn!(
@@ -82,10 +81,17 @@ impl Cgroups {
                 ),
             }
         }
-        if directories.is_empty() {
-            tracing::warn!("no cgroups here: sandboxes have no memory, process or CPU limit");
-        }
         Self { directories }
+    }
+
+    /// Says which limits do not hold here; `None` if all do.
+    pub fn missing(&self) -> Option<String> {
+        let has = |controller: &&str| self.directories.iter().any(|(hierarchy, _)| hierarchy.has(controller));
+        let missing: Vec<&str> = CONTROLLERS.iter().copied().filter(|controller| !has(controller)).collect();
+        (!missing.is_empty()).then(|| {
+            let names = missing.join(", ");
+            format!("no limits of {names} hold for sandboxes: the engine needs root and writable cgroups for them")
+        })
     }
 
     /// Makes the cgroups of one sandbox.
@@ -125,6 +131,16 @@ impl Drop for Group {
                 tracing::warn!(cgroup = %membership.directory.display(), %error, "cgroup not removed");
             }
         }
+    }
+}
+
+/// Removes the cgroups of engines that no longer run, and the common parent with the last of them.
+pub fn remove_all_stale() {
+    for hierarchy in hierarchy::usable(mount_table::read()) {
+        let parent = hierarchy.common_parent();
+        remove_stale(&parent);
+        // Fails while another engine runs, which is what is wanted.
+        let _ = fs::remove_dir(parent);
     }
 }
 
@@ -170,6 +186,17 @@ fn remove_idle(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_cgroups_are_named() {
+        let table = b"32 31 0:29 / /cg rw - cgroup cgroup rw,memory\n33 31 0:30 / /cg2 rw - cgroup cgroup rw,cpu\n";
+        let mut hierarchies = hierarchy::usable(mount_table::parse(table)).into_iter();
+        let mut cgroups = Cgroups { directories: Vec::new() };
+        assert!(cgroups.missing().unwrap().contains("no limits of cpu, memory, pids hold"));
+        let mut add = |hierarchy: Hierarchy| cgroups.directories.push((hierarchy, PathBuf::from("/nonexistent")));
+        hierarchies.by_ref().for_each(&mut add);
+        assert!(cgroups.missing().unwrap().contains("no limits of pids hold"));
+    }
 
     #[test]
     fn defaults_fill_what_was_not_asked_for() {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use cabana_engine::docker::{self, DockerCommand};
 use cabana_engine::sandbox::init;
-use cabana_engine::{rootless, serve};
+use cabana_engine::{limits, rootless, serve};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +27,8 @@ enum Command {
     Serve(Serve),
     /// What wrangler runs of the docker command line.
     Docker(DockerCommand),
+    /// Remove the cgroups that engines left behind which were killed.
+    Sweep,
     /// The first process of a sandbox; the engine starts it.
     #[command(hide = true)]
     Init,
@@ -37,7 +39,7 @@ struct Serve {
     /// Unix socket to answer on.
     #[arg(long)]
     socket: PathBuf,
-    /// The socket is there already and listens: it is the standard input. Who connects while no engine is there waits for one.
+    /// The standard input is the socket, which listens already: connections made while no engine runs wait for the next one.
     #[arg(long)]
     listening: bool,
     /// Program that becomes PID 1 of each sandbox.
@@ -63,6 +65,11 @@ fn main() -> ExitCode {
         Command::Init => std::process::exit(init::run()),
         Command::Serve(arguments) => run_serve(arguments).map(|()| ExitCode::SUCCESS),
         Command::Docker(command) => run_docker(command),
+        Command::Sweep => {
+            log_to_standard_error();
+            limits::remove_all_stale();
+            Ok(ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("cabana-engine: {error:#}");
@@ -83,10 +90,7 @@ fn arguments() -> Arguments {
 fn run_serve(arguments: Serve) -> Result<()> {
     // Before anything makes a thread.
     rootless::become_root()?;
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CABANA_ENGINE_LOG").unwrap_or_else(|_| "info".into()))
-        .init();
+    log_to_standard_error();
     let config = serve::Config {
         socket: arguments.socket,
         listening: arguments.listening,
@@ -109,6 +113,13 @@ fn run_serve(arguments: Serve) -> Result<()> {
         };
         serve::run(config, shutdown).await
     })
+}
+
+fn log_to_standard_error() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CABANA_ENGINE_LOG").unwrap_or_else(|_| "info".into()))
+        .init();
 }
 
 fn run_docker(command: DockerCommand) -> Result<ExitCode> {

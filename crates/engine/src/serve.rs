@@ -49,8 +49,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let listener = if config.listening { inherit() } else { listen(&config.socket) }?;
     let engine = Engine::new(settings(&config, &state)?, Cgroups::prepare());
     engine.restore().await;
+    let warnings = engine.warnings();
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(path) = &config.ready_file {
-        let ready = serde_json::json!({ "socket": config.socket, "pid": std::process::id() });
+        let ready = serde_json::json!({ "socket": config.socket, "pid": std::process::id(), "warnings": warnings });
         fs::write(path, ready.to_string()).with_context(|| format!("writing {}", path.display()))?;
     }
     tracing::info!(socket = %config.socket.display(), "serving");
@@ -124,23 +126,28 @@ fn inherit() -> Result<UnixListener> {
 
 /// Binds the socket, over the leftover of a dead engine but not over a living one's.
 fn listen(socket: &Path) -> Result<UnixListener> {
-    // Whoever can connect can start processes as the engine's user. Set before the socket exists, hence never late.
-    let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let listener = bind(socket);
-    rustix::process::umask(mask);
-    listener
-}
-
-fn bind(socket: &Path) -> Result<UnixListener> {
     let about = || format!("listening on {}", socket.display());
-    match UnixListener::bind(socket) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+    let listener = match bind(socket) {
+        Err(Errno::ADDRINUSE) => {
             if net::UnixStream::connect(socket).is_ok() {
                 bail!("another engine answers on {}", socket.display());
             }
             fs::remove_file(socket).with_context(about)?;
-            UnixListener::bind(socket).with_context(about)
+            bind(socket).with_context(about)?
         }
-        other => other.with_context(about),
-    }
+        other => other.with_context(about)?,
+    };
+    UnixListener::from_std(listener.into()).with_context(about)
+}
+
+/// A listening socket that only its owner may connect to, since a client can start processes as the engine's user.
+///
+/// The file takes its mode from the socket, so there is no moment at which others could connect, and no umask to set and restore.
+fn bind(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
 }

@@ -9,7 +9,7 @@ use super::ready::{FIRST_COMMAND, First};
 use super::service::Service;
 use crate::artifacts::{self, Profile, Programs, WasmOpt};
 use crate::guard::Guard;
-use crate::progress::{Outcome, Step};
+use crate::progress::{Outcome, Step, say};
 use crate::setup::Tools;
 use crate::{paths, shell};
 use anyhow::{Context, Result, anyhow, bail};
@@ -204,10 +204,13 @@ impl Stack {
         self.guard.finish(|| services.iter_mut().for_each(Service::reap));
     }
 
-    fn start_engine(&mut self, log: bool, interrupt: &Interrupt) -> Result<()> {
+    fn start_engine(&mut self, options: &Options, interrupt: &Interrupt) -> Result<()> {
         let socket = self.socket()?;
+        let engine = self.directory.join("bin/cabana-engine");
+        // An engine that is killed leaves its cgroups.
+        self.guard.run_at_end(&engine, "sweep")?;
         let mut serve = Command::new("sh");
-        serve.args(["-c", RESTARTING, "engine"]).arg(self.directory.join("bin/cabana-engine"));
+        serve.args(["-c", RESTARTING, "engine"]).arg(engine);
         // The socket is this program's: connections to an engine that was killed wait for the next one. A runtime whose connection was
         // refused once gives the container up for good.
         let listener = OwnedFd::from(UnixListener::bind(&socket).with_context(|| format!("listen on {}", socket.display()))?);
@@ -215,10 +218,15 @@ impl Stack {
         serve.arg("serve").arg("--listening").arg("--socket").arg(&socket).arg("--ready-file").arg(&ready);
         serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
         serve.arg("--state").arg(self.directory.join("engine"));
+        serve.args(options.faults.then_some("--faults"));
         // Cargo's, for this program: nothing that sandboxes should see.
         serve.env_remove("LD_LIBRARY_PATH");
-        self.start_service("engine", &mut serve, listener.into(), log)?;
-        self.wait_for("the engine", ENGINE_START, interrupt, |_| ready.exists())
+        self.start_service("engine", &mut serve, listener.into(), options.log)?;
+        self.wait_for("the engine", ENGINE_START, interrupt, |_| engine_warnings(&ready).is_some())?;
+        for warning in engine_warnings(&ready).into_iter().flatten() {
+            say(&format!(" ! {:<18} {warning}", "the engine"));
+        }
+        Ok(())
     }
 
     fn start_wrangler(&mut self, tools: &Tools, options: &Options, root: &Path) -> Result<()> {
@@ -291,6 +299,16 @@ impl Stack {
     }
 }
 
+/// What an engine that is ready says of the machine; `None` until its ready file is there and whole.
+fn engine_warnings(ready: &Path) -> Option<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Ready {
+        warnings: Vec<String>,
+    }
+    let ready: Ready = serde_json::from_slice(&fs::read(ready).ok()?).ok()?;
+    Some(ready.warnings)
+}
+
 /// wrangler with no contact to anything outside and nothing written outside `scratch`.
 pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
     let mut command = tools.node.command("wrangler");
@@ -327,4 +345,21 @@ fn generate_key() -> Result<String> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes).context("generate an API key")?;
     Ok(bytes.iter().fold("cabana_dev_".to_owned(), |key, byte| format!("{key}{byte:02x}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::engine_warnings;
+    use std::fs;
+
+    #[test]
+    fn warnings_of_the_engine_are_read_once_its_ready_file_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ready");
+        assert_eq!(engine_warnings(&file), None);
+        fs::write(&file, r#"{"socket":"s","pid":1,"#).unwrap();
+        assert_eq!(engine_warnings(&file), None);
+        fs::write(&file, r#"{"socket":"s","pid":1,"warnings":["no limits"]}"#).unwrap();
+        assert_eq!(engine_warnings(&file), Some(vec!["no limits".to_owned()]));
+    }
 }

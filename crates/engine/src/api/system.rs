@@ -43,6 +43,7 @@ pub(super) fn info(engine: &Engine) -> Answer {
         "Driver": "overlay of the host's root",
         "DriverStatus": [],
         "SecurityOptions": [],
+        "Warnings": engine.warnings(),
         "Containers": containers.len(),
         "ContainersRunning": running.count(),
         "Images": engine.images().iter().count(),

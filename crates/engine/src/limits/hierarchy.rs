@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Limits;
+use crate::mount_table::Mount;
 
 /// Controllers that the engine uses.
-const CONTROLLERS: &[&str] = &["cpu", "memory", "pids"];
+pub(super) const CONTROLLERS: &[&str] = &["cpu", "memory", "pids"];
 
 /// Length of a CPU accounting period, in microseconds (the kernel's own default).
 const CPU_PERIOD: u64 = 100_000;
@@ -23,31 +24,38 @@ pub(super) struct Hierarchy {
     unified: bool,
 }
 
-/// The hierarchies of a machine with this /proc/self/mountinfo that have controllers the engine uses.
-pub(super) fn usable(mountinfo: &str) -> Vec<Hierarchy> {
-    mountinfo.lines().filter_map(parse).filter(|hierarchy| !hierarchy.controllers.is_empty()).collect()
+/// The hierarchies among these mounts that have controllers the engine uses.
+pub(super) fn usable(mounts: Vec<Mount>) -> Vec<Hierarchy> {
+    mounts.into_iter().filter_map(hierarchy).filter(|hierarchy| !hierarchy.controllers.is_empty()).collect()
 }
 
-fn parse(line: &str) -> Option<Hierarchy> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let mount_point = PathBuf::from(mount.split(' ').nth(4)?);
-    let mut file_system = file_system.split(' ');
-    let unified = match file_system.next()? {
+fn hierarchy(mount: Mount) -> Option<Hierarchy> {
+    let unified = match mount.file_system.as_str() {
         "cgroup2" => true,
         "cgroup" => false,
         _ => return None,
     };
     let present = if unified {
-        fs::read_to_string(mount_point.join("cgroup.controllers")).unwrap_or_default()
+        let listed = fs::read_to_string(mount.point.join("cgroup.controllers")).unwrap_or_default();
+        listed.split_whitespace().map(str::to_owned).collect()
     } else {
-        file_system.nth(1)?.replace(',', " ")
+        mount.options
     };
-    let controllers =
-        present.split_whitespace().filter(|controller| CONTROLLERS.contains(controller)).map(str::to_owned).collect();
-    Some(Hierarchy { mount_point, controllers, unified })
+    let controllers = present.into_iter().filter(|controller| CONTROLLERS.contains(&controller.as_str())).collect();
+    Some(Hierarchy { mount_point: mount.point, controllers, unified })
 }
 
 impl Hierarchy {
+    /// The directory under which every engine has one of its own.
+    pub(super) fn common_parent(&self) -> PathBuf {
+        self.mount_point.join("cabana")
+    }
+
+    /// Whether it has this controller.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|own| own == controller)
+    }
+
     /// Its directory's name under /sys/fs/cgroup; `None` for the unified hierarchy.
     pub(super) fn name(&self) -> Option<String> {
         let name = self.mount_point.file_name()?.to_str()?;
@@ -117,17 +125,19 @@ fn write_if_present(directory: &Path, file: &str, value: impl ToString) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount_table;
 
     #[test]
     fn hierarchies_of_version_one() {
-        let table = "\
+        let table = b"\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
 35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:3 - cgroup cgroup rw,memory
 37 31 0:34 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
 41 31 0:38 / /nowhere rw - cgroup2 cgroup2 rw
 ";
-        let found: Vec<_> = usable(table).into_iter().map(|hierarchy| (hierarchy.name(), hierarchy.controllers)).collect();
+        let found: Vec<_> =
+            usable(mount_table::parse(table)).into_iter().map(|hierarchy| (hierarchy.name(), hierarchy.controllers)).collect();
         assert_eq!(
             found,
             [(Some("cpu,cpuacct".to_owned()), vec!["cpu".to_owned()]), (Some("memory".to_owned()), vec!["memory".to_owned()]),]

@@ -5,12 +5,12 @@
 //! the whole list.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::HOME;
+use crate::mount_table::{self, Mount};
 
 /// Directories of a home that sandboxes may read, because a developer's PATH relies on them. None of them
 /// holds credentials by convention (`~/.cargo/credentials.toml` is beside `~/.cargo/bin`, not in it).
@@ -68,7 +68,8 @@ impl HostView {
         let private = private(&homes);
         let toolchains = toolchains(&homes);
         let hidden = hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
-        let mut view = Self { private, toolchains, system_mounts: system_mounts(), hidden, path: String::new() };
+        let mut view =
+            Self { private, toolchains, system_mounts: system_mounts(mount_table::read()), hidden, path: String::new() };
         view.path = view.visible_path(path);
         view
     }
@@ -148,17 +149,11 @@ fn toolchains(homes: &BTreeSet<PathBuf>) -> Vec<Shown> {
     shown
 }
 
-fn system_mounts() -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut mounts: Vec<PathBuf> = table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(PathBuf::from)
-        .filter(|path| SYSTEM.iter().any(|system| path.starts_with(system)) && path.is_dir())
-        .collect();
-    mounts.sort();
-    mounts.dedup();
-    mounts
+/// The mount points that hold programs.
+fn system_mounts(mounts: Vec<Mount>) -> Vec<PathBuf> {
+    let in_system = |path: &PathBuf| SYSTEM.iter().any(|system| path.starts_with(system));
+    let points: BTreeSet<PathBuf> = mounts.into_iter().map(|mount| mount.point).filter(in_system).collect();
+    points.into_iter().filter(|point| point.is_dir()).collect()
 }
 
 fn real(path: &Path) -> PathBuf {
@@ -167,6 +162,8 @@ fn real(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

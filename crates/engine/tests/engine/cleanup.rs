@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,10 +12,10 @@ use hyper::Method;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Engine, IMAGE, binary, eventually, marker, processes_with};
+use crate::support::{Engine, IMAGE, binary, eventually, marker, processes_with, required, sweep};
 
 /// Starts a sandbox with a daemon that has left its session, recognisable by the marker.
-async fn busy(engine: &Engine, marker: &str) {
+async fn run_daemon(engine: &Engine, marker: &str) {
     let script = format!("setsid sleep {marker} & trap '' TERM; sleep {marker}");
     engine.run("busy", &script).await;
     eventually("the daemon runs", || processes_with(marker).len() >= 3).await;
@@ -39,11 +40,11 @@ fn mounts() -> usize {
 }
 
 #[tokio::test]
-async fn sigkill_of_the_engine_leaves_nothing() {
+async fn a_killed_engine_leaves_no_process_and_no_mount() {
     let directory = tempfile::tempdir().unwrap();
     let mut engine = Engine::start_in(directory.path()).await;
     let marker = marker();
-    busy(&engine, &marker).await;
+    run_daemon(&engine, &marker).await;
     engine.expect(200, Method::POST, "/build?t=test/kept:1", "FROM scratch").await;
     let pid = engine.pid();
     assert_eq!(mounts(), 0, "a sandbox's mounts are its own");
@@ -51,7 +52,7 @@ async fn sigkill_of_the_engine_leaves_nothing() {
     eventually("every process of the sandbox is gone", || processes_with(&marker).is_empty()).await;
     assert_eq!(mounts(), 0);
 
-    // The next engine starts over what is left, removes it, knows the images, and uses the same name.
+    // The next engine removes the cgroups, knows the images, and uses the same name.
     let mut next = Engine::start_in(directory.path()).await;
     assert_eq!(cgroups_of(pid), Vec::<PathBuf>::new());
     next.expect(200, Method::GET, "/images/test%2Fkept:1/json", "").await;
@@ -60,10 +61,34 @@ async fn sigkill_of_the_engine_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn sigterm_of_the_engine_leaves_nothing() {
+async fn sweeping_removes_the_cgroups_of_a_killed_engine_only() {
+    let living = Engine::start().await;
+    living.run("box", "sleep 1000").await;
+    let mut killed = Engine::start().await;
+    killed.run("box", "sleep 1000").await;
+    if !required("cgroups", living.warnings().is_empty()) {
+        return;
+    }
+    let pid = killed.pid();
+    killed.end(Signal::KILL);
+    assert_ne!(cgroups_of(pid), Vec::<PathBuf>::new());
+    sweep();
+    assert_eq!(cgroups_of(pid), Vec::<PathBuf>::new());
+    assert_ne!(cgroups_of(living.pid()), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn only_the_owner_may_connect_to_the_socket() {
+    let engine = Engine::start().await;
+    let mode = fs::metadata(engine.directory.join("socket")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_terminated_engine_leaves_nothing() {
     let mut engine = Engine::start().await;
     let marker = marker();
-    busy(&engine, &marker).await;
+    run_daemon(&engine, &marker).await;
     engine.create(201, "never-started", json!({ "Image": IMAGE })).await;
     let pid = engine.pid();
     assert!(engine.end(Signal::TERM).success());
@@ -74,10 +99,10 @@ async fn sigterm_of_the_engine_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn removal_ends_every_process_and_its_cgroup() {
+async fn removing_a_container_ends_its_processes_and_cgroup() {
     let engine = Engine::start().await;
     let marker = marker();
-    busy(&engine, &marker).await;
+    run_daemon(&engine, &marker).await;
     engine.remove(204, "busy").await;
     assert_eq!(processes_with(&marker), Vec::<String>::new());
     let left: Vec<_> = cgroups_of(engine.pid())
@@ -112,7 +137,7 @@ async fn two_engines_do_not_share_a_state_directory_or_a_socket() {
 }
 
 #[tokio::test]
-async fn who_connects_while_no_engine_is_there_waits_for_one() {
+async fn connections_wait_while_the_engine_restarts() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();

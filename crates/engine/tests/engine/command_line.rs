@@ -30,7 +30,7 @@ const DOCKERFILE: &str = "FROM debian:12\nARG PORT=1\nEXPOSE $PORT 49983\n";
 const BUILD: &str = "build --load -t cloudflare-dev/a:1 --platform linux/amd64 --provenance=false --build-arg PORT=8080 -f - .";
 
 #[tokio::test]
-async fn what_wrangler_dev_runs() {
+async fn the_commands_of_wrangler_dev_work() {
     let engine = Engine::start().await;
     let host = format!("unix://{}", engine.directory.join("socket").display());
     let run = |arguments: &str, input: &str| docker(Some(&host), arguments, input);
@@ -58,7 +58,7 @@ async fn what_wrangler_dev_runs() {
 }
 
 #[test]
-fn what_a_dry_run_needs_works_without_an_engine() {
+fn the_commands_of_a_dry_run_work_without_an_engine() {
     assert!(docker(None, "info", "").status.success());
     check(&docker(None, BUILD, DOCKERFILE), "");
     check(&docker(None, "image rm cloudflare-dev/a:1", ""), "");
@@ -67,7 +67,7 @@ fn what_a_dry_run_needs_works_without_an_engine() {
 }
 
 #[test]
-fn an_engine_that_does_not_answer_is_an_error() {
+fn a_missing_engine_is_an_error() {
     let output = docker(Some("unix:///no/such/socket"), "info", "");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no engine answers on /no/such/socket"));

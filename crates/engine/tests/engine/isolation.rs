@@ -8,10 +8,10 @@ use std::process::Command;
 use hyper::Method;
 use serde_json::json;
 
-use crate::support::{Engine, IMAGE, binary};
+use crate::support::{Engine, IMAGE, binary, visible_directory};
 
 #[tokio::test]
-async fn files_stay_inside() {
+async fn changed_files_do_not_reach_the_host() {
     let engine = Engine::start().await;
     let places = ["/usr", "/etc", "/var", "/opt", "/tmp", "/workspace", "/root", "/home", "/run"];
     let marker = crate::support::marker();
@@ -26,7 +26,7 @@ async fn files_stay_inside() {
 }
 
 #[tokio::test]
-async fn programs_of_the_host_work() {
+async fn programs_of_the_host_run() {
     let engine = Engine::start().await;
     let script = r#"
         set -e
@@ -41,30 +41,34 @@ async fn programs_of_the_host_work() {
 }
 
 #[tokio::test]
-async fn homes_and_the_engines_own_things_are_hidden() {
+async fn homes_and_the_engines_state_are_hidden() {
     let engine = Engine::start().await;
     let hidden = engine.directory.join("state");
-    let home = tempfile::Builder::new().prefix(".cabana-test-").tempdir_in("/root").unwrap();
+    // Of a fixed name: what a killed test leaves, the next run removes.
+    let secret = Path::new("/root/.cabana-engine-test");
+    fs::write(secret, "secret").unwrap();
     let script = format!(
         "set -e
          test -z \"$(ls /home)\"
-         test -w /root && test ! -e {home}
+         test -w /root && test ! -e {secret}
          test ! -e {state}/lock
          test ! -S {socket}
          test -z \"$(ls /tmp)\" && test ! -e /run/docker.sock
          touch /run/cabana/agent 2>/dev/null && exit 1
          exit 0",
-        home = home.path().display(),
+        secret = secret.display(),
         state = hidden.display(),
         socket = engine.directory.join("socket").display(),
     );
-    assert_eq!(engine.code_of("box", &script).await, 0);
+    let code = engine.code_of("box", &script).await;
+    let _ = fs::remove_file(secret);
+    assert_eq!(code, 0);
 }
 
 /// The state directory and the socket are hidden by themselves too, not only because /tmp is.
 #[tokio::test]
 async fn a_state_directory_outside_of_tmp_is_hidden() {
-    let directory = tempfile::Builder::new().prefix("cabana test, a:b").tempdir_in("/var").unwrap();
+    let directory = visible_directory("test, a:b");
     fs::create_dir(directory.path().join("hidden")).unwrap();
     fs::write(directory.path().join("hidden/key"), "secret").unwrap();
     let engine = Engine::start_in(directory.path()).await;
@@ -76,7 +80,7 @@ async fn a_state_directory_outside_of_tmp_is_hidden() {
 }
 
 #[tokio::test]
-async fn the_environment_is_clean() {
+async fn the_engines_environment_is_not_inherited() {
     let engine = Engine::start().await;
     let expected = "GIVEN=a=b HOME=/root HOSTNAME=box LANG PATH TERM";
     let script = format!(
@@ -92,7 +96,7 @@ async fn the_environment_is_clean() {
 }
 
 #[tokio::test]
-async fn namespaces_are_its_own() {
+async fn a_sandbox_has_its_own_namespaces() {
     let engine = Engine::start().await;
     let host = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
     let different: String = ["mnt", "pid", "net", "uts", "ipc", "cgroup"]
@@ -123,7 +127,7 @@ async fn root_inside_cannot_reach_the_host() {
 }
 
 #[tokio::test]
-async fn inherited_files_do_not_leak() {
+async fn inherited_descriptors_are_closed() {
     // Without close-on-exec, as a careless parent of the engine would leave it.
     let leak = fs::File::open("/etc").unwrap();
     rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
@@ -133,10 +137,10 @@ async fn inherited_files_do_not_leak() {
 }
 
 #[tokio::test]
-async fn inherited_signals_modes_and_terminals_are_forgotten() {
+async fn inherited_signals_umask_and_terminal_are_reset() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' INT QUIT HUP USR1; umask 077; exec \"$0\" \"$@\"", binary()]);
+    command.args(["-c", "trap '' INT QUIT HUP USR1; umask 077; exec \"$0\" serve \"$@\"", binary()]);
     let engine = Engine::start_by(directory.path(), command).await.unwrap();
     // The C library keeps 32 and 33 for itself.
     let script = "ignored=0x$(sed -n 's/^SigIgn:.//p' /proc/1/status)
@@ -145,7 +149,7 @@ async fn inherited_signals_modes_and_terminals_are_forgotten() {
 }
 
 #[tokio::test]
-async fn devices_and_terminals() {
+async fn devices_and_terminals_work() {
     let engine = Engine::start().await;
     let script = "set -e
         head -c 10 /dev/urandom > /dev/null
@@ -156,7 +160,7 @@ async fn devices_and_terminals() {
 }
 
 #[tokio::test]
-async fn images_come_and_go() {
+async fn images_are_registered_and_removed() {
     let engine = Engine::start().await;
     engine.expect(200, Method::POST, "/images/create?fromImage=a/egress&tag=1", "").await;
     let image = engine.expect(200, Method::GET, "/images/a%2Fegress%3A1/json", "").await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Engine, IMAGE, eventually, marker, processes_with};
 
 /// Runs a container that ends with this code when it gets SIGTERM.
-async fn listening(engine: &Engine, name: &str, code: i32) {
+async fn run_trapping(engine: &Engine, name: &str, code: i32) {
     let marker = marker();
     let script = format!("trap 'exit {code}' TERM; sleep {marker} & wait");
     engine.run(name, &script).await;
@@ -15,7 +15,7 @@ async fn listening(engine: &Engine, name: &str, code: i32) {
 }
 
 #[tokio::test]
-async fn a_whole_life() {
+async fn a_container_is_created_started_killed_and_removed() {
     let engine = Engine::start().await;
     let body = json!({ "Image": IMAGE, "Cmd": ["sleep", "1000"], "Labels": { "a": "b" } });
     let created = engine.create(201, "box", body.clone()).await;
@@ -49,19 +49,19 @@ async fn a_whole_life() {
 }
 
 #[tokio::test]
-async fn exit_codes_are_real() {
+async fn exit_codes_are_those_of_the_kernel() {
     let engine = Engine::start().await;
     assert_eq!(engine.code_of("zero", "true").await, 0);
     assert_eq!(engine.code_of("three", "exit 3").await, 3);
     // A shell that dies of a signal cannot be PID 1, whose fatal signals the kernel drops; its child can.
     assert_eq!(engine.code_of("child", "sh -c 'kill -TERM $$'; exit $?").await, 143);
-    listening(&engine, "trap", 5).await;
+    run_trapping(&engine, "trap", 5).await;
     engine.act(204, "trap", "stop?t=20").await;
     assert_eq!(engine.code("trap").await, 5);
 }
 
 #[tokio::test]
-async fn stop_kills_what_does_not_listen() {
+async fn a_stop_kills_what_ignores_sigterm() {
     let engine = Engine::start().await;
     engine.run("deaf", "trap '' TERM; sleep 1000").await;
     engine.act(204, "deaf", "stop?t=0").await;
@@ -77,7 +77,7 @@ async fn the_default_command_is_the_agent() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_not_there_is_an_error_of_start() {
+async fn a_missing_command_fails_the_start() {
     let engine = Engine::start().await;
     engine.create(201, "box", json!({ "Image": IMAGE, "Cmd": ["/no/such"] })).await;
     let error = engine.act(500, "box", "start").await;
@@ -88,9 +88,9 @@ async fn a_command_that_is_not_there_is_an_error_of_start() {
 }
 
 #[tokio::test]
-async fn waiting_for_removal_and_for_the_next_exit() {
+async fn waits_end_with_the_next_exit_and_with_removal() {
     let engine = Engine::start().await;
-    listening(&engine, "box", 4).await;
+    run_trapping(&engine, "box", 4).await;
     let next_exit = engine.act(200, "box", "wait?condition=next-exit");
     let removed = engine.act(200, "box", "wait?condition=removed");
     let end = async {
@@ -118,7 +118,7 @@ async fn a_name_is_free_again_after_removal() {
 }
 
 #[tokio::test]
-async fn what_is_refused() {
+async fn invalid_requests_are_refused() {
     let engine = Engine::start().await;
     let missing = engine.create(404, "box", json!({ "Image": "no/such:1" })).await;
     assert_eq!(missing["message"], "No such image: no/such:1");
@@ -133,7 +133,7 @@ async fn what_is_refused() {
 }
 
 #[tokio::test]
-async fn lists_show_what_their_filters_ask_for() {
+async fn lists_are_filtered_by_label() {
     let engine = Engine::start().await;
     for (name, session) in [("one", "1"), ("two", "2")] {
         let labels = json!({ "dev.workerd.session": session });

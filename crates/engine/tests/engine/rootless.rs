@@ -5,15 +5,17 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use hyper::Method;
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::support::{Engine, binary, eventually, marker, processes_with};
+use crate::support::{Engine, binary, eventually, marker, processes_with, required};
 
 /// Nobody: a user that owns nothing.
 const NOBODY: u32 = 65534;
 
 #[tokio::test]
-async fn an_ordinary_user_gets_sandboxes_too() {
+async fn an_ordinary_user_runs_sandboxes_without_limits() {
     let directory = tempfile::tempdir().unwrap();
     // The build directory may be closed to other users.
     let copy = directory.path().join("cabana-engine");
@@ -21,15 +23,20 @@ async fn an_ordinary_user_gets_sandboxes_too() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let mut command = Command::new(copy);
-    command.uid(NOBODY).gid(NOBODY).env("HOME", "/nonexistent");
+    command.arg("serve").uid(NOBODY).gid(NOBODY).env("HOME", "/nonexistent");
     let mut engine = match Engine::start_by(directory.path(), command).await {
         Ok(engine) => engine,
         Err(log) => {
             // Some machines refuse; then the engine says what to do.
             assert!(log.contains("needs user namespaces") && log.contains("run it as root"), "{log}");
+            required("userns", false);
             return;
         }
     };
+    let warnings = engine.warnings();
+    assert!(warnings[0].as_str().unwrap().starts_with("no limits of cpu, memory, pids hold"), "{warnings:?}");
+    assert!(engine.log().contains("no limits of cpu, memory, pids hold"), "{}", engine.log());
+    assert_eq!(engine.expect(200, Method::GET, "/info", "").await["Warnings"], Value::from(warnings));
     let script = "set -e
         test $(id -u) = 0 && test -z \"$(ls /home)\" && test $$ = 1
         touch /workspace/x /tmp/x /root/x

@@ -17,17 +17,46 @@ use tokio::net::TcpStream;
 /// The image that every test engine knows.
 pub(crate) const IMAGE: &str = "test/box:1";
 
-/// How long a condition may take to come true before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a condition may take to become true before a test fails.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The engine's binary.
 pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_cabana-engine")
 }
 
+/// Whether the machine has something that a test needs. Where `CABANA_TEST_REQUIRE` (names with commas) lists it, its absence is a failure.
+pub(crate) fn required(name: &str, is_present: bool) -> bool {
+    let listed = std::env::var("CABANA_TEST_REQUIRE").is_ok_and(|names| names.split(',').any(|listed| listed == name));
+    assert!(is_present || !listed, "CABANA_TEST_REQUIRE lists {name}, which this machine does not have");
+    if !is_present {
+        eprintln!("skipped: this machine has no {name}");
+    }
+    is_present
+}
+
+/// A directory that sandboxes can see, unlike those below /tmp and homes. Earlier ones whose test was killed are removed.
+pub(crate) fn visible_directory(suffix: &str) -> TempDir {
+    const PARENT: &str = "/var/lib";
+    const PREFIX: &str = "cabana-engine-test ";
+    for entry in fs::read_dir(PARENT).unwrap().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once(' ')).map(|(pid, _)| pid);
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    tempfile::Builder::new().prefix(&format!("{PREFIX}{} {suffix}", std::process::id())).tempdir_in(PARENT).unwrap()
+}
+
+/// Removes the cgroups of engines that were killed.
+pub(crate) fn sweep() {
+    assert!(Command::new(binary()).arg("sweep").status().unwrap().success());
+}
+
 /// Waits until a condition holds.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -71,22 +100,31 @@ impl Engine {
         engine
     }
 
+    /// An engine that lets its clients inject faults.
+    pub(crate) async fn start_with_faults() -> Self {
+        let guard = TempDir::new().unwrap();
+        let mut command = Command::new(binary());
+        command.args(["serve", "--faults"]);
+        let mut engine = Self::start_by(guard.path(), command).await.unwrap_or_else(|log| panic!("{log}"));
+        engine._guard = Some(guard);
+        engine
+    }
+
     /// An engine in this directory.
     pub(crate) async fn start_in(directory: &Path) -> Self {
         assert!(rustix::process::geteuid().is_root(), "the engine's tests start sandboxes as root: run them with sudo");
         let mut command = Command::new(binary());
-        command.env("CABANA_ENGINE_TEST_LEAK", "leaked");
+        command.arg("serve").env("CABANA_ENGINE_TEST_LEAK", "leaked");
         Self::start_by(directory, command).await.unwrap_or_else(|log| panic!("{log}"))
     }
 
-    /// An engine by a command that lacks only its arguments. Fails with the log if the process ends.
+    /// An engine by a command that ends with `serve` and lacks its arguments. Fails with the log if the process ends.
     pub(crate) async fn start_by(directory: &Path, mut command: Command) -> Result<Self, String> {
         let ready = directory.join("ready");
         let _ = fs::remove_file(&ready);
         let log = directory.join("log");
         let errors = fs::File::options().create(true).append(true).open(&log).unwrap();
         command
-            .arg("serve")
             .args([Path::new("--socket"), &directory.join("socket")])
             .args([Path::new("--agent"), Path::new("/bin/true")])
             .args([Path::new("--state"), &directory.join("state")])
@@ -118,6 +156,12 @@ impl Engine {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// What it warns of: limits that do not hold.
+    pub(crate) fn warnings(&self) -> Vec<Value> {
+        let ready: Value = serde_json::from_slice(&fs::read(self.directory.join("ready")).unwrap()).unwrap();
+        ready["warnings"].as_array().unwrap().clone()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -210,6 +254,8 @@ impl Drop for Engine {
         if let Ok(None) = self.process.try_wait() {
             let _ = self.process.kill();
             let _ = self.process.wait();
+            // Not `sweep`, which may panic.
+            let _ = Command::new(binary()).arg("sweep").status();
         }
         if std::thread::panicking() {
             eprintln!("the engine's log:\n{}", self.log());
@@ -232,7 +278,7 @@ pub(crate) async fn connect(sidecar: u16, destination: &str) -> (String, TcpStre
 
 /// Asks until something listens.
 pub(crate) async fn connected(sidecar: u16, destination: &str) -> TcpStream {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let (status, stream) = connect(sidecar, destination).await;
         if status.contains(" 200 ") {

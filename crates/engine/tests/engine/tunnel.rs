@@ -36,7 +36,7 @@ async fn greeting(port: u16) -> String {
 }
 
 #[tokio::test]
-async fn nothing_listens() {
+async fn a_port_without_a_listener_is_refused() {
     let engine = Engine::start().await;
     let port = engine.serve("box", &greeter("x")).await;
     let (status, _) = connect(port, "127.0.0.1:9").await;
@@ -46,7 +46,7 @@ async fn nothing_listens() {
 }
 
 #[tokio::test]
-async fn the_same_port_in_two_sandboxes() {
+async fn two_sandboxes_listen_on_the_same_port() {
     let engine = Engine::start().await;
     let one = engine.serve("one", &greeter("one")).await;
     let two = engine.serve("two", &greeter("two")).await;
@@ -57,7 +57,7 @@ async fn the_same_port_in_two_sandboxes() {
 }
 
 #[tokio::test]
-async fn big_data_both_ways_with_half_close() {
+async fn a_half_closed_tunnel_carries_64_mib_each_way() {
     const SIZE: usize = 64 << 20;
     let engine = Engine::start().await;
     let port = engine.serve("box", MIRROR).await;
@@ -72,7 +72,7 @@ async fn big_data_both_ways_with_half_close() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_slows_the_writer() {
+async fn a_reader_that_stops_blocks_the_writer() {
     let engine = Engine::start().await;
     let silent = "import socket, time\ns = socket.create_server(('127.0.0.1', 5000))\nc = s.accept()[0]\ntime.sleep(1000)";
     let port = engine.serve("box", silent).await;
@@ -84,10 +84,11 @@ async fn a_reader_that_stops_slows_the_writer() {
         sent += written.unwrap();
         assert!(sent < 256 << 20, "{sent} bytes vanished into buffers");
     }
+    assert!(sent > 64 << 10, "the tunnel took only {sent} bytes");
 }
 
 #[tokio::test]
-async fn many_tunnels_at_once() {
+async fn concurrent_tunnels_do_not_mix_their_bytes() {
     let engine = Engine::start().await;
     let port = engine.serve("box", MIRROR).await;
     drop(connected(port, "127.0.0.1:5000").await);
@@ -122,12 +123,13 @@ async fn the_end_of_a_sandbox_closes_its_tunnels_and_not_its_sidecar() {
 }
 
 #[tokio::test]
-async fn what_else_a_sidecar_answers() {
+async fn a_sidecar_answers_what_workerd_asks() {
     let engine = Engine::start().await;
     let port = engine.serve("box", MIRROR).await;
     for (request, status, part) in [
         ("GET /ca", "200 OK", "-----BEGIN CERTIFICATE-----"),
         ("PUT /egress", "204 No Content", ""),
+        ("PUT /faults/stall", "404 Not Found", "the sidecar has no PUT /faults/stall"),
         ("GET /nope", "404 Not Found", "the sidecar has no GET /nope"),
     ] {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
