@@ -1,8 +1,8 @@
 //! A network namespace with a loopback interface and nothing else.
 //!
-//! A thread that enters another network namespace must never go back to a pool, so each network has a
-//! thread of its own. It makes sockets and does nothing that blocks: a socket belongs for ever to the
-//! namespace it was made in, hence the connection itself can be made anywhere.
+//! A thread that has entered another network namespace must not return to a pool, so each network has a thread of its
+//! own. The thread only makes sockets, which never blocks. A socket stays in the namespace it was made in, so any other
+//! thread can connect it.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests for sockets that may wait for the thread of one network.
+/// Capacity of the queue of socket requests.
 const SOCKET_REQUESTS: usize = 64;
 
-/// One network namespace. The last drop ends its thread; the namespace goes when no process is in it.
+/// One network namespace. The last drop ends its thread; the kernel frees the namespace with the last process in it.
 #[derive(Debug)]
 pub struct Network {
     namespace: OwnedFd,
@@ -35,7 +35,7 @@ impl Network {
         let (requests, receiver) = mpsc::channel(SOCKET_REQUESTS);
         let (created, outcome) = oneshot::channel();
         std::thread::Builder::new().name(format!("net-{name}")).stack_size(128 * 1024).spawn(move || serve(created, receiver))?;
-        let namespace = outcome.await.map_err(|_| thread_gone())??;
+        let namespace = outcome.await.map_err(|_| thread_ended())??;
         Ok(Self { namespace, requests })
     }
 
@@ -43,8 +43,8 @@ impl Network {
     pub async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let (reply, socket) = oneshot::channel();
-        self.requests.send(SocketRequest { family, reply }).await.map_err(|_| thread_gone())?;
-        let socket = socket.await.map_err(|_| thread_gone())??;
+        self.requests.send(SocketRequest { family, reply }).await.map_err(|_| thread_ended())?;
+        let socket = socket.await.map_err(|_| thread_ended())??;
         let socket = TcpSocket::from_std_stream(StdTcpStream::from(socket));
         let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
@@ -58,7 +58,7 @@ impl AsFd for Network {
     }
 }
 
-fn thread_gone() -> io::Error {
+fn thread_ended() -> io::Error {
     io::Error::other("the network's thread has ended")
 }
 
@@ -69,7 +69,7 @@ fn serve(created: oneshot::Sender<io::Result<OwnedFd>>, mut requests: mpsc::Rece
         return;
     }
     while let Some(request) = requests.blocking_recv() {
-        // The caller may have gone; its socket is then closed here.
+        // A caller that has gone leaves its socket to be closed here.
         let _ = request.reply.send(socket(request.family));
     }
 }

@@ -1,10 +1,9 @@
 //! The network sidecar: what workerd runs beside every container to reach its ports.
 //!
-//! On Cloudflare's own stack it is an image of its own; here the engine plays it. It holds the network that
-//! the sandbox joins, listens on a port of 127.0.0.1 and answers `CONNECT` with a tunnel into that network.
+//! With Docker it is an image of its own; here the engine implements it. It owns the network that the sandbox joins, listens on a port of 127.0.0.1 and answers `CONNECT` with a tunnel into that network.
 //!
-//! There is no way out: a sandbox has loopback only. `PUT /egress`, by which workerd announces what may be
-//! reached outside, is answered and has no effect.
+//! A sandbox has no network but loopback. `PUT /egress`, by which workerd announces what may be reached outside, is
+//! answered and has no effect.
 //!
 //! `PUT /faults/stall`, `/faults/reset` and `/faults/clear` are not workerd's. By them tests make tunnels stall or break: see
 //! [`network_fault`]. A sidecar has them only where the engine's command line says so.
@@ -24,13 +23,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 use crate::network::Network;
 use network_fault::NetworkFault;
 
 mod certificate;
-pub mod kept;
 mod network_fault;
+pub mod store;
 mod tunnel;
 
 /// The header that names the address to reach inside.
@@ -43,7 +42,7 @@ pub struct Sidecar {
     network: Arc<Network>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    code: i32,
+    exit_code: i32,
     _guard: DropGuard,
 }
 
@@ -61,7 +60,7 @@ impl Sidecar {
             network: network.clone(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
-            code: 0,
+            exit_code: 0,
             _guard: stop.clone().drop_guard(),
         };
         let fault = faults.then(NetworkFault::none);
@@ -80,21 +79,21 @@ impl Sidecar {
         self.network.clone()
     }
 
-    /// Any signal that would end a process ends the sidecar.
+    /// A signal that would end a process ends the sidecar.
     pub fn signal(&mut self, signal: Signal) {
-        let ending = [Signal::HUP, Signal::INT, Signal::KILL, Signal::QUIT, Signal::TERM];
-        if ending.contains(&signal) && !self.stop.is_cancelled() {
-            self.code = 128 + signal.as_raw();
+        let terminating = [Signal::HUP, Signal::INT, Signal::KILL, Signal::QUIT, Signal::TERM];
+        if terminating.contains(&signal) && !self.stop.is_cancelled() {
+            self.exit_code = 128 + signal.as_raw();
             self.stop.cancel();
             self.tasks.close();
         }
     }
 
-    /// Waits until it has been ended by a signal and everything of it is closed; returns 128 + the signal.
-    pub async fn ended(&mut self) -> i32 {
+    /// Waits until a signal has ended it and all its connections are closed; returns 128 + the signal.
+    pub async fn wait(&mut self) -> i32 {
         self.stop.cancelled().await;
         self.tasks.wait().await;
-        self.code
+        self.exit_code
     }
 }
 
@@ -124,17 +123,17 @@ impl Server {
         let stop = self.stop.clone();
         let service = service_fn(|request| {
             let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
+            async move { Ok::<_, Infallible>(server.respond(request).await) }
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::select! {
             () = stop.cancelled() => {}
-            // A client that breaks off is its own affair.
+            // A client may disconnect at any time.
             _ = connection => {}
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn respond(&self, request: Request<Incoming>) -> Response {
         match (request.method(), request.uri().path()) {
             (&Method::CONNECT, _) => self.connect(request).await,
             (&Method::PUT, "/egress") => http::empty(StatusCode::NO_CONTENT),
@@ -148,7 +147,7 @@ impl Server {
         self.fault.as_ref()?.inject(path.strip_prefix("/faults/")?)
     }
 
-    async fn connect(&self, request: Request<Incoming>) -> Answer {
+    async fn connect(&self, request: Request<Incoming>) -> Response {
         let destination = match destination(&request) {
             Ok(destination) => destination,
             Err(problem) => return http::text(StatusCode::BAD_REQUEST, problem),

@@ -1,7 +1,6 @@
 //! The certificate that `GET /ca` answers.
 
-/// A certificate whose private key was thrown away when it was made: nothing is intercepted, hence nothing is
-/// ever signed with it, and a sandbox that trusts it trusts nobody.
+/// A certificate whose private key was deleted when it was made. Nothing is intercepted or signed with it, so trusting it is harmless.
 pub(super) const PEM: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBtTCCAVugAwIBAgIUWPWf99d47PkGD64Fj9S3/op0PNkwCgYIKoZIzj0EAwIw\n\

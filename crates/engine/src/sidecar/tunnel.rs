@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::network_fault::{self, NetworkFault};
 
-/// Bytes on their way in each direction. A reader that is slower than that slows its writer.
+/// Bytes buffered in each direction. A full buffer blocks the writer.
 const BUFFER: usize = 64 * 1024;
 
-/// Copies both ways until both ends have finished; an end of one direction is passed on alone.
+/// Copies both ways until both ends have finished. A half-close is passed on.
 pub(super) async fn run(request: Request<Incoming>, inside: TcpStream, fault: Option<NetworkFault>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
-        // An end that breaks off takes the tunnel with it, and the other end sees it closed.
+        // An error at one end closes the other.
         _ = copy(request, inside, fault.as_ref()) => {}
     }
 }
@@ -28,12 +28,12 @@ async fn copy(request: Request<Incoming>, mut inside: TcpStream, fault: Option<&
     // The bare socket, without hyper's layers, copies faster.
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| io::Error::other("the connection is not TCP"))?;
     let mut outside = parts.io.into_inner();
-    let passing = async {
+    let copying = async {
         inside.write_all(&parts.read_buf).await?;
         copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFER, BUFFER).await
     };
-    let Some(fault) = fault else { return passing.await.map(drop) };
-    if !fault.apply(async { drop(passing.await) }).await {
+    let Some(fault) = fault else { return copying.await.map(drop) };
+    if !fault.apply(async { drop(copying.await) }).await {
         [&outside, &inside].into_iter().for_each(network_fault::reset_on_close);
     }
     Ok(())
