@@ -1,8 +1,8 @@
 //! Running without root.
 //!
-//! The engine becomes root of a user namespace in which its user is the only one. There it may make all other
-//! namespaces. What it cannot have: cgroups (hence no limits), other users inside the sandbox, and, where the
-//! kernel refuses an overlay, a writable /usr or /etc.
+//! The engine becomes root of a user namespace with its user as the only one. There it may make all other namespaces. It
+//! has no cgroups (so no limits) and no other users inside the sandbox. Where the kernel refuses an overlay, /usr and /etc
+//! are read-only.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Enters a user namespace unless the process is root already. The process must have one thread.
+/// Enters a user namespace unless the process is root. The process must have one thread.
 pub fn become_root() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     if user.is_root() {

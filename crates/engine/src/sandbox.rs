@@ -1,19 +1,18 @@
-//! A sandbox: one process tree in namespaces of its own (mount, pid, network, uts, ipc, cgroup) over the
-//! host's root file system.
+//! A sandbox: one process tree in its own namespaces (mount, pid, network, uts, ipc, cgroup) over the host's root file
+//! system.
 //!
 //! ```text
 //! launch.rs   engine side: a thread per sandbox that starts it and waits for its end
-//! plan.rs     what the engine asks of init, sent over a socket
-//! host.rs     what of the host a sandbox sees: PATH, toolchains, hidden directories
+//! plan.rs     the engine's instructions to init, sent over a socket
+//! host.rs     which parts of the host a sandbox sees: PATH, toolchains, hidden directories
 //! init.rs     inside: the first process; sets everything up, then becomes the agent
 //! root.rs     inside: the root file system
 //! mounts.rs   inside: the mount calls
-//! privileges.rs  inside: what even root may not do
+//! privileges.rs  inside: the capabilities that root keeps
 //! ```
 //!
-//! Nothing outlives the engine: the thread that started a sandbox is the one whose death sends SIGKILL to
-//! its first process, with which the kernel ends every process of the pid namespace, and with them the mount
-//! namespace that holds all mounts.
+//! Nothing outlives the engine. The kernel sends SIGKILL to a sandbox's first process when the thread that started it
+//! ends. With the first process it kills all others of the pid namespace, and frees the mount namespace.
 
 pub mod host;
 pub mod init;

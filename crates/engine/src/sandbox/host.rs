@@ -1,8 +1,7 @@
-//! What of the host a sandbox gets to see.
+//! Which parts of the host a sandbox sees.
 //!
-//! It sees the host's programs and system files. It does not see the homes of the host's users, the
-//! engine's own state, or its socket. Toolchains that live in a home are shown read-only: [`TOOLCHAINS`] is
-//! the whole list.
+//! It sees the host's programs and system files. It does not see the homes of the host's users, the engine's state, or its
+//! socket. Toolchains in a home are shown read-only: [`TOOLCHAINS`] lists them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use crate::mount_table::{self, Mount};
 pub const TOOLCHAINS: &[&str] =
     &[".bun/bin", ".cargo/bin", ".deno/bin", ".local/bin", ".local/share/uv", ".nvm", ".pyenv", ".rustup", ".volta"];
 
-/// Directories that every sandbox has an empty, writable one of instead of the host's, with their modes.
+/// Directories that are empty and writable in every sandbox, with their modes.
 const PRIVATE: &[(&str, u32)] =
     &[("/home", 0o755), (HOME, 0o700), ("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/workspace", 0o755)];
 
@@ -27,16 +26,16 @@ const SYSTEM: &[&str] = &["/nix", "/opt", "/usr"];
 /// The end of every sandbox's PATH.
 const USUAL_PATH: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// What of the host a sandbox sees. All paths are absolute and without symbolic links.
+/// The parts of the host that a sandbox sees. All paths are absolute and without symbolic links.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostView {
     /// Directories that are empty and writable inside.
-    pub private: Vec<Private>,
+    pub private: Vec<PrivateDirectory>,
     /// Directories of the host shown read-only inside the private ones.
-    pub toolchains: Vec<Shown>,
+    pub toolchains: Vec<SharedDirectory>,
     /// Mount points of the host that hold programs, shown read-only.
     pub system_mounts: Vec<PathBuf>,
-    /// Directories and files of the host that are not to be seen.
+    /// Directories and files of the host that are hidden.
     pub hidden: Vec<PathBuf>,
     /// The sandbox's PATH.
     pub path: String,
@@ -44,7 +43,7 @@ pub struct HostView {
 
 /// An empty, writable directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Private {
+pub struct PrivateDirectory {
     /// Path on the host and inside.
     pub path: PathBuf,
     /// Permission bits.
@@ -53,7 +52,7 @@ pub struct Private {
 
 /// A directory of the host, shown read-only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
+pub struct SharedDirectory {
     /// Path on the host.
     pub source: PathBuf,
     /// Path inside.
@@ -61,9 +60,8 @@ pub struct Shown {
 }
 
 impl HostView {
-    /// Looks at the host. `home` and `path` are the engine's HOME and PATH; `hidden` names further paths that
-    /// sandboxes must not see.
-    pub fn look(home: Option<&Path>, path: &str, hidden: &[PathBuf]) -> Self {
+    /// Inspects the host. `home` and `path` are the engine's HOME and PATH; `hidden` names further paths to hide.
+    pub fn inspect(home: Option<&Path>, path: &str, hidden: &[PathBuf]) -> Self {
         let homes = homes(home, path);
         let private = private(&homes);
         let toolchains = toolchains(&homes);
@@ -116,19 +114,19 @@ fn homes(home: Option<&Path>, path: &str) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-fn private(homes: &BTreeSet<PathBuf>) -> Vec<Private> {
-    let mut private: Vec<Private> =
-        PRIVATE.iter().map(|(path, mode)| Private { path: real(Path::new(path)), mode: *mode }).collect();
+fn private(homes: &BTreeSet<PathBuf>) -> Vec<PrivateDirectory> {
+    let mut private: Vec<PrivateDirectory> =
+        PRIVATE.iter().map(|(path, mode)| PrivateDirectory { path: real(Path::new(path)), mode: *mode }).collect();
     for home in homes {
         if !private.iter().any(|known| home.starts_with(&known.path)) {
-            private.push(Private { path: home.clone(), mode: 0o700 });
+            private.push(PrivateDirectory { path: home.clone(), mode: 0o700 });
         }
     }
     private
 }
 
 /// Each toolchain is shown where it is, and under the sandbox's own home, where its tools look for it.
-fn toolchains(homes: &BTreeSet<PathBuf>) -> Vec<Shown> {
+fn toolchains(homes: &BTreeSet<PathBuf>) -> Vec<SharedDirectory> {
     let mut shown = Vec::new();
     for home in homes {
         for toolchain in TOOLCHAINS {
@@ -139,8 +137,8 @@ fn toolchains(homes: &BTreeSet<PathBuf>) -> Vec<Shown> {
                 continue;
             }
             for target in [home.join(toolchain), Path::new(HOME).join(toolchain)] {
-                let entry = Shown { source: source.clone(), target };
-                if !shown.iter().any(|known: &Shown| known.target == entry.target) {
+                let entry = SharedDirectory { source: source.clone(), target };
+                if !shown.iter().any(|known: &SharedDirectory| known.target == entry.target) {
                     shown.push(entry);
                 }
             }
@@ -167,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_keeps_what_exists_inside() {
+    fn path_keeps_the_entries_that_exist_inside() {
         let directory = tempfile::tempdir_in("/var").expect("a directory outside of /tmp");
         let home = directory.path().join("home");
         fs::create_dir_all(home.join(".cargo/bin")).unwrap();
@@ -184,7 +182,7 @@ mod tests {
             "/usr/bin".to_owned(),
         ]
         .join(":");
-        let view = HostView::look(Some(&home), &path, &[directory.path().join("hidden")]);
+        let view = HostView::inspect(Some(&home), &path, &[directory.path().join("hidden")]);
         assert_eq!(
             view.path,
             format!("{}:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin", entry("home/.cargo/bin"))
@@ -195,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn a_home_of_root_directory_hides_nothing_more() {
-        let view = HostView::look(Some(Path::new("/")), "/usr/bin", &[]);
+    fn a_home_of_the_root_directory_hides_nothing() {
+        let view = HostView::inspect(Some(Path::new("/")), "/usr/bin", &[]);
         assert!(!view.private.iter().any(|private| private.path == Path::new("/")));
     }
 }

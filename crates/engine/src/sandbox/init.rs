@@ -1,8 +1,8 @@
 //! The first process of a sandbox, until it becomes the agent.
 //!
-//! It is a fresh start of the engine's own binary and therefore has one thread, as the kernel wants of a
-//! process that rearranges its mounts. Its standard input is a socket: the plan comes in, the reason of a
-//! failure goes out, and an end of file without a reason tells the engine that the agent runs.
+//! It is the engine's own binary, executed again: the kernel lets only a process with one thread change its mount
+//! namespace. Its standard input is a socket, over which it receives the plan and reports a failure. End of file without a
+//! report means that the agent runs.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ const SETUP_FAILED: i32 = 125;
 
 /// Sets the sandbox up and becomes its PID 1. Returns only the exit code of a failure.
 pub fn run() -> i32 {
-    let mut engine = match connection() {
+    let mut engine = match take_engine_socket() {
         Ok(engine) => engine,
         Err(error) => {
             eprintln!("init is started by the engine, not by hand: {error:#}");
@@ -34,13 +34,13 @@ pub fn run() -> i32 {
         }
     };
     let Err(error) = become_agent(&mut engine);
-    // If the engine is gone too, nobody is left to tell.
+    // The engine may have ended too.
     let _ = write!(engine, "{error:#}");
     SETUP_FAILED
 }
 
 /// Takes the socket away from standard input, so that the agent does not inherit it.
-fn connection() -> Result<UnixStream> {
+fn take_engine_socket() -> Result<UnixStream> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("asking for the death signal")?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::net::getsockname(&socket).context("standard input is no socket")?;
@@ -52,13 +52,13 @@ fn become_agent(engine: &mut UnixStream) -> Result<Infallible> {
     let mut text = Vec::new();
     engine.read_to_end(&mut text).context("reading the plan")?;
     let plan: Plan = serde_json::from_slice(&text).context("understanding the plan")?;
-    engine_is_alive(engine)?;
+    check_engine(engine)?;
     for cgroup in &plan.cgroups {
         // 0 means the writer.
         fs::write(cgroup.directory.join("cgroup.procs"), "0")
             .with_context(|| format!("joining the cgroup {}", cgroup.directory.display()))?;
     }
-    // Away from the engine's terminal: neither its Ctrl-C nor /dev/tty may connect the two.
+    // Leaves the engine's terminal, so that neither Ctrl-C nor /dev/tty reaches across.
     rustix::process::setsid().context("making a session")?;
     #[allow(unsafe_code)]
     // SAFETY: the process has one thread, and its table of file descriptors is not unshared.
@@ -70,26 +70,26 @@ fn become_agent(engine: &mut UnixStream) -> Result<Infallible> {
     mount_change("/", private).context("making mounts private")?;
     rustix::system::sethostname(plan.hostname.as_bytes()).context("setting the host name")?;
     root::enter(&plan)?;
-    privileges::drop_all_but_kept()?;
-    engine_is_alive(engine)?;
-    forget_inherited_habits();
-    close_everything_else()?;
+    privileges::drop_capabilities()?;
+    check_engine(engine)?;
+    reset_signals_and_umask();
+    close_other_descriptors()?;
     execute(&plan)
 }
 
-/// An engine that died before the death signal was asked for sends none; its end of the socket is closed.
-fn engine_is_alive(engine: &UnixStream) -> Result<()> {
+/// Fails if the engine has ended. One that ended before the death signal was set sends none, but its end of the socket is closed.
+fn check_engine(engine: &UnixStream) -> Result<()> {
     let mut descriptors = [PollFd::new(engine, PollFlags::empty())];
     poll(&mut descriptors, Some(&Timespec::default())).context("looking for the engine")?;
     if descriptors[0].revents().contains(PollFlags::HUP) {
-        bail!("the engine is gone");
+        bail!("the engine has ended");
     }
     Ok(())
 }
 
-/// The engine's parent may have made it ignore signals (a shell does so for its background jobs) or restricted
-/// its files' modes; the agent starts like a process after boot.
-fn forget_inherited_habits() {
+/// The engine's parent may have made it ignore signals (a shell does so for background jobs) or set a umask. The agent
+/// starts with the defaults.
+fn reset_signals_and_umask() {
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     for signal in 1..=64 {
         #[allow(unsafe_code)]
@@ -100,9 +100,9 @@ fn forget_inherited_habits() {
     }
 }
 
-/// Marks every file descriptor but the three standard ones to be closed by the agent's start: one that the
-/// engine inherited could lead back to the host's file system.
-fn close_everything_else() -> Result<()> {
+/// Marks every file descriptor but the three standard ones to be closed by exec: one that the engine inherited could lead
+/// back to the host's file system.
+fn close_other_descriptors() -> Result<()> {
     let (first, last, flags) = (3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
     #[allow(unsafe_code)]
     // SAFETY: only flags of file descriptors change; nothing is closed before the program is replaced.

@@ -1,8 +1,8 @@
 //! Starting a sandbox and waiting for its end.
 //!
-//! A thread per sandbox: it moves itself into the sandbox's network and makes the namespaces that its child
-//! is born into, so that the child is PID 1 there without a process in between. The child's death signal is
-//! tied to this very thread, which therefore lives as long as the child.
+//! Each sandbox has a thread. It enters the sandbox's network and makes the namespaces for its child, so that the child is
+//! PID 1 there without a process in between. The child's death signal is tied to this thread, which therefore lives as
+//! long as the child.
 
 use std::io::{PipeReader, Read, Write};
 use std::net::Shutdown;
@@ -36,9 +36,9 @@ pub enum LaunchError {
     /// Init reported this.
     #[error("setting up the sandbox: {0}")]
     Setup(String),
-    /// The thread is gone, which only a panic explains.
+    /// The thread has ended, which only a panic explains.
     #[error("the sandbox's thread has ended")]
-    ThreadGone,
+    ThreadEnded,
 }
 
 /// A running sandbox. Dropping it kills it.
@@ -61,20 +61,20 @@ impl Sandbox {
         std::thread::Builder::new()
             .name(format!("sandbox-{name}"))
             .stack_size(256 * 1024)
-            .spawn(move || keep(&plan, &network, started))
+            .spawn(move || supervise(&plan, &network, started))
             .map_err(engine("making a thread"))?;
-        outcome.await.map_err(|_| LaunchError::ThreadGone)?
+        outcome.await.map_err(|_| LaunchError::ThreadEnded)?
     }
 
     /// Sends a signal to PID 1. Harmless once it has ended.
     pub fn signal(&self, signal: Signal) {
-        // The only failure left is that the process has ended.
+        // Fails only if the process has ended.
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Waits until no process of the sandbox is left and returns PID 1's exit code, or 128 + its signal. May be
-    /// dropped and called again, but not after it has returned.
-    pub async fn ended(&mut self) -> i32 {
+    /// Waits until no process of the sandbox is left and returns PID 1's exit code, or 128 + its signal. Cancel-safe; must
+    /// not be called again once it has returned.
+    pub async fn wait(&mut self) -> i32 {
         (&mut self.exit).await.unwrap_or(KILLED)
     }
 }
@@ -91,12 +91,12 @@ fn engine(about: &'static str) -> impl Fn(std::io::Error) -> LaunchError {
 
 type Started = oneshot::Sender<Result<Sandbox, LaunchError>>;
 
-/// The thread's whole life.
-fn keep(plan: &Plan, network: &Network, started: Started) {
+/// Starts a sandbox and waits for its end: the body of its thread.
+fn supervise(plan: &Plan, network: &Network, started: Started) {
     let (mut child, output) = match start(plan, network) {
         Ok(running) => running,
         Err(error) => {
-            // Nobody waits any more: then nobody misses the answer.
+            // The caller may have been dropped.
             let _ = started.send(Err(error));
             return;
         }
@@ -109,7 +109,7 @@ fn keep(plan: &Plan, network: &Network, started: Started) {
         .map(|pidfd| Sandbox { pid: child.id().cast_signed(), output: Some(output.into()), exit, pidfd });
     let failed = answer.is_err();
     if started.send(answer).is_err() || failed {
-        // Already dead is as good.
+        // It may have ended already.
         let _ = child.kill();
     }
     let code = child.wait().map_or(KILLED, exit_code);
@@ -138,16 +138,16 @@ fn start(plan: &Plan, network: &Network) -> Result<(Child, PipeReader), LaunchEr
         .stderr(second)
         .spawn()
         .map_err(engine("starting init"))?;
-    let report = converse(&mut socket, plan);
+    let report = send_plan(&mut socket, plan);
     match report {
         Ok(report) if report.is_empty() => Ok((child, output)),
-        Ok(report) => Err(discard(&mut child, LaunchError::Setup(report))),
-        Err(error) => Err(discard(&mut child, engine("talking to init")(error))),
+        Ok(report) => Err(kill_and_reap(&mut child, LaunchError::Setup(report))),
+        Err(error) => Err(kill_and_reap(&mut child, engine("talking to init")(error))),
     }
 }
 
-/// Sends the plan and returns what init has to say before it becomes the agent: nothing, if all is well.
-fn converse(socket: &mut UnixStream, plan: &Plan) -> std::io::Result<String> {
+/// Sends the plan and returns init's report of a failure; an empty report means that it has become the agent.
+fn send_plan(socket: &mut UnixStream, plan: &Plan) -> std::io::Result<String> {
     serde_json::to_writer(&mut *socket, plan)?;
     socket.flush()?;
     socket.shutdown(Shutdown::Write)?;
@@ -156,7 +156,7 @@ fn converse(socket: &mut UnixStream, plan: &Plan) -> std::io::Result<String> {
     Ok(report)
 }
 
-fn discard(child: &mut Child, error: LaunchError) -> LaunchError {
+fn kill_and_reap(child: &mut Child, error: LaunchError) -> LaunchError {
     // Init ends by itself after a report; kill and wait make sure of it.
     let _ = child.kill();
     let _ = child.wait();

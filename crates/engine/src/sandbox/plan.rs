@@ -1,4 +1,4 @@
-//! What the engine asks of a sandbox's first process.
+//! The engine's instructions to a sandbox's first process.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::HostView;
 
-/// Everything `init` needs to know; it travels over a socket, so nothing of it shows in a process list.
+/// Everything `init` needs to know. It is sent over a socket, so process lists do not show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// Host name inside.
@@ -19,17 +19,17 @@ pub struct Plan {
     pub agent: PathBuf,
     /// An empty directory of the host, over which the sandbox mounts its tmpfs.
     pub scratch: PathBuf,
-    /// Most bytes that the sandbox's files may take (they live in memory).
+    /// Limit of the size of the sandbox's files, in bytes (they are in memory).
     pub disk_bytes: u64,
     /// Cgroups to join.
-    pub cgroups: Vec<Membership>,
-    /// What of the host is shown and hidden.
+    pub cgroups: Vec<CgroupMembership>,
+    /// Which parts of the host are shown and hidden.
     pub host: HostView,
 }
 
 /// One cgroup that a sandbox belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Membership {
+pub struct CgroupMembership {
     /// The cgroup's directory on the host.
     pub directory: PathBuf,
     /// Name of the hierarchy under /sys/fs/cgroup inside; `None` for the unified one, which is the root there.

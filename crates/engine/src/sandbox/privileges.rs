@@ -1,4 +1,4 @@
-//! What the sandbox's root user may do: what Docker allows by default, less making device nodes.
+//! Capabilities of the sandbox's root user: those of Docker's default, except making device nodes.
 
 use anyhow::{Context, Result};
 use rustix::thread::{
@@ -6,7 +6,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-fn kept() -> CapabilitySet {
+fn retained() -> CapabilitySet {
     CapabilitySet::AUDIT_WRITE
         | CapabilitySet::CHOWN
         | CapabilitySet::DAC_OVERRIDE
@@ -22,19 +22,19 @@ fn kept() -> CapabilitySet {
         | CapabilitySet::SYS_CHROOT
 }
 
-/// Gives up every other capability, for this process and all that it starts.
-pub(super) fn drop_all_but_kept() -> Result<()> {
-    let kept = kept();
+/// Drops every other capability, for this process and all its children.
+pub(super) fn drop_capabilities() -> Result<()> {
+    let retained = retained();
     for bit in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         if !capability_is_in_bounding_set(capability).unwrap_or(false) {
             continue;
         }
-        if !kept.contains(capability) {
+        if !retained.contains(capability) {
             remove_capability_from_bounding_set(capability).context("dropping a capability")?;
         }
     }
     clear_ambient_capability_set().context("clearing ambient capabilities")?;
-    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: retained, permitted: retained, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).context("setting capabilities")
 }

@@ -1,9 +1,8 @@
 //! The root file system of a sandbox.
 //!
-//! Preferred is an overlay of the host's root whose writable layer is a tmpfs: everything can be changed,
-//! and nothing of it reaches the host. Where the kernel refuses that (some do in a user namespace), the root
-//! is put together from read-only views of the host's directories instead: then only the private directories
-//! (/workspace, /tmp, /run, homes) can be written.
+//! It is an overlay of the host's root whose writable layer is a tmpfs: everything can be changed, and no change reaches
+//! the host. Some kernels refuse that in a user namespace. Then the root is assembled from read-only views of the host's
+//! directories, and only the private directories (/workspace, /tmp, /run, homes) can be written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +13,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
 use super::AGENT_PATH;
 use super::mounts::{bind_read_only, directory, empty_file, hide, tmpfs};
-use super::plan::{Membership, Plan};
+use super::plan::{CgroupMembership, Plan};
 
 mod assembled;
 mod overlay;
@@ -44,7 +43,7 @@ pub(super) fn enter(plan: &Plan) -> Result<()> {
     }
     for path in &plan.host.hidden {
         let path = inside(&root, path);
-        // What another rule hides already need not be hidden again.
+        // Another rule may hide it already.
         if path.exists() {
             hide(&path)?;
         }
@@ -103,7 +102,7 @@ fn terminals(dev: &Path) -> Result<()> {
         .context("terminals")
 }
 
-fn kernel_views(root: &Path, cgroups: &[Membership]) -> Result<()> {
+fn kernel_views(root: &Path, cgroups: &[CgroupMembership]) -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let proc = root.join("proc");
     mount("proc", &proc, "proc", flags, None).context("mounting /proc")?;
@@ -128,8 +127,8 @@ fn kernel_views(root: &Path, cgroups: &[Membership]) -> Result<()> {
     own_cgroups(&sys.join("fs/cgroup"), cgroups)
 }
 
-/// Lets the sandbox read its own limits and usage, and no other's.
-fn own_cgroups(target: &Path, cgroups: &[Membership]) -> Result<()> {
+/// Shows the sandbox its own limits and usage only.
+fn own_cgroups(target: &Path, cgroups: &[CgroupMembership]) -> Result<()> {
     if cgroups.is_empty() || !target.is_dir() {
         return Ok(());
     }
@@ -147,7 +146,7 @@ fn own_cgroups(target: &Path, cgroups: &[Membership]) -> Result<()> {
     Ok(())
 }
 
-/// Makes `root` the root directory and lets go of the host's.
+/// Makes `root` the root directory and unmounts the host's.
 fn pivot(root: &Path) -> Result<()> {
     std::env::set_current_dir(root)?;
     rustix::process::pivot_root(".", ".").context("changing the root")?;
@@ -156,7 +155,7 @@ fn pivot(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Name resolution of the sandbox's own name, without a network.
+/// Lets the sandbox resolve its own name without a network.
 fn write_hosts(root: &Path, hostname: &str) -> Result<()> {
     let hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for (name, content) in [("hosts", hosts), ("hostname", format!("{hostname}\n"))] {

@@ -1,4 +1,4 @@
-//! The root put together from read-only views of the host's directories.
+//! The root as read-only views of the host's directories.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,8 +11,8 @@ use super::super::mounts::{bind_read_only_recursive, directory, tmpfs};
 use super::super::plan::Plan;
 use super::inside;
 
-/// Directories of the host's root that are mounted afresh or have no use inside.
-const LEFT_OUT: &[&str] = &["/boot", "/dev", "/lost+found", "/media", "/mnt", "/proc", "/sys"];
+/// Directories of the host's root that are mounted separately or are not needed inside.
+const EXCLUDED: &[&str] = &["/boot", "/dev", "/lost+found", "/media", "/mnt", "/proc", "/sys"];
 
 /// Builds the root in the plan's scratch directory and returns its path.
 pub(super) fn build(plan: &Plan) -> Result<PathBuf> {
@@ -42,7 +42,7 @@ fn show(root: &Path, plan: &Plan, path: &Path) -> Result<()> {
     let target = inside(root, path);
     let kind = fs::symlink_metadata(path)?.file_type();
     let private = plan.host.private.iter().any(|private| private.path == path);
-    if private || LEFT_OUT.iter().any(|left_out| path == Path::new(left_out)) {
+    if private || EXCLUDED.iter().any(|excluded| path == Path::new(excluded)) {
         return Ok(());
     }
     if kind.is_symlink() {

@@ -11,7 +11,7 @@ use super::super::mounts::{bind_read_only, directory};
 use super::super::plan::Plan;
 use super::{inside, write_hosts};
 
-/// Where overlayfs looks for its marks: the first needs the host's root, the second works in a user namespace.
+/// Attributes that mark a directory as opaque: the first needs the host's root, the second works in a user namespace.
 const MARKS: [(&str, &str); 2] = [("trusted.overlay.opaque", ""), ("user.overlay.opaque", ",userxattr")];
 
 /// Builds the root in the plan's scratch directory and returns its path.
@@ -35,7 +35,7 @@ pub(super) fn build(plan: &Plan) -> Result<PathBuf> {
         option = Some((mark, user));
     }
     let user = option.map_or("", |(_, user)| user);
-    // Relative, so that no comma of the state directory's path is read as the end of an option.
+    // Relative paths, because overlayfs would read a comma in the state directory's path as the end of an option.
     std::env::set_current_dir(&plan.scratch).context("entering the scratch directory")?;
     let options = CString::new(format!("lowerdir=/,upperdir=upper,workdir=work{user}"))?;
     mount("overlay", &root, "overlay", MountFlags::empty(), options.as_c_str()).context("mounting the overlay")?;
