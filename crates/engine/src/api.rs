@@ -1,9 +1,9 @@
 //! The Docker Engine API, as far as workerd and the CLI face use it.
 //!
 //! ```text
-//! route.rs      method and path -> what is asked (pure)
+//! route.rs      method and path -> the requested operation (pure)
 //! filters.rs    which containers a list shows (pure)
-//! error.rs      what went wrong -> status and message
+//! error.rs      errors -> status and message
 //! containers.rs, images.rs, system.rs, faults.rs   the handlers
 //! ```
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 
 mod containers;
 mod error;
@@ -35,7 +35,7 @@ use route::Route;
 /// Largest body of a request, in bytes: a Dockerfile or the description of a container.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Answers on the socket until `stop`; then breaks off what is still being answered.
+/// Serves the socket until `stop`; then aborts the requests that are still open.
 pub async fn serve(listener: UnixListener, engine: Engine, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
@@ -52,29 +52,29 @@ pub async fn serve(listener: UnixListener, engine: Engine, stop: CancellationTok
 async fn connection(stream: UnixStream, engine: Engine, stop: CancellationToken) {
     let service = service_fn(|request| {
         let engine = engine.clone();
-        async move { Ok::<_, Infallible>(answer(&engine, request).await) }
+        async move { Ok::<_, Infallible>(respond(&engine, request).await) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         () = stop.cancelled() => {}
-        // A client that breaks off (a wait that nobody needs any more) is its own affair.
+        // A client may disconnect at any time, e.g. from a wait.
         _ = connection => {}
     }
 }
 
-async fn answer(engine: &Engine, request: Request<Incoming>) -> Answer {
+async fn respond(engine: &Engine, request: Request<Incoming>) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let outcome = dispatch(engine, request).await;
-    let answer = outcome.unwrap_or_else(ApiError::into_answer);
-    tracing::debug!(%method, %uri, status = answer.status().as_u16(), "answered");
-    answer
+    let response = outcome.unwrap_or_else(ApiError::into_response);
+    tracing::debug!(%method, %uri, status = response.status().as_u16(), "answered");
+    response
 }
 
-async fn dispatch(engine: &Engine, request: Request<Incoming>) -> Result<Answer, ApiError> {
+async fn dispatch(engine: &Engine, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let route = Route::parse(&parts.method, parts.uri.path(), parts.uri.query())?;
     let body = http::body(body, BODY_LIMIT).await.ok_or_else(|| {
-        let message = format!("the body breaks off, or is longer than {BODY_LIMIT} bytes");
+        let message = format!("the body is incomplete, or longer than {BODY_LIMIT} bytes");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     })?;
     match route {

@@ -9,13 +9,13 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-/// Speaks to the engine on one socket; each request has a connection of its own.
+/// A client of the engine on one socket. Each request opens its own connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
 }
 
-/// An answer, read to its end.
+/// A response with its whole body.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// HTTP status.
@@ -25,12 +25,12 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The message of an error, or the body as it is.
+    /// The message of an error, or else the body as text.
     pub fn message(&self) -> String {
         match self.json()["message"].as_str() {
             Some(message) => message.to_owned(),
@@ -40,28 +40,28 @@ impl Reply {
 }
 
 impl Client {
-    /// A client of this socket; nothing is sent yet.
+    /// A client of this socket; it does not connect yet.
     pub fn new(socket: impl AsRef<Path>) -> Self {
         Self { socket: socket.as_ref().to_owned() }
     }
 
-    /// Sends one request and reads the whole answer.
+    /// Sends one request and reads the whole response.
     pub async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Reply> {
         let stream =
             UnixStream::connect(&self.socket).await.with_context(|| format!("no engine answers on {}", self.socket.display()))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let request = Request::builder().method(method).uri(path).header(header::HOST, "engine").body(Full::new(body.into()))?;
         let exchange = async {
-            let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            let body = answer.into_body().collect().await?.to_bytes();
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
             anyhow::Ok(Reply { status, body })
         };
         tokio::pin!(connection);
         tokio::pin!(exchange);
         tokio::select! {
             reply = &mut exchange => reply,
-            // The connection may end in the same instant as the answer.
+            // The connection may end at the same time as the exchange.
             _ = &mut connection => exchange.await,
         }
     }

@@ -1,45 +1,45 @@
-//! What the HTTP servers of this crate share.
+//! Responses and connections of the HTTP servers of this crate.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::{Response, StatusCode, header};
+use hyper::{StatusCode, header};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// An answer; all of them are small.
-pub type Answer = Response<Full<Bytes>>;
+/// A response with a small body.
+pub type Response = hyper::Response<Full<Bytes>>;
 
 /// Pause after a failed accept (out of file descriptors, mostly), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// An answer without a body.
-pub fn empty(status: StatusCode) -> Answer {
+/// A response without a body.
+pub fn empty(status: StatusCode) -> Response {
     with_body(status, None, Bytes::new())
 }
 
-/// An answer of plain text.
-pub fn text(status: StatusCode, text: impl Into<String>) -> Answer {
+/// A response of plain text.
+pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     with_body(status, Some("text/plain; charset=utf-8"), text.into().into())
 }
 
-/// An answer of JSON.
-pub fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
+/// A response of JSON.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Response {
     with_body(status, Some("application/json"), value.to_string().into())
 }
 
-fn with_body(status: StatusCode, kind: Option<&'static str>, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
-    *answer.status_mut() = status;
+fn with_body(status: StatusCode, kind: Option<&'static str>, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
     if let Some(kind) = kind {
         let kind = header::HeaderValue::from_static(kind);
-        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
-    answer
+    response
 }
 
-/// Reads a whole body of at most `limit` bytes. `None` if it is longer or breaks off.
+/// Reads a whole body of at most `limit` bytes. `None` if it is longer or incomplete.
 pub async fn body(body: Incoming, limit: usize) -> Option<Bytes> {
     let body = Limited::new(body, limit).collect().await.ok()?;
     Some(body.to_bytes())

@@ -12,11 +12,11 @@ use crate::container::inspect;
 use crate::container::spec::Spec;
 use crate::container::state::Condition;
 use crate::engine::Engine;
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 
-type Outcome = Result<Answer, ApiError>;
+type Outcome = Result<Response, ApiError>;
 
-pub(super) fn list(engine: &Engine, all: bool, filters: &Filters) -> Answer {
+pub(super) fn list(engine: &Engine, all: bool, filters: &Filters) -> Response {
     let containers = engine.containers();
     let shown = containers
         .iter()

@@ -1,4 +1,4 @@
-//! What went wrong, as Docker's clients read it: a status, and `{"message": …}`.
+//! Errors as Docker's clients read them: a status, and `{"message": …}`.
 
 use std::error::Error;
 
@@ -7,10 +7,10 @@ use hyper::StatusCode;
 use crate::container::spec::SpecError;
 use crate::engine::EngineError;
 use crate::faults::InjectedError;
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 use crate::image::dockerfile::DockerfileError;
 
-/// An answer that is not the one hoped for.
+/// A response to a request that failed.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -31,7 +31,7 @@ impl ApiError {
         self.status.as_u16()
     }
 
-    pub(super) fn into_answer(self) -> Answer {
+    pub(super) fn into_response(self) -> Response {
         if self.status == StatusCode::NOT_MODIFIED {
             return http::empty(self.status);
         }

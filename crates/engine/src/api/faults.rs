@@ -6,9 +6,9 @@ use serde_json::json;
 use super::error::ApiError;
 use crate::engine::Engine;
 use crate::faults::StartFaults;
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 
-type Outcome = Result<Answer, ApiError>;
+type Outcome = Result<Response, ApiError>;
 
 pub(super) fn inject(engine: &Engine, name: String, body: &[u8]) -> Outcome {
     let faults = enabled(engine)?;

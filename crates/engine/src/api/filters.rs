@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use crate::container::Identity;
 
-/// Docker's `filters` parameter, as far as containers go: labels and names. A filter of any other kind is
-/// refused rather than ignored, since clients remove whatever they are shown.
+/// Docker's `filters` parameter of containers: labels and names. Any other filter is refused rather than ignored, since
+/// clients remove the containers that a list shows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Filters {
     /// `name`, or `name=value`: all must match.
@@ -70,13 +70,13 @@ mod tests {
 
     fn check(filters: &str, expected: bool) {
         let spec = Spec::parse(br#"{"Image":"a","Labels":{"s":"1","t":""}}"#).unwrap();
-        let (container, _ends) = Container::new("box-1".to_owned(), spec);
+        let (container, _channels) = Container::new("box-1".to_owned(), spec);
         let filters = Filters::parse(filters).unwrap();
         assert_eq!(filters.admit(container.identity()), expected, "{filters:?}");
     }
 
     #[test]
-    fn labels_and_names() {
+    fn labels_and_names_select_containers() {
         check("", true);
         check(r#"{"label":["s=1","t"]}"#, true);
         check(r#"{"label":{"s=1":true}}"#, true);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn unknown_filters_are_refused() {
         assert!(Filters::parse(r#"{"status":["exited"]}"#).is_err());
         assert!(Filters::parse("[]").is_err());
     }

@@ -7,23 +7,23 @@ use serde_json::json;
 
 use super::error::ApiError;
 use crate::engine::{Engine, EngineError};
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 use crate::image::{Image, dockerfile};
 
-type Outcome = Result<Answer, ApiError>;
+type Outcome = Result<Response, ApiError>;
 
 /// Registers an image. The body is the Dockerfile's text: there is no context, since nothing is built.
 pub(super) fn build(engine: &Engine, tag: &str, arguments: &BTreeMap<String, String>, body: &[u8]) -> Outcome {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("the body is not a Dockerfile's text"))?;
     let ports = dockerfile::exposed_ports(text, arguments)?;
     let image = Image::new(tag, ports).with_env(dockerfile::environment_of(text, arguments));
-    let answer = http::json(StatusCode::OK, &image.inspect());
+    let response = http::json(StatusCode::OK, &image.inspect());
     engine.add_image(image);
-    Ok(answer)
+    Ok(response)
 }
 
 /// Registers an image of this name, unless there is one.
-pub(super) fn pull(engine: &Engine, reference: &str) -> Answer {
+pub(super) fn pull(engine: &Engine, reference: &str) -> Response {
     let mut images = engine.images();
     if images.find(reference).is_none() {
         images.insert(Image::new(reference, BTreeSet::new()));
@@ -31,7 +31,7 @@ pub(super) fn pull(engine: &Engine, reference: &str) -> Answer {
     http::json(StatusCode::OK, &json!({ "status": "registered; nothing was downloaded" }))
 }
 
-pub(super) fn list(engine: &Engine) -> Answer {
+pub(super) fn list(engine: &Engine) -> Response {
     http::json(StatusCode::OK, &engine.images().iter().map(Image::inspect).collect())
 }
 

@@ -1,4 +1,4 @@
-//! Which request means what.
+//! Parsing requests into operations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::error::ApiError;
 use super::filters::Filters;
 use crate::container::state::Condition;
 
-/// Time between SIGTERM and SIGKILL of a stop that names none; Docker's own.
+/// Default time between SIGTERM and SIGKILL of a stop; Docker's own.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a request asks.
+/// A requested operation.
 #[derive(Debug, PartialEq)]
 pub(super) enum Route {
     Ping,
@@ -42,7 +42,7 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// Reads method, path (with or without `/v1.NN`) and query.
+    /// Parses method, path (with or without `/v1.NN`) and query.
     pub(super) fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, ApiError> {
         let query = Query::new(query.unwrap_or_default());
         let path = without_version(path);
@@ -121,12 +121,15 @@ fn fault(method: &Method, rest: &str) -> Option<Route> {
     }
 }
 
-/// Routes of Docker's that the engine has no answer to yet are told apart from those that do not exist.
+/// Distinguishes routes of Docker's that the engine does not implement from those that do not exist.
 fn unknown(method: &Method, path: &str) -> ApiError {
-    const NOT_YET: &[&str] = &["/archive", "/attach", "/commit", "/exec", "/logs", "/stats", "/top", "/volumes"];
-    let known = NOT_YET.iter().any(|part| path.contains(part));
-    let (status, what) =
-        if known { (StatusCode::NOT_IMPLEMENTED, "this engine does not do") } else { (StatusCode::NOT_FOUND, "no such route:") };
+    const UNSUPPORTED: &[&str] = &["/archive", "/attach", "/commit", "/exec", "/logs", "/stats", "/top", "/volumes"];
+    let known = UNSUPPORTED.iter().any(|part| path.contains(part));
+    let (status, what) = if known {
+        (StatusCode::NOT_IMPLEMENTED, "this engine does not support")
+    } else {
+        (StatusCode::NOT_FOUND, "no such route:")
+    };
     ApiError::new(status, format!("{what} {method} {path}"))
 }
 
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn containers() {
+    fn container_routes_are_parsed() {
         check(Method::POST, "/containers/create?name=n", Ok(Route::Create { name: Some(name()) }));
         check(Method::POST, "/v1.44/containers/create", Ok(Route::Create { name: None }));
         let list = Route::Containers { all: true, filters: Filters::default() };
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn images_have_slashes_and_colons() {
+    fn image_references_with_slashes_and_colons_are_parsed() {
         let reference = "cloudflare-dev/a:1".to_owned();
         let inspect = Route::InspectImage { reference: reference.clone() };
         check(Method::GET, "/images/cloudflare-dev/a:1/json", Ok(inspect));
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn fault_routes_are_parsed() {
         check(Method::PUT, "/faults/start/n", Ok(Route::InjectFault { name: name() }));
         check(Method::GET, "/faults/start/n", Ok(Route::InspectFault { name: name() }));
         check(Method::DELETE, "/faults/start/n", Ok(Route::RemoveFault { name: name() }));
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there() {
+    fn unknown_and_malformed_routes_are_refused() {
         check(Method::POST, "/containers/n/exec", Err(501));
         check(Method::PUT, "/containers/n/archive?path=/", Err(501));
         check(Method::POST, "/commit?container=n", Err(501));

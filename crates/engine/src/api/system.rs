@@ -6,20 +6,20 @@ use serde_json::json;
 
 use super::error::ApiError;
 use crate::engine::Engine;
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 use crate::image::architecture;
 
-/// The version of Docker's API whose shapes the answers have.
+/// The version of Docker's API whose schema the responses follow.
 const API_VERSION: &str = "1.44";
 
-pub(super) fn ping() -> Answer {
-    let mut answer = http::text(StatusCode::OK, "OK");
+pub(super) fn ping() -> Response {
+    let mut response = http::text(StatusCode::OK, "OK");
     let version = HeaderValue::from_static(API_VERSION);
-    answer.headers_mut().insert("api-version", version);
-    answer
+    response.headers_mut().insert("api-version", version);
+    response
 }
 
-pub(super) fn version() -> Answer {
+pub(super) fn version() -> Response {
     let version = json!({
         "Platform": { "Name": "cabana-engine" },
         "Version": env!("CARGO_PKG_VERSION"),
@@ -31,7 +31,7 @@ pub(super) fn version() -> Answer {
     http::json(StatusCode::OK, &version)
 }
 
-pub(super) fn info(engine: &Engine) -> Answer {
+pub(super) fn info(engine: &Engine) -> Response {
     let containers = engine.containers();
     let running = containers.iter().filter(|container| container.state().is_running());
     let info = json!({
@@ -52,7 +52,7 @@ pub(super) fn info(engine: &Engine) -> Answer {
 }
 
 /// Every network is the loopback interface: workerd listens on the gateway's address.
-pub(super) fn network(name: &str) -> Answer {
+pub(super) fn network(name: &str) -> Response {
     let network = json!({
         "Name": name,
         "Id": name,
@@ -62,8 +62,8 @@ pub(super) fn network(name: &str) -> Answer {
     http::json(StatusCode::OK, &network)
 }
 
-/// There are none: nothing makes one.
-pub(super) fn volumes() -> Answer {
+/// Always empty: the engine has no volumes.
+pub(super) fn volumes() -> Response {
     http::json(StatusCode::OK, &json!({ "Volumes": [], "Warnings": [] }))
 }
 

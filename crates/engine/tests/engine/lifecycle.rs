@@ -127,7 +127,7 @@ async fn invalid_requests_are_refused() {
     let joined = json!({ "Image": IMAGE, "HostConfig": { "NetworkMode": "container:none" } });
     engine.create(404, "box", joined).await;
     let exec = engine.act(501, "box", "exec").await;
-    assert_eq!(exec["message"], "this engine does not do POST /containers/box/exec");
+    assert_eq!(exec["message"], "this engine does not support POST /containers/box/exec");
     engine.expect(404, Method::GET, "/v1.44/nope", "").await;
     engine.expect(200, Method::GET, "/v1.44/version", "").await;
 }
