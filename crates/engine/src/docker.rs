@@ -1,8 +1,7 @@
-//! The CLI face: what wrangler runs of the docker command line.
+//! The commands of the docker command line that wrangler runs.
 //!
-//! It talks to the engine whose socket `--host` or `DOCKER_HOST` (`unix://…`) names. With neither, there is
-//! no engine and none is needed: `info` and `version` say so, `build` checks the Dockerfile and keeps nothing,
-//! `image rm` has nothing to remove. That is what `wrangler deploy --dry-run` needs, and all it gets.
+//! They use the engine whose socket `--host` or `DOCKER_HOST` (`unix://…`) names. `wrangler deploy --dry-run` needs no
+//! engine: without one, `info` and `version` say so, `build` only checks the Dockerfile, and `image rm` does nothing.
 
 use std::process::ExitCode;
 
@@ -21,11 +20,11 @@ mod print;
 pub use arguments::DockerCommand;
 use arguments::{ContextVerb, ImageVerb, Verb};
 
-/// Said whenever somebody might believe that an image was made.
+/// Printed by commands that make an image elsewhere.
 const NOTICE: &str = "cabana-engine: nothing is built or downloaded: \
 sandboxes run this machine's own root file system, under this image's name.";
 
-/// Carries a command out.
+/// Runs a command.
 pub async fn run(command: DockerCommand) -> Result<ExitCode> {
     let host = command.host.filter(|host| !host.is_empty());
     let engine = host.as_deref().map(client).transpose()?;
@@ -34,16 +33,16 @@ pub async fn run(command: DockerCommand) -> Result<ExitCode> {
         Verb::Info(format) => print::print(&info(optional).await?, &format)?,
         Verb::Version(format) => print::print(&version(optional).await?, &format)?,
         Verb::Build(arguments) => build::build(optional, arguments).await?,
-        Verb::Pull { image, .. } => images::pull(needed(optional)?, &image).await?,
-        Verb::Tag { source, target } => images::tag(needed(optional)?, &source, &target).await?,
+        Verb::Pull { image, .. } => images::pull(require_engine(optional)?, &image).await?,
+        Verb::Tag { source, target } => images::tag(require_engine(optional)?, &source, &target).await?,
         Verb::Image(ImageVerb::Inspect { image, format }) => {
-            images::inspect(needed(optional)?, &image, &format).await?;
+            images::inspect(require_engine(optional)?, &image, &format).await?;
         }
         Verb::Images(list) | Verb::Image(ImageVerb::Ls(list)) => images::list(optional, &list).await?,
         Verb::Image(ImageVerb::Rm { images, .. }) => images::remove(optional, &images).await?,
-        Verb::Ps(list) => containers::list(needed(optional)?, &list).await?,
-        Verb::Rm { containers, force, .. } => containers::remove(needed(optional)?, &containers, force).await?,
-        Verb::Stop { containers } => containers::stop(needed(optional)?, &containers).await?,
+        Verb::Ps(list) => containers::list(require_engine(optional)?, &list).await?,
+        Verb::Rm { containers, force, .. } => containers::remove(require_engine(optional)?, &containers, force).await?,
+        Verb::Stop { containers } => containers::stop(require_engine(optional)?, &containers).await?,
         Verb::Context(ContextVerb::Ls(_)) => {
             let endpoint = host.unwrap_or_default();
             println!("{}", json!({ "Name": "cabana", "Current": true, "DockerEndpoint": endpoint }));
@@ -57,7 +56,7 @@ fn client(host: &str) -> Result<Client> {
     Ok(Client::new(path))
 }
 
-fn needed(engine: Option<&Client>) -> Result<&Client> {
+fn require_engine(engine: Option<&Client>) -> Result<&Client> {
     engine.context("no engine is named: set DOCKER_HOST=unix://<socket of cabana-engine serve>")
 }
 

@@ -1,11 +1,11 @@
 //! A Docker-free container engine for `wrangler dev` on Linux.
 //!
-//! It answers the part of the Docker Engine API that workerd uses, plays workerd's network sidecar, and runs
+//! It serves the part of the Docker Engine API that workerd uses, implements workerd's network sidecar, and runs
 //! each container as a [`sandbox`]: the agent's binary in fresh namespaces over an overlay of the host's own
 //! root file system. No image is built or pulled; there is nothing to install.
 //!
 //! ```text
-//! serve      one engine, from its arguments to its end
+//! serve      starting and stopping the engine
 //! api        Docker Engine API on a Unix socket: thin handlers
 //! engine     images and containers by name
 //! container  one container: spec, state, task
@@ -13,8 +13,9 @@
 //! network    a network namespace and sockets in it
 //! sidecar    CONNECT tunnels into a network
 //! limits     cgroups
+//! faults     starts that tests make fail
 //! rootless   an ordinary user as root of a user namespace
-//! docker     the CLI face, for what wrangler runs
+//! docker     the docker commands that wrangler runs
 //! ```
 //!
 //! # With wrangler
@@ -24,18 +25,18 @@
 //!
 //! # What a sandbox gets
 //! - The host's programs and system files, in a root file system whose changes live in memory and end with it.
-//! - An empty /workspace, /tmp, /var/tmp, /run, /home and home (/root); of the host's homes only the
+//! - An empty /workspace, /tmp, /var/tmp, /run, /home and home (/root); from the host's homes only the
 //!   toolchains that [`sandbox::host`] lists, read-only.
-//! - PATH, HOME, HOSTNAME, LANG, TERM, and what its creator gives; nothing else of the engine's environment.
-//! - Root without the capabilities that reach the kernel or the host; 4096 processes and 8 GiB of memory (at most
-//!   three quarters of the machine's) unless asked otherwise, half of which its files may take.
+//! - PATH, HOME, HOSTNAME, LANG, TERM, and the variables of its creator; no other variable of the engine's.
+//! - Root without the capabilities that reach the kernel or the host.
+//! - 4096 processes and 8 GiB of memory (at most three quarters of the machine's) by default. Its files may take half of
+//!   the memory.
 //!
 //! # What it does not isolate
-//! It is for development, not for code you distrust. Sandboxes share the host's kernel. As root, a sandbox's
-//! root is the host's root, held back by namespaces and a reduced set of capabilities. All files of the host
-//! that its root may read (outside of homes and the engine's own state), password hashes and service
-//! configuration included, can be read inside. Limits need cgroups; without them there are none. There is no
-//! network but loopback, in either direction.
+//! It is for development, not for code you distrust. Sandboxes share the host's kernel. Where the engine runs as root, a
+//! sandbox's root is the host's root, restricted by namespaces and a reduced set of capabilities. A sandbox can read all
+//! files of the host that root may read, password hashes and service configuration included, except homes and the
+//! engine's state. Limits need cgroups; without them there are none. There is no network but loopback, in either direction.
 
 pub mod api;
 pub mod client;

@@ -1,4 +1,4 @@
-//! The engine's command line. See the crate's documentation for what it is.
+//! The engine's command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ enum Command {
     ///
     /// The log goes to standard error; CABANA_ENGINE_LOG sets its level (default "info").
     Serve(Serve),
-    /// What wrangler runs of the docker command line.
+    /// The commands of the docker command line that wrangler runs.
     Docker(DockerCommand),
     /// Remove the cgroups that engines left behind which were killed.
     Sweep,
@@ -45,10 +45,10 @@ struct Serve {
     /// Program that becomes PID 1 of each sandbox.
     #[arg(long)]
     agent: PathBuf,
-    /// Directory of the engine's own; no two engines may share one.
+    /// State directory; two engines must not share one.
     #[arg(long)]
     state: PathBuf,
-    /// File or directory that sandboxes must not see; may be repeated.
+    /// File or directory to hide from sandboxes; may be repeated.
     #[arg(long)]
     hide: Vec<PathBuf>,
     /// File to write once the engine answers: `{"socket", "pid", "warnings"}`.
@@ -61,7 +61,7 @@ struct Serve {
 
 fn main() -> ExitCode {
     let outcome = match arguments().command {
-        // Before anything makes a thread.
+        // Before any thread is started.
         Command::Init => std::process::exit(init::run()),
         Command::Serve(arguments) => run_serve(arguments).map(|()| ExitCode::SUCCESS),
         Command::Docker(command) => run_docker(command),
@@ -88,10 +88,10 @@ fn arguments() -> Arguments {
 }
 
 fn run_serve(arguments: Serve) -> Result<()> {
-    // Before anything makes a thread.
+    // Before any thread is started.
     rootless::become_root()?;
     log_to_standard_error();
-    let config = serve::Config {
+    let config = serve::ServeConfig {
         socket: arguments.socket,
         listening: arguments.listening,
         agent: arguments.agent,

@@ -1,4 +1,4 @@
-//! `cabana-engine serve`: from arguments to a running engine, and back to nothing.
+//! `cabana-engine serve`: starting the engine and shutting it down.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,33 +19,33 @@ use crate::engine::{Engine, Settings};
 use crate::faults::StartFaults;
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
-use crate::sidecar::kept::Kept;
+use crate::sidecar::store::SidecarStore;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// What `serve` was asked for.
+/// The arguments of `serve`.
 #[derive(Debug)]
-pub struct Config {
+pub struct ServeConfig {
     /// Where to answer the Docker Engine API.
     pub socket: PathBuf,
-    /// Whether it listens already, and is the standard input.
+    /// Whether the standard input is the socket and listens already.
     pub listening: bool,
     /// The program that becomes PID 1 of each sandbox.
     pub agent: PathBuf,
-    /// A directory of the engine's own; one engine at a time.
+    /// The state directory; one engine at a time.
     pub state: PathBuf,
-    /// Further paths of the host that sandboxes must not see.
+    /// Further paths of the host to hide from sandboxes.
     pub hidden: Vec<PathBuf>,
-    /// A file to write when the engine answers.
+    /// A file to write when the engine serves.
     pub ready_file: Option<PathBuf>,
     /// Whether clients may inject faults.
     pub faults: bool,
 }
 
-/// Serves until `shutdown`, then ends every sandbox and removes what it made.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
-    let state = State::claim(&config.state)?;
+/// Serves until `shutdown`, then ends every sandbox and removes the socket and the ready file.
+pub async fn run(config: ServeConfig, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let state = StateDirectory::lock(&config.state)?;
     let listener = if config.listening { inherit() } else { listen(&config.socket) }?;
     let engine = Engine::new(settings(&config, &state)?, Cgroups::prepare());
     engine.restore().await;
@@ -63,40 +63,40 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     engine.shutdown().await;
     stop.cancel();
     serving.await.context("the API's task")?;
-    // What is gone already is as good as removed.
+    // They may have been removed already.
     let _ = fs::remove_file(&config.socket);
     let _ = config.ready_file.map(fs::remove_file);
     Ok(())
 }
 
-fn settings(config: &Config, state: &State) -> Result<Settings> {
+fn settings(config: &ServeConfig, state: &StateDirectory) -> Result<Settings> {
     let agent = config.agent.canonicalize().with_context(|| format!("the agent {}", config.agent.display()))?;
     let mut hidden = config.hidden.clone();
     hidden.push(state.directory.clone());
     hidden.push(config.socket.clone());
-    // Where Docker's own socket lies, should /run be seen through another name.
+    // Docker's own socket, in case /run is visible under another name.
     hidden.push(PathBuf::from("/var/run/docker.sock"));
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let path = std::env::var("PATH").unwrap_or_default();
     Ok(Settings {
         agent,
         scratch: state.scratch.clone(),
-        host: HostView::look(home.as_deref(), &path, &hidden),
+        host: HostView::inspect(home.as_deref(), &path, &hidden),
         images: state.directory.join("images.json"),
-        sidecars: Kept::at(state.directory.join("sidecars")),
+        sidecars: SidecarStore::new(state.directory.join("sidecars")),
         faults: config.faults.then(StartFaults::default),
     })
 }
 
-/// The engine's directory, locked. The kernel frees the lock when the engine dies, however it dies.
-struct State {
+/// The engine's directory, locked. The kernel releases the lock when the engine ends, even by SIGKILL.
+struct StateDirectory {
     directory: PathBuf,
     scratch: PathBuf,
     _lock: File,
 }
 
-impl State {
-    fn claim(directory: &Path) -> Result<Self> {
+impl StateDirectory {
+    fn lock(directory: &Path) -> Result<Self> {
         let about = || format!("the state directory {}", directory.display());
         let scratch = directory.join("scratch");
         fs::create_dir_all(&scratch).with_context(about)?;
@@ -113,9 +113,9 @@ impl State {
     }
 }
 
-/// The socket that is the standard input.
+/// Takes the standard input as the socket.
 fn inherit() -> Result<UnixListener> {
-    let about = "the standard input, which is to be the socket";
+    let about = "the standard input, which must be the socket";
     let listener = net::UnixListener::from(io::stdin().as_fd().try_clone_to_owned().context(about)?);
     if !rustix::net::sockopt::socket_acceptconn(&listener).context(about)? {
         bail!("{about}, does not listen");
@@ -124,7 +124,7 @@ fn inherit() -> Result<UnixListener> {
     UnixListener::from_std(listener).context(about)
 }
 
-/// Binds the socket, over the leftover of a dead engine but not over a living one's.
+/// Binds the socket. Replaces that of a dead engine, but not that of a living one.
 fn listen(socket: &Path) -> Result<UnixListener> {
     let about = || format!("listening on {}", socket.display());
     let listener = match bind(socket) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// What wrangler runs of the docker command line.
+/// The commands of the docker command line that wrangler runs.
 #[derive(Args, Debug)]
 pub struct DockerCommand {
     /// The engine's socket, `unix:///path`.
@@ -115,6 +115,6 @@ pub(super) struct Build {
     pub(super) provenance: Option<String>,
     #[arg(long)]
     pub(super) network: Option<String>,
-    /// The context; only looked at for a Dockerfile that `--file` does not name.
+    /// The context; it is only read for a Dockerfile that `--file` does not name.
     pub(super) context: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! What commands print.
+//! Output of the commands.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::arguments::{Format, List};
 
 mod template;
 
-/// Prints one value: as its format says, or as JSON.
+/// Prints one value in its format, or as JSON.
 pub(super) fn print(value: &Value, format: &Format) -> Result<()> {
     match format.format.as_deref() {
         None => println!("{value:#}"),
@@ -17,7 +17,7 @@ pub(super) fn print(value: &Value, format: &Format) -> Result<()> {
     Ok(())
 }
 
-/// One line of a list: as its format says, only the id, or the columns.
+/// One line of a list: in its format, only the id, or the columns.
 pub(super) fn row(row: &Value, columns: &[&str], list: &List) -> Result<String> {
     if list.quiet {
         return Ok(row["ID"].as_str().unwrap_or_default().to_owned());

@@ -56,7 +56,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn templates_that_wrangler_uses() {
+    fn templates_of_wrangler_are_rendered() {
         let value = json!({
             "Os": "linux", "Architecture": "amd64", "Size": 0, "RepoDigests": [],
             "RootFS": { "Layers": ["a"] }, "SecurityOptions": [],
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood() {
+    fn unknown_templates_are_refused() {
         assert!(render("{{ range . }}", &json!({})).is_err());
         assert!(render("{{ .A", &json!({})).is_err());
     }
