@@ -1,16 +1,15 @@
-//! Containers: what the Docker Engine API calls a container, be it a sandbox or its sidecar.
+//! Containers of the Docker Engine API: sandboxes and their sidecars.
 //!
 //! ```text
 //! spec.rs      what a client asked for (plain data)
 //! state.rs     created, running, exited, removed (pure)
-//! control.rs   what a container can be told
-//! task.rs      the one owner of a container, which carries it out
+//! command.rs   the commands that a container's task takes
+//! task.rs      the task that owns a container
 //! workload.rs  what runs: a sandbox or a sidecar
 //! inspect.rs   the container as JSON
 //! ```
 //!
-//! [`Container`] is a cheap handle. Its task ends when the container is removed, and only then: a handle
-//! that is dropped stops nothing.
+//! [`Container`] is a cheap handle. Its task ends when the container is removed. Dropping a handle stops nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,25 +20,25 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::engine::EngineError;
 use crate::network::Network;
 
-pub mod control;
+pub mod command;
 pub mod inspect;
 pub mod spec;
 pub mod state;
 pub mod task;
 pub mod workload;
 
-use control::Control;
+use command::Command;
 use spec::Spec;
 use state::{Condition, State};
 
-/// Controls that may wait for a container's task.
-const CONTROLS: usize = 16;
+/// Capacity of the queue of a container's commands.
+const COMMANDS: usize = 16;
 
 /// A handle to one container.
 #[derive(Clone, Debug)]
 pub struct Container {
     identity: Arc<Identity>,
-    controls: mpsc::Sender<Control>,
+    commands: mpsc::Sender<Command>,
     state: watch::Receiver<State>,
 }
 
@@ -63,24 +62,24 @@ impl Identity {
     }
 }
 
-/// The ends of a container's channels that belong to its task.
-pub struct Ends {
+/// The ends of a container's channels that its task owns.
+pub struct TaskChannels {
     /// What never changes.
     pub identity: Arc<Identity>,
-    /// What it is told.
-    pub controls: mpsc::Receiver<Control>,
-    /// Where it announces its state.
+    /// The commands to carry out.
+    pub commands: mpsc::Receiver<Command>,
+    /// Where it publishes its state.
     pub state: watch::Sender<State>,
 }
 
 impl Container {
     /// A handle in state `created`, and what its task needs.
-    pub fn new(name: String, spec: Spec) -> (Self, Ends) {
+    pub fn new(name: String, spec: Spec) -> (Self, TaskChannels) {
         let identity = Arc::new(Identity { id: crate::id::random_hex(), name, created: SystemTime::now(), spec });
-        let (controls, receiver) = mpsc::channel(CONTROLS);
+        let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, state) = watch::channel(State::Created);
-        let ends = Ends { identity: identity.clone(), controls: receiver, state: sender };
-        (Self { identity, controls, state }, ends)
+        let channels = TaskChannels { identity: identity.clone(), commands: receiver, state: sender };
+        (Self { identity, commands, state }, channels)
     }
 
     /// What never changes.
@@ -88,20 +87,20 @@ impl Container {
         &self.identity
     }
 
-    /// Its present state.
+    /// Its current state.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
     }
 
-    /// Starts it, and returns when the agent executes (or the sidecar listens). One that has exited starts anew,
-    /// without the files of its former life.
+    /// Starts it, and returns when the agent executes (or the sidecar listens). A container that has exited starts again
+    /// without its earlier files.
     pub async fn start(&self) -> Result<(), EngineError> {
-        self.ask(Control::Start).await?
+        self.send(Command::Start).await?
     }
 
     /// Sends a signal. After SIGKILL it returns when the container has exited.
     pub async fn kill(&self, signal: Signal) -> Result<(), EngineError> {
-        self.ask(|reply| Control::Kill { signal, reply }).await??;
+        self.send(|outcome| Command::Kill { signal, outcome }).await??;
         if signal == Signal::KILL {
             self.wait(Condition::NotRunning).await;
         }
@@ -110,7 +109,7 @@ impl Container {
 
     /// Sends SIGTERM, after `grace` SIGKILL, and returns when the container has exited.
     pub async fn stop(&self, grace: Duration) -> Result<(), EngineError> {
-        self.ask(|reply| Control::Stop { grace, reply }).await??;
+        self.send(|outcome| Command::Stop { grace, outcome }).await??;
         self.wait(Condition::NotRunning).await;
         Ok(())
     }
@@ -124,27 +123,28 @@ impl Container {
 
     /// As [`Container::remove`], but returns as soon as the removal has begun.
     pub async fn begin_removal(&self, force: bool) -> Result<(), EngineError> {
-        self.ask(|reply| Control::Remove { force, reply }).await?
+        self.send(|outcome| Command::Remove { force, outcome }).await?
     }
 
     /// The network it runs in.
     pub async fn network(&self) -> Result<Arc<Network>, EngineError> {
-        self.ask(Control::Network).await?
+        self.send(Command::Network).await?
     }
 
     /// Waits until the condition holds; returns the exit code.
     pub async fn wait(&self, condition: Condition) -> i32 {
         let mut state = self.state.clone();
         let first = state.borrow().exits();
-        let met = state.wait_for(|state| state.meets(condition, first)).await.map(|state| state.exit_code());
-        // The task is gone, hence the container removed.
+        let met = state.wait_for(|state| state.satisfies(condition, first)).await.map(|state| state.exit_code());
+        // The task has ended, so the container is removed.
         met.unwrap_or_else(|_| self.state.borrow().exit_code())
     }
 
-    async fn ask<T>(&self, control: impl FnOnce(oneshot::Sender<T>) -> Control) -> Result<T, EngineError> {
-        let gone = || EngineError::NoSuchContainer(self.identity.name.clone());
-        let (reply, answer) = oneshot::channel();
-        self.controls.send(control(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+    /// Sends a command to the task and waits for its outcome.
+    async fn send<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineError> {
+        let removed = || EngineError::NoSuchContainer(self.identity.name.clone());
+        let (sender, outcome) = oneshot::channel();
+        self.commands.send(command(sender)).await.map_err(|_| removed())?;
+        outcome.await.map_err(|_| removed())
     }
 }

@@ -16,26 +16,26 @@ use crate::image::{Image, Images};
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
 use crate::sandbox::launch::LaunchError;
-use crate::sidecar::kept::{Entry, Kept};
+use crate::sidecar::store::{SidecarRecord, SidecarStore};
 
-/// What the engine was started with.
+/// The engine's settings.
 #[derive(Debug)]
 pub struct Settings {
     /// The program that sandboxes run.
     pub agent: PathBuf,
     /// An empty directory of the host, over which each sandbox mounts its own tmpfs.
     pub scratch: PathBuf,
-    /// What of the host sandboxes see.
+    /// Which parts of the host sandboxes see.
     pub host: HostView,
-    /// The file that keeps the names of images.
+    /// The file in which images are stored.
     pub images: PathBuf,
-    /// What is kept of sidecars.
-    pub sidecars: Kept,
+    /// Records of running sidecars.
+    pub sidecars: SidecarStore,
     /// Faults that tests inject; `None`: nobody may.
     pub faults: Option<StartFaults>,
 }
 
-/// Why a request was not carried out.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// No image of this reference is known.
@@ -47,13 +47,13 @@ pub enum EngineError {
     /// The name is taken.
     #[error("Conflict. The container name \"/{0}\" is already in use")]
     NameInUse(String),
-    /// The name cannot be one.
+    /// The name is not valid.
     #[error("Invalid container name ({0}): use letters, digits, '_', '.' and '-'")]
     BadName(String),
-    /// A container that must run does not.
+    /// The container must run for this, and does not.
     #[error("container {0} is not running")]
     NotRunning(String),
-    /// A container that must not run does.
+    /// The container must not run for this, and does.
     #[error("container {0} is running: stop it, or remove it with force")]
     Running(String),
     /// The engine is ending.
@@ -97,9 +97,9 @@ struct Shared {
 }
 
 impl Engine {
-    /// An engine without containers, with the images that an earlier one has kept.
+    /// An engine without containers, with the images that an earlier one has stored.
     pub fn new(settings: Settings, cgroups: Cgroups) -> Self {
-        let images = Mutex::new(Images::kept_in(settings.images.clone()));
+        let images = Mutex::new(Images::load(settings.images.clone()));
         Self {
             shared: Arc::new(Shared {
                 settings,
@@ -112,13 +112,13 @@ impl Engine {
         }
     }
 
-    /// Has the sidecars back that an engine had which was killed. One that cannot be is as good as ended.
+    /// Restores the sidecars of an engine that was killed. Those that cannot be restored count as ended.
     pub async fn restore(&self) {
-        for (name, Entry { image, .. }) in self.settings().sidecars.all() {
+        for (name, SidecarRecord { image, .. }) in self.settings().sidecars.list() {
             let container = self.create(Some(&name), Spec::sidecar(image));
             let started = async { container?.start().await }.await;
             if let Err(error) = started {
-                tracing::warn!(%error, name, "a sidecar is not back");
+                tracing::warn!(%error, name, "a sidecar could not be restored");
             }
         }
     }
@@ -153,7 +153,7 @@ impl Engine {
         lock(&self.shared.images)
     }
 
-    /// Creates a container, without starting it. Without a name it gets one.
+    /// Creates a container, without starting it. Without a name, the engine chooses one.
     pub fn create(&self, name: Option<&str>, spec: Spec) -> Result<Container, EngineError> {
         if self.images().find(&spec.image).is_none() {
             return Err(EngineError::NoSuchImage(spec.image));
@@ -172,9 +172,9 @@ impl Engine {
         if containers.contains_key(&name) {
             return Err(EngineError::NameInUse(name));
         }
-        let (container, ends) = Container::new(name.clone(), spec);
+        let (container, channels) = Container::new(name.clone(), spec);
         containers.insert(name, container.clone());
-        self.spawn(task::run(self.clone(), ends));
+        self.spawn(task::run(self.clone(), channels));
         Ok(container)
     }
 
@@ -195,15 +195,15 @@ impl Engine {
     }
 
     /// Frees the name of a container that is being removed; its own task calls this.
-    pub fn forget(&self, identity: &Identity) {
+    pub fn release_name(&self, identity: &Identity) {
         let mut containers = lock(&self.shared.containers);
         if containers.get(&identity.name).is_some_and(|known| known.identity().id == identity.id) {
             containers.remove(&identity.name);
-            self.settings().sidecars.forget(&identity.name);
+            self.settings().sidecars.remove(&identity.name);
         }
     }
 
-    /// Kills and removes every container; returns when nothing of them is left.
+    /// Kills and removes every container, and returns when all have ended.
     pub async fn shutdown(&self) {
         self.shared.tasks.close();
         let containers = {
@@ -212,7 +212,7 @@ impl Engine {
             containers.values().cloned().collect::<Vec<_>>()
         };
         for container in containers {
-            // A failure means that it is gone already.
+            // It may have been removed already.
             let _ = container.begin_removal(true).await;
         }
         self.shared.tasks.wait().await;
@@ -230,7 +230,7 @@ fn checked_name(name: &str) -> Result<String, EngineError> {
     }
 }
 
-/// The maps stay whole whatever panics while they are locked.
+/// A panic while the map is locked leaves it consistent, so poisoning is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn container_names() {
+    fn container_names_are_checked() {
         let check = |name: &str, expected: Option<&str>| {
             assert_eq!(checked_name(name).ok().as_deref(), expected, "{name}");
         };

@@ -1,4 +1,4 @@
-//! Images: names that `docker build` and `docker pull` made known.
+//! Images: names that `docker build` and `docker pull` registered.
 //!
 //! The engine builds nothing and pulls nothing. Every sandbox runs the host's own root file system; an
 //! image is the name under which a container may be created, and the ports and variables of its Dockerfile.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod dockerfile;
 
-/// The port of the agent, which every sandbox listens on whatever its image says.
+/// The agent's port, on which every sandbox listens whatever its image says.
 pub const AGENT_PORT: &str = "49983/tcp";
 
 /// One named image.
@@ -34,7 +34,7 @@ impl Image {
         if exposed_ports.is_empty() {
             exposed_ports.insert(AGENT_PORT.to_owned());
         }
-        Self { name: normalise(name), id: format!("sha256:{}", crate::id::random_hex()), exposed_ports, env: BTreeMap::new() }
+        Self { name: normalize(name), id: format!("sha256:{}", crate::id::random_hex()), exposed_ports, env: BTreeMap::new() }
     }
 
     /// The same with these variables.
@@ -61,17 +61,17 @@ impl Image {
     }
 }
 
-/// All images, by name. An engine that was killed knows them when it is back: nobody would build them again.
+/// All images, by name. They are stored, because wrangler does not build them again after the engine was killed.
 #[derive(Debug, Default)]
 pub struct Images {
     by_name: BTreeMap<String, Image>,
-    /// Where they are kept; `None`: nowhere.
+    /// Where they are stored; `None`: nowhere.
     file: Option<PathBuf>,
 }
 
 impl Images {
-    /// Those of a file, which is kept up to date from then on. One that is not there, or that cannot be understood, holds none.
-    pub fn kept_in(file: PathBuf) -> Self {
+    /// Loads images from a file, and saves every later change there. A missing or malformed file has none.
+    pub fn load(file: PathBuf) -> Self {
         let by_name = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         Self { by_name, file: Some(file) }
     }
@@ -79,12 +79,12 @@ impl Images {
     /// Adds an image, or replaces the one of the same name.
     pub fn insert(&mut self, image: Image) {
         self.by_name.insert(image.name.clone(), image);
-        self.keep();
+        self.save();
     }
 
     /// Finds an image by reference (with or without `:latest`) or by id.
     pub fn find(&self, reference: &str) -> Option<&Image> {
-        self.by_name.get(&normalise(reference)).or_else(|| self.by_name.values().find(|image| image.id == reference))
+        self.by_name.get(&normalize(reference)).or_else(|| self.by_name.values().find(|image| image.id == reference))
     }
 
     /// Gives `source` a second name. `false` if there is no such image.
@@ -92,7 +92,7 @@ impl Images {
         let Some(image) = self.find(source) else {
             return false;
         };
-        let image = Image { name: normalise(target), ..image.clone() };
+        let image = Image { name: normalize(target), ..image.clone() };
         self.insert(image);
         true
     }
@@ -101,7 +101,7 @@ impl Images {
     pub fn remove(&mut self, reference: &str) -> Option<Image> {
         let name = self.find(reference)?.name.clone();
         let image = self.by_name.remove(&name);
-        self.keep();
+        self.save();
         image
     }
 
@@ -110,14 +110,14 @@ impl Images {
         self.by_name.values()
     }
 
-    fn keep(&self) {
+    fn save(&self) {
         let Some(file) = &self.file else { return };
         if let Err(error) = self.write(file) {
-            tracing::warn!(%error, file = %file.display(), "images are forgotten with this engine");
+            tracing::warn!(%error, file = %file.display(), "images could not be saved: the next engine will not know them");
         }
     }
 
-    /// Whole, or not at all.
+    /// Replaces the file atomically.
     fn write(&self, file: &Path) -> io::Result<()> {
         let temporary = file.with_extension("new");
         fs::write(&temporary, serde_json::to_vec(&self.by_name)?)?;
@@ -126,12 +126,12 @@ impl Images {
 }
 
 /// The reference with a tag: `name` becomes `name:latest`; a tag or digest stays.
-fn normalise(reference: &str) -> String {
+fn normalize(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or(reference);
     if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
 }
 
-/// The machine's architecture in Docker's words.
+/// The machine's architecture by Docker's name.
 pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_with_and_without_tag_are_one_image() {
+    fn references_with_and_without_tag_name_one_image() {
         let mut images = Images::default();
         images.insert(Image::new("registry:5000/a/b", BTreeSet::new()));
         images.insert(Image::new("a/c:1", BTreeSet::from(["80/tcp".to_owned()])));
@@ -158,20 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn images_outlive_their_engine() {
+    fn images_are_loaded_by_the_next_engine() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("images.json");
-        let mut images = Images::kept_in(file.clone());
+        let mut images = Images::load(file.clone());
         images.insert(Image::new("a", BTreeSet::new()));
         images.insert(Image::new("b", BTreeSet::from(["80/tcp".to_owned()])));
         assert!(images.remove("a").is_some());
-        assert_eq!(Images::kept_in(file.clone()).by_name, images.by_name);
+        assert_eq!(Images::load(file.clone()).by_name, images.by_name);
         fs::write(&file, "{").unwrap();
-        assert!(Images::kept_in(file).by_name.is_empty());
+        assert!(Images::load(file).by_name.is_empty());
     }
 
     #[test]
-    fn an_image_always_exposes_a_port() {
+    fn an_image_without_ports_exposes_the_agents() {
         let image = Image::new("x", BTreeSet::new());
         assert_eq!(image.inspect()["Config"]["ExposedPorts"][AGENT_PORT], serde_json::json!({}));
     }

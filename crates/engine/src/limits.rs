@@ -1,7 +1,7 @@
 //! Memory, process and CPU limits of a sandbox, through cgroups where the machine has them.
 //!
 //! Each sandbox has a cgroup `cabana/<engine>/<sandbox>` in every hierarchy used, where `<engine>` names the
-//! engine's process by pid and start time. An engine therefore recognises what a dead one left behind.
+//! engine's process by pid and start time. So an engine recognizes the cgroups of a dead one.
 
 use std::fs;
 use std::io;
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::mount_table;
-use crate::process::ProcessName;
-use crate::sandbox::plan::Membership;
+use crate::process::ProcessIdentity;
+use crate::sandbox::plan::CgroupMembership;
 
 mod hierarchy;
 
 use hierarchy::{CONTROLLERS, Hierarchy};
 
-/// Processes and threads a sandbox may have unless the container asks for another number.
+/// Processes and threads of a sandbox unless the container requests another number.
 pub const DEFAULT_PIDS: u64 = 4096;
 
-/// Memory of a sandbox unless the container asks for another size, at most three quarters of the machine's.
+/// Memory of a sandbox unless the container requests another size; at most three quarters of the machine's.
 pub const DEFAULT_MEMORY_BYTES: u64 = 8 << 30;
 
 /// What a sandbox may use at most.
@@ -34,14 +34,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Fills what was not asked for (`None` or 0) with the defaults.
+    /// Limits as requested; defaults where a value is `None` or 0.
     pub fn new(memory_bytes: Option<u64>, pids: Option<u64>, nano_cpus: Option<u64>) -> Self {
-        let asked = |value: Option<u64>| value.filter(|value| *value > 0);
+        let requested = |value: Option<u64>| value.filter(|value| *value > 0);
         let default = DEFAULT_MEMORY_BYTES.min(machine_memory() / 4 * 3);
         Self {
-            memory_bytes: asked(memory_bytes).unwrap_or(default),
-            pids: asked(pids).unwrap_or(DEFAULT_PIDS),
-            nano_cpus: asked(nano_cpus),
+            memory_bytes: requested(memory_bytes).unwrap_or(default),
+            pids: requested(pids).unwrap_or(DEFAULT_PIDS),
+            nano_cpus: requested(nano_cpus),
         }
     }
 
@@ -63,12 +63,12 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Finds the hierarchies, removes what dead engines left, and makes this engine's directories.
+    /// Finds the hierarchies, removes the cgroups of dead engines, and makes this engine's directories.
     ///
     /// Without usable cgroups (an ordinary user, mostly) there are no limits: see [`Cgroups::missing`].
     pub fn prepare() -> Self {
         let mut directories = Vec::new();
-        let Some(own) = ProcessName::own() else {
+        let Some(own) = ProcessIdentity::current() else {
             return Self { directories };
         };
         for hierarchy in hierarchy::usable(mount_table::read()) {
@@ -95,36 +95,36 @@ impl Cgroups {
     }
 
     /// Makes the cgroups of one sandbox.
-    pub fn create(&self, name: &str, limits: &Limits) -> io::Result<Group> {
-        let mut group = Group { memberships: Vec::new() };
+    pub fn create(&self, name: &str, limits: &Limits) -> io::Result<SandboxCgroups> {
+        let mut cgroups = SandboxCgroups { memberships: Vec::new() };
         for (hierarchy, parent) in &self.directories {
             let directory = parent.join(name);
             fs::create_dir(&directory)?;
-            group.memberships.push(Membership { directory: directory.clone(), hierarchy: hierarchy.name() });
+            cgroups.memberships.push(CgroupMembership { directory: directory.clone(), hierarchy: hierarchy.name() });
             hierarchy.apply(&directory, limits)?;
         }
-        Ok(group)
+        Ok(cgroups)
     }
 }
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
         for (_, directory) in &self.directories {
-            // The next engine removes what is still busy.
+            // The next engine, or a sweep, removes what is still busy.
             let _ = fs::remove_dir(directory);
             let _ = directory.parent().map(fs::remove_dir);
         }
     }
 }
 
-/// The cgroups of one sandbox. Dropping it removes them, which needs the sandbox to have ended.
+/// The cgroups of one sandbox. Dropping it removes them; the sandbox must have ended.
 #[derive(Debug)]
-pub struct Group {
+pub struct SandboxCgroups {
     /// One per hierarchy.
-    pub memberships: Vec<Membership>,
+    pub memberships: Vec<CgroupMembership>,
 }
 
-impl Drop for Group {
+impl Drop for SandboxCgroups {
     fn drop(&mut self) {
         for membership in &self.memberships {
             if let Err(error) = remove_idle(&membership.directory) {
@@ -148,7 +148,7 @@ pub fn remove_all_stale() {
 /// processes, so nothing that lives can be hit.
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let engine = entry.file_name().to_str().and_then(|name| name.parse::<ProcessName>().ok());
+        let engine = entry.file_name().to_str().and_then(|name| name.parse::<ProcessIdentity>().ok());
         if engine.is_some_and(|engine| !engine.is_alive()) {
             remove_tree(&entry.path());
         }
@@ -169,7 +169,7 @@ fn remove_tree(directory: &Path) {
     }
 }
 
-/// Removes a cgroup. Processes that have been killed stay in it until the kernel is done with them, some milliseconds later.
+/// Removes a cgroup. Killed processes stay in it for some milliseconds, until the kernel has reaped them.
 fn remove_idle(directory: &Path) -> io::Result<()> {
     const ATTEMPTS: usize = 100;
     const PAUSE: Duration = Duration::from_millis(10);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fill_what_was_not_asked_for() {
+    fn defaults_apply_where_nothing_was_requested() {
         let limits = Limits::new(None, Some(0), Some(0));
         assert_eq!((limits.pids, limits.nano_cpus), (DEFAULT_PIDS, None));
         assert!(limits.memory_bytes > 0 && limits.memory_bytes <= DEFAULT_MEMORY_BYTES);

@@ -1,4 +1,4 @@
-//! What a container can be told.
+//! The commands that a container's task takes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,36 +9,36 @@ use tokio::sync::oneshot;
 use crate::engine::EngineError;
 use crate::network::Network;
 
-/// Where the answer goes.
-pub type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+/// Where a command's outcome goes.
+pub type OutcomeSender<T> = oneshot::Sender<Result<T, EngineError>>;
 
-/// A message to a container's task. Every reply comes at once, except that of a start; whoever wants to see
-/// the effect watches the state.
+/// A command to a container's task. Only a start is answered when it has been carried out; the effect of all others
+/// shows in the container's state.
 #[derive(Debug)]
-pub enum Control {
+pub enum Command {
     /// Legal unless running.
-    Start(Reply<()>),
+    Start(OutcomeSender<()>),
     /// Legal while running.
     Kill {
         /// Which signal.
         signal: Signal,
-        /// Where the answer goes.
-        reply: Reply<()>,
+        /// Where the outcome goes.
+        outcome: OutcomeSender<()>,
     },
     /// Legal while running.
     Stop {
         /// Time between SIGTERM and SIGKILL.
         grace: Duration,
-        /// Where the answer goes.
-        reply: Reply<()>,
+        /// Where the outcome goes.
+        outcome: OutcomeSender<()>,
     },
     /// Legal unless running, or with `force`.
     Remove {
         /// Whether to kill it first.
         force: bool,
-        /// Where the answer goes.
-        reply: Reply<()>,
+        /// Where the outcome goes.
+        outcome: OutcomeSender<()>,
     },
     /// Legal while running.
-    Network(Reply<Arc<Network>>),
+    Network(OutcomeSender<Arc<Network>>),
 }

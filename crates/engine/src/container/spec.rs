@@ -10,7 +10,7 @@ use crate::limits::Limits;
 /// The port that tells a network sidecar from any other container.
 pub const SIDECAR_PORT: &str = "39001/tcp";
 
-/// A container to be.
+/// The description of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// The image's reference, as given.
@@ -40,7 +40,7 @@ pub enum NetworkMode {
     Container(String),
 }
 
-/// The create body is not understood.
+/// Why the body of a creation is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// Not JSON, or not of this shape.
@@ -52,9 +52,9 @@ pub enum SpecError {
 }
 
 impl Spec {
-    /// Reads the body of `POST /containers/create`. Unknown fields are ignored, as are known ones that mean
-    /// nothing here: restart policies (a container that exits stays exited, as on Cloudflare), PidMode (a
-    /// sandbox always has a pid namespace of its own), published ports of anything but a sidecar.
+    /// Reads the body of `POST /containers/create`. Unknown fields are ignored. So are known ones without a meaning here:
+    /// restart policies (an exited container stays exited, as on Cloudflare), PidMode (a sandbox always has its own pid
+    /// namespace), and published ports of anything but a sidecar.
     pub fn parse(body: &[u8]) -> Result<Self, SpecError> {
         let body: Body = serde_json::from_slice(body)?;
         let host = body.host_config.unwrap_or_default();
@@ -89,7 +89,7 @@ impl Spec {
         }
     }
 
-    /// Whether this is the network sidecar of workerd, which the engine itself plays.
+    /// Whether this is workerd's network sidecar, which the engine itself implements.
     pub fn is_sidecar(&self) -> bool {
         self.exposed_ports.contains(SIDECAR_PORT) && self.network == NetworkMode::Own
     }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sandbox_as_workerd_asks_for_it() {
+    fn the_description_of_a_sandbox_by_workerd_is_read() {
         let spec = Spec::parse(
             br#"{"Image":"a:1","Env":["A=b=c","D"],"Cmd":["x","y"],"Labels":{"l":"m"},"Tty":false,
                 "HostConfig":{"NetworkMode":"container:a-proxy","PidMode":"host","Memory":"1048576",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sidecar() {
+    fn the_description_of_a_sidecar_is_recognized() {
         let spec = Spec::parse(
             br#"{"Image":"egress","ExposedPorts":{"39001/tcp":{}},"Cmd":null,
                 "HostConfig":{"NetworkMode":"bridge","PublishAllPorts":true}}"#,
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn malformed_descriptions_are_refused() {
         assert!(matches!(Spec::parse(b"{"), Err(SpecError::Json(_))));
         assert!(matches!(Spec::parse(b"{}"), Err(SpecError::NoImage)));
         assert!(matches!(Spec::parse(br#"{"Image":5}"#), Err(SpecError::Json(_))));

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-/// Where a container is in its life: `Created -> Running -> Exited (-> Running …) -> Removed`.
+/// The state of a container: `Created -> Running -> Exited (-> Running …) -> Removed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Never started.
@@ -11,11 +11,11 @@ pub enum State {
     Running(Running),
     /// Its first process has ended, and with it all others.
     Exited(Exited),
-    /// Gone; only handles remember it.
+    /// Removed; only handles still refer to it.
     Removed {
         /// Code of the last exit; 0 if it never ran.
         code: i32,
-        /// How often it has exited.
+        /// How many times it has exited.
         exits: u32,
     },
 }
@@ -25,11 +25,11 @@ pub enum State {
 pub struct Running {
     /// Its first process on the host; 0 for a sidecar, which has none.
     pub pid: i32,
-    /// Since when.
+    /// When it was started.
     pub started: SystemTime,
     /// The port of 127.0.0.1 that a sidecar listens on.
     pub host_port: Option<u16>,
-    /// How often it has exited before.
+    /// How many times it has exited before.
     pub exits: u32,
 }
 
@@ -38,18 +38,18 @@ pub struct Running {
 pub struct Exited {
     /// The exit code, or 128 + the signal.
     pub code: i32,
-    /// Since when it ran.
+    /// When it was started.
     pub started: SystemTime,
-    /// Since when it does not.
+    /// When it exited.
     pub finished: SystemTime,
-    /// How often it has exited.
+    /// How many times it has exited.
     pub exits: u32,
 }
 
 /// What a client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It does not run; holds at once for a container that never did.
+    /// It does not run; true at once for a container that was never started.
     NotRunning,
     /// It exits once more.
     NextExit,
@@ -58,7 +58,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Docker's spelling; nothing means [`Condition::NotRunning`].
+    /// Reads Docker's spelling; an absent one means [`Condition::NotRunning`].
     pub fn parse(text: Option<&str>) -> Option<Self> {
         match text {
             None | Some("" | "not-running") => Some(Self::NotRunning),
@@ -75,7 +75,7 @@ impl State {
         matches!(self, Self::Running(_))
     }
 
-    /// Docker's word.
+    /// Docker's name of the state.
     pub fn status(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -94,7 +94,7 @@ impl State {
         }
     }
 
-    /// How often it has exited.
+    /// How many times it has exited.
     pub fn exits(&self) -> u32 {
         match self {
             Self::Created => 0,
@@ -104,8 +104,8 @@ impl State {
         }
     }
 
-    /// Whether a wait that began after `first` exits is over.
-    pub fn meets(&self, condition: Condition, first: u32) -> bool {
+    /// Whether a wait that began after `first` exits has ended.
+    pub fn satisfies(&self, condition: Condition, first: u32) -> bool {
         match (condition, self) {
             (_, Self::Removed { .. }) => true,
             (Condition::NotRunning, state) => !state.is_running(),
@@ -114,7 +114,7 @@ impl State {
         }
     }
 
-    /// The state after its first process was started. `None` while it runs or when it is gone.
+    /// The state after its first process was started. `None` if it runs or was removed.
     pub fn started(&self, pid: i32, host_port: Option<u16>, now: SystemTime) -> Option<Self> {
         match self {
             Self::Running(_) | Self::Removed { .. } => None,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_life() {
+    fn a_container_is_started_exits_and_is_removed() {
         let exited = running().exited(3, NOW).unwrap();
         assert_eq!((exited.status(), exited.exit_code(), exited.exits()), ("exited", 3, 1));
         let again = exited.started(8, None, NOW).unwrap();
@@ -159,16 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_legal() {
+    fn impossible_transitions_are_refused() {
         assert_eq!(running().started(1, None, NOW), None);
         assert_eq!(State::Created.exited(0, NOW), None);
         assert_eq!(State::Created.removed().started(1, None, NOW), None);
     }
 
     #[test]
-    fn waiting() {
+    fn waits_end_when_their_condition_holds() {
         let check = |state: &State, condition, first, expected| {
-            assert_eq!(state.meets(condition, first), expected, "{state:?} {condition:?}");
+            assert_eq!(state.satisfies(condition, first), expected, "{state:?} {condition:?}");
         };
         let exited = running().exited(0, NOW).unwrap();
         check(&State::Created, Condition::NotRunning, 0, true);

@@ -5,21 +5,21 @@ use std::time::SystemTime;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::Ends;
-use super::control::{Control, Reply};
+use super::TaskChannels;
+use super::command::{Command, OutcomeSender};
 use super::state::State;
 use super::workload::Workload;
 use crate::engine::{Engine, EngineError};
 
 /// Runs a container until it is removed.
-pub async fn run(engine: Engine, ends: Ends) {
-    let task = Task { engine, ends, workload: None, kill_at: None, removing: false };
+pub async fn run(engine: Engine, channels: TaskChannels) {
+    let task = Task { engine, channels, workload: None, kill_at: None, removing: false };
     task.run().await;
 }
 
 struct Task {
     engine: Engine,
-    ends: Ends,
+    channels: TaskChannels,
     workload: Option<Workload>,
     /// When a stop's grace ends.
     kill_at: Option<Instant>,
@@ -31,43 +31,43 @@ impl Task {
     async fn run(mut self) {
         while !(self.removing && self.workload.is_none()) {
             tokio::select! {
-                control = self.ends.controls.recv() => match control {
-                    Some(control) => self.obey(control).await,
-                    // Every handle is dropped: nobody can ever ask for it again.
+                command = self.channels.commands.recv() => match command {
+                    Some(command) => self.handle(command).await,
+                    // Every handle is dropped: no further command can come.
                     None => self.begin_removal(),
                 },
-                code = ended(&mut self.workload) => self.exited(code),
-                () = reached(self.kill_at) => {
+                code = wait_for(&mut self.workload) => self.exited(code),
+                () = sleep_until(self.kill_at) => {
                     self.kill_at = None;
                     self.signal(Signal::KILL);
                 }
             }
         }
-        self.engine.forget(&self.ends.identity);
-        self.ends.state.send_modify(|state| *state = state.removed());
+        self.engine.release_name(&self.channels.identity);
+        self.channels.state.send_modify(|state| *state = state.removed());
     }
 
-    async fn obey(&mut self, control: Control) {
-        match control {
-            Control::Start(reply) => {
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Start(sender) => {
                 let outcome = self.start().await;
-                answer(reply, outcome);
+                send(sender, outcome);
             }
-            Control::Kill { signal, reply } => {
+            Command::Kill { signal, outcome: sender } => {
                 let outcome = self.running().map(|workload| workload.signal(signal));
-                answer(reply, outcome);
+                send(sender, outcome);
             }
-            Control::Stop { grace, reply } => {
+            Command::Stop { grace, outcome: sender } => {
                 let outcome = self.running().map(|workload| workload.signal(Signal::TERM));
                 if outcome.is_ok() {
                     self.kill_at = Some(Instant::now() + grace);
                 }
-                answer(reply, outcome);
+                send(sender, outcome);
             }
-            Control::Remove { force, reply } => answer(reply, self.remove(force)),
-            Control::Network(reply) => {
+            Command::Remove { force, outcome } => send(outcome, self.remove(force)),
+            Command::Network(sender) => {
                 let network = self.running().map(|workload| workload.network());
-                answer(reply, network);
+                send(sender, network);
             }
         }
     }
@@ -76,21 +76,21 @@ impl Task {
         if self.workload.is_some() {
             return Err(EngineError::AlreadyStarted);
         }
-        let workload = Workload::start(&self.engine, &self.ends.identity).await?;
+        let workload = Workload::start(&self.engine, &self.channels.identity).await?;
         let (pid, port) = (workload.pid(), workload.host_port());
         self.workload = Some(workload);
-        self.change(|state| state.started(pid, port, SystemTime::now()));
+        self.transition(|state| state.started(pid, port, SystemTime::now()));
         Ok(())
     }
 
     fn running(&mut self) -> Result<&mut Workload, EngineError> {
-        let name = &self.ends.identity.name;
+        let name = &self.channels.identity.name;
         self.workload.as_mut().ok_or_else(|| EngineError::NotRunning(name.clone()))
     }
 
     fn remove(&mut self, force: bool) -> Result<(), EngineError> {
         if self.workload.is_some() && !force {
-            return Err(EngineError::Running(self.ends.identity.name.clone()));
+            return Err(EngineError::Running(self.channels.identity.name.clone()));
         }
         self.begin_removal();
         Ok(())
@@ -108,15 +108,15 @@ impl Task {
     }
 
     fn exited(&mut self, code: i32) {
-        let name = &self.ends.identity.name;
+        let name = &self.channels.identity.name;
         tracing::info!(container = name, code, "exited");
         self.workload = None;
         self.kill_at = None;
-        self.change(|state| state.exited(code, SystemTime::now()));
+        self.transition(|state| state.exited(code, SystemTime::now()));
     }
 
-    fn change(&self, step: impl FnOnce(&State) -> Option<State>) {
-        self.ends.state.send_if_modified(|state| match step(state) {
+    fn transition(&self, step: impl FnOnce(&State) -> Option<State>) {
+        self.channels.state.send_if_modified(|state| match step(state) {
             Some(next) => {
                 *state = next;
                 true
@@ -126,19 +126,19 @@ impl Task {
     }
 }
 
-/// Answers; a client that has gone misses nothing.
-fn answer<T>(reply: Reply<T>, outcome: Result<T, EngineError>) {
-    let _ = reply.send(outcome);
+/// Sends an outcome. The client may have disconnected.
+fn send<T>(sender: OutcomeSender<T>, outcome: Result<T, EngineError>) {
+    let _ = sender.send(outcome);
 }
 
-async fn ended(workload: &mut Option<Workload>) -> i32 {
+async fn wait_for(workload: &mut Option<Workload>) -> i32 {
     match workload {
-        Some(workload) => workload.ended().await,
+        Some(workload) => workload.wait().await,
         None => std::future::pending().await,
     }
 }
 
-async fn reached(instant: Option<Instant>) {
+async fn sleep_until(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,

@@ -12,18 +12,18 @@ use tokio::net::unix::pipe;
 use super::Identity;
 use super::spec::NetworkMode;
 use crate::engine::{Engine, EngineError};
-use crate::limits::Group;
+use crate::limits::SandboxCgroups;
 use crate::network::Network;
 use crate::sandbox::launch::Sandbox;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::{AGENT_PATH, HOME};
 use crate::sidecar::Sidecar;
-use crate::sidecar::kept::Entry;
+use crate::sidecar::store::SidecarRecord;
 
 /// Longest line of a sandbox's output that is logged in one piece, in bytes.
 const LOG_LINE: u64 = 8 * 1024;
 
-/// Most output of one sandbox that is logged, in bytes; what follows is read and dropped.
+/// Limit of logged output of one sandbox, in bytes; the rest is read and dropped.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
 
 /// A sandbox or a sidecar. Dropping it ends it.
@@ -33,11 +33,11 @@ pub enum Workload {
         /// The processes. Declared first, so that they end before their cgroup is removed.
         sandbox: Sandbox,
         /// Their limits.
-        group: Group,
+        cgroups: SandboxCgroups,
         /// Their network.
         network: Arc<Network>,
     },
-    /// Played by the engine.
+    /// Implemented by the engine.
     Sidecar(Sidecar),
 }
 
@@ -54,13 +54,13 @@ impl Workload {
                 Arc::new(network.map_err(EngineError::Network)?)
             }
         };
-        let group = engine.cgroups().create(identity.short_id(), &identity.spec.limits).map_err(EngineError::Cgroup)?;
-        let plan = plan(engine, identity, &group);
+        let cgroups = engine.cgroups().create(identity.short_id(), &identity.spec.limits).map_err(EngineError::Cgroup)?;
+        let plan = plan(engine, identity, &cgroups);
         let mut sandbox = Sandbox::launch(identity.short_id(), plan, network.clone()).await?;
         if let Some(output) = sandbox.output.take() {
             engine.spawn(log(identity.name.clone(), output));
         }
-        Ok(Self::Sandbox { sandbox, group, network })
+        Ok(Self::Sandbox { sandbox, cgroups, network })
     }
 
     /// Its first process on the host; 0 for a sidecar.
@@ -95,25 +95,26 @@ impl Workload {
         }
     }
 
-    /// Waits for its end; returns the exit code. May be dropped and called again, not after it has returned.
-    pub async fn ended(&mut self) -> i32 {
+    /// Waits for its end; returns the exit code. Cancel-safe; must not be called again once it has returned.
+    pub async fn wait(&mut self) -> i32 {
         match self {
-            Self::Sandbox { sandbox, .. } => sandbox.ended().await,
-            Self::Sidecar(sidecar) => sidecar.ended().await,
+            Self::Sandbox { sandbox, .. } => sandbox.wait().await,
+            Self::Sidecar(sidecar) => sidecar.wait().await,
         }
     }
 }
 
-/// One that an earlier engine had listens where it did.
+/// A restored sidecar listens on the port that it had under the earlier engine.
 async fn start_sidecar(engine: &Engine, identity: &Identity) -> io::Result<Sidecar> {
-    let kept = &engine.settings().sidecars;
+    let store = &engine.settings().sidecars;
     let faults = engine.settings().faults.is_some();
-    let sidecar = Sidecar::start(&identity.name, kept.find(&identity.name).map(|entry| entry.port), faults).await?;
-    kept.keep(&identity.name, &Entry { image: identity.spec.image.clone(), port: sidecar.port() })?;
+    let port = store.get(&identity.name).map(|record| record.port);
+    let sidecar = Sidecar::start(&identity.name, port, faults).await?;
+    store.put(&identity.name, &SidecarRecord { image: identity.spec.image.clone(), port: sidecar.port() })?;
     Ok(sidecar)
 }
 
-fn plan(engine: &Engine, identity: &Identity, group: &Group) -> Plan {
+fn plan(engine: &Engine, identity: &Identity, cgroups: &SandboxCgroups) -> Plan {
     let spec = &identity.spec;
     let settings = engine.settings();
     let argv = if spec.argv.is_empty() { vec![AGENT_PATH.to_owned()] } else { spec.argv.clone() };
@@ -126,7 +127,7 @@ fn plan(engine: &Engine, identity: &Identity, group: &Group) -> Plan {
         agent: settings.agent.clone(),
         scratch: settings.scratch.clone(),
         disk_bytes: spec.limits.disk_bytes(),
-        cgroups: group.memberships.clone(),
+        cgroups: cgroups.memberships.clone(),
         host: settings.host.clone(),
     }
 }
@@ -148,7 +149,7 @@ fn with_image(image: BTreeMap<String, String>, given: &[(String, String)]) -> Ve
     image.chain(given.iter().cloned()).collect()
 }
 
-/// The whole environment: basics, then what the client gave. Nothing else of the engine's own gets in.
+/// The whole environment: basics, then what the client gave. No other variable of the engine's is inherited.
 fn environment(path: &str, hostname: &str, given: &[(String, String)]) -> Vec<(String, String)> {
     let own = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let basics = [
@@ -182,8 +183,8 @@ async fn log(container: String, output: OwnedFd) {
         }
         tracing::info!(container, "{}", printable(line.trim_ascii_end()));
     }
-    tracing::warn!(container, "no more output of this container is logged");
-    // Read on: a full pipe would stop the sandbox. Its end is the end of the sandbox.
+    tracing::warn!(container, "this container has reached its limit of logged output");
+    // Keep reading: a full pipe would block the sandbox. The pipe ends with the sandbox.
     let _ = tokio::io::copy_buf(&mut reader, &mut tokio::io::sink()).await;
 }
 
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_the_basics_and_what_was_given() {
+    fn the_environment_holds_basics_and_given_variables_only() {
         let given = [("A".to_owned(), "1".to_owned()), ("TERM".to_owned(), "dumb".to_owned())];
         let environment = environment("/bin", "box", &given);
         let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();

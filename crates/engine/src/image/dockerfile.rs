@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_the_last_stage() {
+    fn the_last_stage_exposes_its_ports() {
         check("FROM a AS b\nEXPOSE 1\nFROM c\nexpose 49983 53/udp\n", Ok(&["49983/tcp", "53/udp"]));
         check("FROM a\n# EXPOSE 5\nEXPOSE \\\n  80 \\\n  81\n", Ok(&["80/tcp", "81/tcp"]));
         check("FROM a\nEXPOSE 8000-8002", Ok(&["8000/tcp", "8001/tcp", "8002/tcp"]));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_and_build_arguments() {
+    fn build_arguments_win_over_defaults() {
         check("ARG PORT=80\nFROM a\nEXPOSE ${PORT}\n", Ok(&["80/tcp"]));
         let arguments = BTreeMap::from([("PORT".to_owned(), "90".to_owned())]);
         let ports = exposed_ports("ARG PORT=80\nFROM a\nEXPOSE $PORT\n", &arguments);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_dockerfile() {
+    fn malformed_dockerfiles_are_refused() {
         check("hello", Err(DockerfileError::NoFrom));
         check("FROM a\nEXPOSE x", Err(DockerfileError::BadPort("x".to_owned())));
         check("FROM a\nEXPOSE 9-8", Err(DockerfileError::BadPort("9-8".to_owned())));

@@ -64,7 +64,7 @@ impl Hierarchy {
 
     /// Makes a directory under which cgroups with limits can be made.
     pub(super) fn make_parent(&self, directory: &Path) -> io::Result<()> {
-        // An engine that ends at this moment may remove the common parent between two steps.
+        // An engine that ends now may remove the common parent between two steps.
         fs::create_dir_all(directory).or_else(|_| fs::create_dir_all(directory))?;
         if !self.unified {
             return Ok(());
@@ -128,7 +128,7 @@ mod tests {
     use crate::mount_table;
 
     #[test]
-    fn hierarchies_of_version_one() {
+    fn hierarchies_of_version_one_are_found() {
         let table = b"\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
