@@ -1,17 +1,16 @@
-//! A process that outlives its starter by a moment, to end what the starter began.
+//! A process that cleans up after its starter, however the starter ends.
 //!
-//! The starter holds the writing end of a pipe and writes on it what is left to do at the end: each process group that it starts, and
-//! commands that clean up after them. When the pipe closes, because the starter is done, was interrupted, or was killed, the guard ends
-//! the groups, the last first, runs the commands, and removes the run's directory. So there is one way to end a run, and SIGKILL of
-//! the starter takes it too.
+//! The starter holds the writing end of a pipe and writes cleanup steps on it: each process group that it starts, and programs to run
+//! after them. The pipe closes when the starter finishes, is interrupted, or is killed. Then the guard ends the groups, the last first,
+//! runs the programs, and removes the run's directory. So a run ends in one way only, also after SIGKILL of the starter.
 
-mod duty;
+mod cleanup;
 mod group;
 mod mounts;
 pub(crate) mod stray;
 
 use anyhow::{Context, Result, bail};
-use duty::Duty;
+use cleanup::CleanupStep;
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, Write, stdin};
 use std::os::unix::process::CommandExt;
@@ -20,8 +19,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// How long the starter waits between two looks at a guard at work.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often the starter polls a guard that cleans up.
+const POLL: Duration = Duration::from_millis(10);
 /// The file in a run's directory that its guard holds locked.
 const LOCK: &str = "guard.lock";
 
@@ -31,7 +30,7 @@ pub(crate) struct Arguments {
     directory: PathBuf,
 }
 
-/// The starter's end. Dropping it ends the run, and returns when nothing of it is left.
+/// The starter's handle. Dropping it ends the run, and returns when the guard has cleaned up.
 pub(crate) struct Guard {
     directory: PathBuf,
     process: Child,
@@ -39,9 +38,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts the guard of `directory`. It is in a process group of its own, where the terminal's Ctrl-C does not reach it.
+    /// Starts the guard of `directory`, in its own process group, so that Ctrl-C does not reach it.
     pub(crate) fn start(directory: &Path) -> Result<Self> {
-        // The file this program was started from, even if a build has replaced it meanwhile.
+        // This program's own file, even if a build has replaced it since.
         let mut process = Command::new("/proc/self/exe")
             .arg("guard")
             .arg(directory)
@@ -53,32 +52,32 @@ impl Guard {
         Ok(Self { directory: directory.to_owned(), process, pipe })
     }
 
-    /// Marks a program that is to be started as part of the run: the guard ends even what leaves its process group.
+    /// Marks a program as part of the run, so that the guard ends it even if it leaves its process group.
     pub(crate) fn mark(&self, command: &mut Command) {
         command.env(stray::MARK, &self.directory);
     }
 
-    /// Entrusts a process group, named by its leader, to the guard.
+    /// Has the guard end a process group, named by its leader.
     pub(crate) fn entrust(&mut self, leader: u32) -> Result<()> {
-        self.assign(&Duty::EndGroup(leader))
+        self.add(&CleanupStep::EndGroup(leader))
     }
 
-    /// Has the guard run a program, with one argument, once every process of the run has ended.
+    /// Has the guard run a program, with one argument, after every process of the run has ended.
     pub(crate) fn run_at_end(&mut self, program: &Path, argument: &str) -> Result<()> {
-        self.assign(&Duty::Run(program.to_owned(), argument.to_owned()))
+        self.add(&CleanupStep::Run(program.to_owned(), argument.to_owned()))
     }
 
-    fn assign(&mut self, duty: &Duty) -> Result<()> {
+    fn add(&mut self, step: &CleanupStep) -> Result<()> {
         let pipe = self.pipe.as_mut().context("the guard is already ending the run")?;
-        writeln!(pipe, "{}", duty.encode()?).context("write to the guard")
+        writeln!(pipe, "{}", step.encode()?).context("write to the guard")
     }
 
-    /// Ends the run. `reap` is called again and again meanwhile: the starter's own children must not stay zombies.
+    /// Ends the run. Calls `reap` repeatedly meanwhile, because the starter's own children must not stay zombies.
     pub(crate) fn finish(&mut self, mut reap: impl FnMut()) {
         drop(self.pipe.take());
         while matches!(self.process.try_wait(), Ok(None)) {
             reap();
-            thread::sleep(LOOK);
+            thread::sleep(POLL);
         }
     }
 }
@@ -93,24 +92,24 @@ impl Drop for Guard {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let lock = File::create(arguments.directory.join(LOCK)).context("create the guard's lock")?;
     lock.lock().context("lock the run's directory")?;
-    let mut duties = Vec::new();
+    let mut steps = Vec::new();
     for line in stdin().lock().lines() {
-        // A pipe that fails is a starter that is gone.
+        // An error means that the starter has ended.
         let Ok(line) = line else { break };
-        duties.push(Duty::decode(&line)?);
+        steps.push(CleanupStep::decode(&line)?);
     }
-    duties.iter().rev().for_each(Duty::end_group);
+    steps.iter().rev().for_each(CleanupStep::end_group);
     stray::end(&arguments.directory);
-    duties.iter().for_each(Duty::run);
+    steps.iter().for_each(CleanupStep::run);
     remove(&arguments.directory)
 }
 
-/// Whether a guard watches over the directory.
+/// Whether the directory has a guard.
 pub(crate) fn is_guarded(directory: &Path) -> bool {
     File::open(directory.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// Removes a run's directory, unless something is still mounted in it: what is mounted may be the machine's own files.
+/// Removes a run's directory, unless something is mounted in it: that could be the machine's own files.
 pub(crate) fn remove(directory: &Path) -> Result<()> {
     // The mount table has no symbolic links in its paths.
     let directory = directory.canonicalize().with_context(|| format!("find {}", directory.display()))?;

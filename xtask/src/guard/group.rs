@@ -1,33 +1,33 @@
-//! A process group: whether anything of it still runs, and its end.
+//! A process group: whether any of it runs, and how to end it.
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a group may take to end by itself once its leader was asked to.
+/// How long a group may take to end after its leader got SIGTERM.
 const GRACE: Duration = Duration::from_secs(8);
-/// How long the kernel may take to end a group by force.
-const FORCE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a group may take to end after SIGKILL.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
 
 /// A process group, named by its leader.
-pub(super) struct Group {
+pub(super) struct ProcessGroup {
     leader: Pid,
 }
 
-impl Group {
-    pub(super) fn of(leader: Pid) -> Self {
+impl ProcessGroup {
+    pub(super) fn new(leader: Pid) -> Self {
         Self { leader }
     }
 
-    /// Asks the leader to end, since it knows how to end the rest; ends by force what is left after the grace.
+    /// Sends SIGTERM to the leader, which ends the others; kills what is left after the grace period.
     pub(super) fn end(&self) {
-        // Each of these may fail because the process is gone already, which is what is wanted.
+        // These fail if the process has exited already.
         let _ = kill_process(self.leader, Signal::TERM);
         if !self.ends_within(GRACE) {
             let _ = kill_process_group(self.leader, Signal::KILL);
-            self.ends_within(FORCE);
+            self.ends_within(KILL_TIMEOUT);
         }
     }
 
@@ -37,16 +37,16 @@ impl Group {
             if started.elapsed() > limit {
                 return false;
             }
-            // A leader that is gone can no longer end the others.
+            // Without its leader, nobody ends the others.
             if !self.has_leader() {
                 let _ = kill_process_group(self.leader, Signal::TERM);
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL);
         }
         true
     }
 
-    /// Zombies do not count: whether their parent reaps them is not ours to wait for.
+    /// Zombies do not count: only their parent can reap them.
     fn is_running(&self) -> bool {
         let Ok(entries) = fs::read_dir("/proc") else { return false };
         entries
@@ -61,9 +61,9 @@ impl Group {
     }
 }
 
-/// Whether a line of /proc/<pid>/stat is that of a process of the group that is no zombie.
+/// Whether a line of /proc/<pid>/stat describes a process of the group that is not a zombie.
 fn is_live_member(stat: &str, group: i32) -> bool {
-    // The name, in parentheses, may contain anything, parentheses included: the fields follow the last one.
+    // The name in parentheses may itself contain parentheses: the fields follow the last one.
     let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
     let mut fields = fields.split(' ');
     let state = fields.next();
@@ -73,13 +73,13 @@ fn is_live_member(stat: &str, group: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Group, is_live_member};
+    use super::{ProcessGroup, is_live_member};
     use rustix::process::Pid;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     #[test]
-    fn a_name_with_parentheses_does_not_confuse() {
+    fn program_names_may_contain_parentheses() {
         assert!(is_live_member("7 (a) Z 1) b) S 1 42 42 0 -1", 42));
         assert!(!is_live_member("7 (a) S 1 43 42 0 -1", 42));
         assert!(!is_live_member("7 (a) Z 1 42 42 0 -1", 42));
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_group_ends_with_its_children() {
         let mut shell = Command::new("sh").args(["-c", "sleep 60 & wait"]).process_group(0).spawn().unwrap();
-        let group = Group::of(Pid::from_child(&shell));
+        let group = ProcessGroup::new(Pid::from_child(&shell));
         assert!(group.is_running());
         group.end();
         assert!(!group.is_running());

@@ -1,4 +1,4 @@
-//! Processes that left their group: wrangler starts one, in a session of its own, to clean up after itself.
+//! Processes that left their group. wrangler starts one, in its own session, to clean up after itself.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
@@ -8,25 +8,25 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The environment variable, holding the run's directory, by which the processes of a run are known.
+/// The environment variable that marks the processes of a run; its value is the run's directory.
 pub(crate) const MARK: &str = "CABANA_RUN";
-/// How long the kernel may take to end them.
-const FORCE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(10);
+/// How long they may take to end after SIGKILL.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
 
-/// Ends by force every process whose environment has the mark of this run.
+/// Kills every process whose environment has the mark of this run.
 pub(super) fn end(directory: &Path) {
     let started = Instant::now();
     loop {
         let strays = marked(directory);
-        if strays.is_empty() || started.elapsed() > FORCE {
+        if strays.is_empty() || started.elapsed() > KILL_TIMEOUT {
             return;
         }
         for stray in strays {
-            // One that is gone already is as good.
+            // It may have exited already.
             let _ = kill_process(stray, Signal::KILL);
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL);
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn the_mark_is_one_whole_variable() {
+    fn the_mark_must_match_the_whole_variable() {
         let environment = format!("A=1\0{MARK}=/run/7\0B=2\0");
         assert!(has(environment.as_bytes(), "/run/7".as_ref()));
         assert!(!has(environment.as_bytes(), "/run".as_ref()));
@@ -63,10 +63,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_in_a_group_of_its_own_is_found_and_ended() {
+    fn a_marked_process_outside_the_group_is_killed() {
         let directory = tempfile::tempdir().unwrap();
         let mut sleep = Command::new("sleep").arg("60").env(MARK, directory.path()).process_group(0).spawn().unwrap();
-        // Its environment is not there to be read at the very moment at which it begins.
+        // The environment of a process cannot be read until it has started.
         while marked(directory.path()).is_empty() {
             std::thread::yield_now();
         }

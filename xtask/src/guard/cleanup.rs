@@ -1,6 +1,6 @@
-//! What a guard does at the end of a run, as it travels over the pipe: one line each.
+//! The steps that a guard carries out at the end of a run. Each is one line on the guard's pipe.
 
-use super::group::Group;
+use super::group::ProcessGroup;
 use anyhow::{Context, Result};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,14 @@ use std::process::{Command, Stdio};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Duty {
+pub(super) enum CleanupStep {
     /// End a process group, named by its leader.
     EndGroup(u32),
     /// Run a program with one argument, when every process of the run has ended.
     Run(PathBuf, String),
 }
 
-impl Duty {
+impl CleanupStep {
     pub(super) fn encode(&self) -> Result<String> {
         serde_json::to_string(self).context("write to the guard")
     }
@@ -29,13 +29,13 @@ impl Duty {
         if let Self::EndGroup(leader) = self
             && let Some(leader) = i32::try_from(*leader).ok().and_then(Pid::from_raw)
         {
-            Group::of(leader).end();
+            ProcessGroup::new(leader).end();
         }
     }
 
     pub(super) fn run(&self) {
         if let Self::Run(program, argument) = self {
-            // The run ends whatever comes of it, and the program itself says what went wrong.
+            // The run ends in any case, and the program reports its own errors.
             let _ = Command::new(program).arg(argument).stdin(Stdio::null()).status();
         }
     }
@@ -43,23 +43,23 @@ impl Duty {
 
 #[cfg(test)]
 mod tests {
-    use super::Duty;
+    use super::CleanupStep;
 
     #[test]
-    fn duties_survive_the_pipe_whatever_their_paths_hold() {
-        for duty in [Duty::EndGroup(7), Duty::Run("/a b\n\"c".into(), "sweep".to_owned())] {
-            let line = duty.encode().unwrap();
+    fn steps_survive_the_pipe_with_any_path() {
+        for step in [CleanupStep::EndGroup(7), CleanupStep::Run("/a b\n\"c".into(), "sweep".to_owned())] {
+            let line = step.encode().unwrap();
             assert!(!line.contains('\n'));
-            assert_eq!(Duty::decode(&line).unwrap(), duty);
+            assert_eq!(CleanupStep::decode(&line).unwrap(), step);
         }
-        assert!(Duty::decode("7").is_err());
+        assert!(CleanupStep::decode("7").is_err());
     }
 
     #[test]
-    fn a_program_runs_at_the_end() {
+    fn a_step_runs_its_program() {
         let directory = tempfile::tempdir().unwrap();
         let made = directory.path().join("made");
-        Duty::Run("mkdir".into(), made.display().to_string()).run();
+        CleanupStep::Run("mkdir".into(), made.display().to_string()).run();
         assert!(made.is_dir());
     }
 }
