@@ -98,7 +98,7 @@ impl StartFault<'_> {
     }
 
     /// Ends it, and returns the containers whose starts it has met.
-    pub(super) async fn remove(self) -> Vec<String> {
+    pub(super) async fn remove(&self) -> Vec<String> {
         self.call(Method::DELETE).await
     }
 
