@@ -1,7 +1,7 @@
 //! Containers of the Docker Engine API: sandboxes and their sidecars.
 //!
 //! ```text
-//! spec.rs      what a client asked for (plain data)
+//! spec.rs      what a client requested (plain data)
 //! state.rs     created, running, exited, removed (pure)
 //! command.rs   the commands that a container's task takes
 //! task.rs      the task that owns a container
@@ -51,7 +51,7 @@ pub struct Identity {
     pub name: String,
     /// When it was created.
     pub created: SystemTime,
-    /// What was asked for.
+    /// What was requested.
     pub spec: Spec,
 }
 

@@ -76,7 +76,7 @@ async fn info(engine: Option<&Client>) -> Result<Value> {
             "ServerVersion": null,
             "SecurityOptions": [],
             "DriverStatus": [],
-            "Warnings": ["no engine is named by DOCKER_HOST; images are checked, not kept"],
+            "Warnings": ["no engine is named by DOCKER_HOST; images are checked, not registered"],
         })),
     }
 }

@@ -31,7 +31,7 @@ pub struct Settings {
     pub images: PathBuf,
     /// Records of running sidecars.
     pub sidecars: SidecarStore,
-    /// Faults that tests inject; `None`: nobody may.
+    /// Faults that tests inject; `None` where the engine does not allow any.
     pub faults: Option<StartFaults>,
 }
 

@@ -1,4 +1,4 @@
-//! Faults of container starts, which tests inject to see what clients make of them.
+//! Faults of container starts, which tests inject to see how clients react.
 //!
 //! An engine has them only where its command line says so. See [`crate::sidecar`] for those of the network.
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::container::spec::Spec;
 
-/// What happens to the starts that a fault meets.
+/// What a fault does to the starts that it hits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -23,18 +23,18 @@ pub enum FaultKind {
     Run(Vec<String>),
 }
 
-/// One fault, and which starts it meets.
+/// One fault, and which starts it hits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartFault {
     kind: FaultKind,
-    /// It meets containers with a variable whose value contains this text.
+    /// It hits containers with a variable whose value contains this text.
     environment: String,
-    /// How many starts it meets; `None`: all, until it is removed.
+    /// How many starts it hits; `None`: all, until it is removed.
     starts: Option<usize>,
-    /// The containers whose starts it has met, by name.
+    /// The containers whose starts it has hit, by name.
     #[serde(default)]
-    met: Vec<String>,
+    hits: Vec<String>,
 }
 
 /// Why an injected fault refuses a start.
@@ -63,22 +63,22 @@ impl StartFaults {
         self.0.borrow().get(name).cloned()
     }
 
-    /// Removes a fault; starts that hang by it go on.
+    /// Removes a fault; starts that hang because of it proceed.
     pub fn remove(&self, name: &str) -> Option<StartFault> {
         let mut removed = None;
         self.0.send_modify(|faults| removed = faults.remove(name));
         removed
     }
 
-    /// The program that a container of this description runs in place of its own.
+    /// The program that an injected fault runs in place of this container's own.
     pub fn program(&self, container: &str, spec: &Spec) -> Option<Vec<String>> {
-        let (_, kind) = self.meet(container, spec, |kind| matches!(kind, FaultKind::Run(_)))?;
+        let (_, kind) = self.hit(container, spec, |kind| matches!(kind, FaultKind::Run(_)))?;
         if let FaultKind::Run(argv) = kind { Some(argv) } else { None }
     }
 
-    /// Lets a fault that meets this start have its effect. Returns when the start may go on.
+    /// Applies the fault that hits this start, if any. Returns when the start may proceed.
     pub async fn delay_or_refuse(&self, container: &str, spec: &Spec) -> Result<(), InjectedError> {
-        match self.meet(container, spec, |kind| !matches!(kind, FaultKind::Run(_))) {
+        match self.hit(container, spec, |kind| !matches!(kind, FaultKind::Run(_))) {
             Some((_, FaultKind::Refuse)) => Err(InjectedError::Refused),
             Some((_, FaultKind::NoCapacity)) => Err(InjectedError::NoCapacity),
             Some((name, FaultKind::Hang)) => {
@@ -91,13 +91,13 @@ impl StartFaults {
         }
     }
 
-    /// Returns the first fault among the `eligible` that meets a start, and notes the container there.
-    fn meet(&self, container: &str, spec: &Spec, eligible: impl Fn(&FaultKind) -> bool) -> Option<(String, FaultKind)> {
+    /// Returns the first fault among the `eligible` that hits a start, and records the container there.
+    fn hit(&self, container: &str, spec: &Spec, eligible: impl Fn(&FaultKind) -> bool) -> Option<(String, FaultKind)> {
         let mut found = None;
         self.0.send_if_modified(|faults| {
-            let fault = faults.iter_mut().find(|(_, fault)| eligible(&fault.kind) && fault.meets(spec));
+            let fault = faults.iter_mut().find(|(_, fault)| eligible(&fault.kind) && fault.matches(spec));
             found = fault.map(|(name, fault)| {
-                fault.met.push(container.to_owned());
+                fault.hits.push(container.to_owned());
                 (name.clone(), fault.kind.clone())
             });
             found.is_some()
@@ -107,8 +107,8 @@ impl StartFaults {
 }
 
 impl StartFault {
-    fn meets(&self, spec: &Spec) -> bool {
-        let is_left = self.starts.is_none_or(|starts| self.met.len() < starts);
+    fn matches(&self, spec: &Spec) -> bool {
+        let is_left = self.starts.is_none_or(|starts| self.hits.len() < starts);
         is_left && spec.env.iter().any(|(_, value)| value.contains(&self.environment))
     }
 }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_meets_as_many_starts_as_it_says_and_no_other_container() {
+    async fn a_fault_hits_its_number_of_starts_of_matching_containers() {
         let faults = StartFaults::default();
         assert_eq!(faults.delay_or_refuse("c", &spec("one")).await, Ok(()));
         faults.inject("a".to_owned(), fault(r#"{"kind":"refuse","environment":"one","starts":1}"#));
@@ -145,7 +145,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(faults.delay_or_refuse("c", &spec("two")).await, Err(InjectedError::NoCapacity));
         }
-        assert_eq!((faults.find("a").unwrap().met.len(), faults.remove("b").unwrap().met), (1, vec!["c".to_owned(); 3]));
+        assert_eq!((faults.find("a").unwrap().hits.len(), faults.remove("b").unwrap().hits), (1, vec!["c".to_owned(); 3]));
         assert_eq!(faults.delay_or_refuse("c", &spec("two")).await, Ok(()));
     }
 

@@ -29,7 +29,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of this name. Without a port of its own it exposes the agent's.
+    /// An image of this name. Without ports it exposes the agent's.
     pub fn new(name: &str, mut exposed_ports: BTreeSet<String>) -> Self {
         if exposed_ports.is_empty() {
             exposed_ports.insert(AGENT_PORT.to_owned());

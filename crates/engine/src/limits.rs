@@ -139,7 +139,7 @@ pub fn remove_all_stale() {
     for hierarchy in hierarchy::usable(mount_table::read()) {
         let parent = hierarchy.common_parent();
         remove_stale(&parent);
-        // Fails while another engine runs, which is what is wanted.
+        // Fails, as it should, while another engine runs.
         let _ = fs::remove_dir(parent);
     }
 }

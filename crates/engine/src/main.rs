@@ -27,7 +27,7 @@ enum Command {
     Serve(Serve),
     /// The commands of the docker command line that wrangler runs.
     Docker(DockerCommand),
-    /// Remove the cgroups that engines left behind which were killed.
+    /// Remove the cgroups of engines that were killed.
     Sweep,
     /// The first process of a sandbox; the engine starts it.
     #[command(hide = true)]

@@ -69,7 +69,7 @@ fn serve(created: oneshot::Sender<io::Result<OwnedFd>>, mut requests: mpsc::Rece
         return;
     }
     while let Some(request) = requests.blocking_recv() {
-        // A caller that has gone leaves its socket to be closed here.
+        // If the caller was dropped, this closes its socket.
         let _ = request.reply.send(socket(request.family));
     }
 }

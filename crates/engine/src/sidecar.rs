@@ -1,12 +1,13 @@
 //! The network sidecar: what workerd runs beside every container to reach its ports.
 //!
-//! With Docker it is an image of its own; here the engine implements it. It owns the network that the sandbox joins, listens on a port of 127.0.0.1 and answers `CONNECT` with a tunnel into that network.
+//! With Docker it is a separate image; here the engine implements it. It owns the network that the sandbox joins, listens
+//! on a port of 127.0.0.1 and answers `CONNECT` with a tunnel into that network.
 //!
 //! A sandbox has no network but loopback. `PUT /egress`, by which workerd announces what may be reached outside, is
 //! answered and has no effect.
 //!
-//! `PUT /faults/stall`, `/faults/reset` and `/faults/clear` are not workerd's. By them tests make tunnels stall or break: see
-//! [`network_fault`]. A sidecar has them only where the engine's command line says so.
+//! `PUT /faults/stall`, `/faults/reset` and `/faults/clear` are not workerd's. By them tests make tunnels stall or break (see
+//! `network_fault.rs`). A sidecar has them only where the engine's command line says so.
 
 use std::convert::Infallible;
 use std::io;
@@ -100,7 +101,7 @@ impl Sidecar {
 #[derive(Clone)]
 struct Server {
     network: Arc<Network>,
-    /// `None`: nobody may inject any.
+    /// `None` where the engine does not allow any.
     fault: Option<NetworkFault>,
     stop: CancellationToken,
     tasks: TaskTracker,

@@ -1,4 +1,4 @@
-//! The local engine under the stack, where both run on this machine: the faults that it lets the cases inject.
+//! The engine under the stack, where both run on this machine, and the faults that cases inject into it.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ pub(super) struct LocalEngine {
 }
 
 impl LocalEngine {
-    /// The engine of this sandbox, which is started for that; `None` where the stack runs elsewhere.
+    /// The engine of this sandbox, which must run or start; `None` where the stack runs elsewhere.
     pub(super) async fn find(sandbox: &Named) -> Option<Self> {
         let agent = host::agent_of(sandbox).await?;
         let mut ancestors = std::iter::successors(Some(agent), |process| process.parent());
@@ -45,7 +45,7 @@ impl LocalEngine {
     pub(super) async fn tunnel_of(&self, sandbox: &Named) -> Tunnel {
         let process = sandbox.print("echo $CABANA_PROCESS").await;
         for sidecar in fs::read_dir(Path::new(&self.state).join("sidecars")).unwrap() {
-            // It may be gone by now.
+            // It may have been removed since.
             let Ok(record) = fs::read(sidecar.unwrap().path()) else { continue };
             let port = serde_json::from_slice::<Value>(&record).unwrap()["port"].as_u64().unwrap().try_into().unwrap();
             let incarnation = incarnation(port).await.unwrap_or_default();
@@ -70,11 +70,11 @@ impl LocalEngine {
     }
 }
 
-/// A text in a sandbox's variables by which a fault finds its starts.
+/// A text in a sandbox's variables that a fault matches.
 pub(super) struct StartMark(String);
 
 impl StartMark {
-    /// Of no other sandbox.
+    /// A text that no other sandbox has.
     pub(super) fn new(case: &str) -> Self {
         Self(super::fresh_name(case))
     }
@@ -92,12 +92,12 @@ pub(super) struct StartFault<'a> {
 }
 
 impl StartFault<'_> {
-    /// The containers whose starts it has met.
-    pub(super) async fn met(&self) -> Vec<String> {
+    /// The containers whose starts it has hit.
+    pub(super) async fn hits(&self) -> Vec<String> {
         self.call(Method::GET).await
     }
 
-    /// Ends it, and returns the containers whose starts it has met.
+    /// Removes it, and returns the containers whose starts it has hit.
     pub(super) async fn remove(&self) -> Vec<String> {
         self.call(Method::DELETE).await
     }
@@ -105,7 +105,7 @@ impl StartFault<'_> {
     async fn call(&self, method: Method) -> Vec<String> {
         let (status, fault) = self.engine.call(method, &format!("/faults/start/{}", self.name), None).await;
         assert_eq!(status, StatusCode::OK, "{fault}");
-        serde_json::from_value(fault["met"].clone()).unwrap()
+        serde_json::from_value(fault["hits"].clone()).unwrap()
     }
 }
 

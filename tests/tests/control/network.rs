@@ -103,7 +103,7 @@ async fn a_reset_connection_interrupts_operations_and_repeats_none() {
     sandbox.end().await;
 }
 
-/// The socket outlives the connection behind it.
+/// Checks that the socket still works after the connection behind it has broken.
 async fn retry_exec(socket: &mut Socket) {
     socket.send("exec", "2", json!({ "command": "echo again" })).await;
     assert_eq!(socket.output("2").await.0, "again\n");

@@ -1,4 +1,4 @@
-//! What a client asks for when it creates a container.
+//! The description by which a client creates a container.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ pub struct Spec {
 /// Which network a container runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkMode {
-    /// One of its own, with loopback only.
+    /// A new one, with loopback only.
     Own,
     /// That of another container, by name or id.
     Container(String),

@@ -23,7 +23,9 @@ pub(super) async fn build(engine: Option<&Client>, build: Build) -> Result<()> {
             send(engine, Method::POST, &path, text).await?;
             eprintln!("cabana-engine: registered {} with ports {ports:?}", build.tag);
         }
-        None => eprintln!("cabana-engine: no engine is named by DOCKER_HOST; the Dockerfile was checked, not kept"),
+        None => {
+            eprintln!("cabana-engine: no engine is named by DOCKER_HOST; the Dockerfile was checked, no image was registered")
+        }
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(super) async fn inspect(engine: &Client, image: &str, format: &Format) -> Re
 
 pub(super) async fn remove(engine: Option<&Client>, images: &[String]) -> Result<()> {
     let Some(engine) = engine else {
-        eprintln!("cabana-engine: no engine is named by DOCKER_HOST; no image was kept that could be removed");
+        eprintln!("cabana-engine: no engine is named by DOCKER_HOST; there is no image to remove");
         return Ok(());
     };
     for image in images {

@@ -46,7 +46,7 @@ fn hierarchy(mount: Mount) -> Option<Hierarchy> {
 }
 
 impl Hierarchy {
-    /// The directory under which every engine has one of its own.
+    /// The parent of all engines' directories.
     pub(super) fn common_parent(&self) -> PathBuf {
         self.mount_point.join("cabana")
     }

@@ -28,9 +28,9 @@ pub enum LaunchError {
     /// A system call of the engine failed.
     #[error("starting the sandbox: {about}")]
     Engine {
-        /// What was being done.
+        /// The failed step.
         about: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: std::io::Error,
     },
     /// Init reported this.

@@ -1,4 +1,4 @@
-//! What is left of an engine when it is gone: nothing.
+//! An engine that has ended leaves nothing.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ async fn a_killed_engine_leaves_no_process_and_no_mount() {
     let pid = engine.pid();
     assert_eq!(mounts(), 0, "a sandbox's mounts are its own");
     engine.end(Signal::KILL);
-    eventually("every process of the sandbox is gone", || processes_with(&marker).is_empty()).await;
+    eventually("every process of the sandbox has ended", || processes_with(&marker).is_empty()).await;
     assert_eq!(mounts(), 0);
 
     // The next engine removes the cgroups, knows the images, and uses the same name.

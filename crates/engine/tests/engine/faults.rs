@@ -1,4 +1,4 @@
-//! Faults that clients inject, and engines that let nobody do so.
+//! Faults that clients inject, and engines that do not allow it.
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ async fn refused_starts_leave_the_container_as_it_was() {
         assert_eq!(engine.act(500, name, "start").await["message"], words);
         assert_eq!(engine.inspect(name).await["State"]["Status"], "created");
         engine.act(204, name, "start").await;
-        assert_eq!(engine.expect(200, Method::DELETE, "/faults/start/f", "").await["met"], json!([name]));
+        assert_eq!(engine.expect(200, Method::DELETE, "/faults/start/f", "").await["hits"], json!([name]));
     }
     engine.expect(404, Method::GET, "/faults/start/f", "").await;
     engine.expect(400, Method::PUT, "/faults/start/f", r#"{"kind":"explode","environment":""}"#).await;
@@ -71,7 +71,7 @@ async fn a_hanging_start_goes_on_when_its_fault_is_removed() {
     create(&engine, "box").await;
     let start = engine.act(204, "box", "start");
     let release = async {
-        while engine.expect(200, Method::GET, "/faults/start/f", "").await["met"] != json!(["box"]) {
+        while engine.expect(200, Method::GET, "/faults/start/f", "").await["hits"] != json!(["box"]) {
             tokio::task::yield_now().await;
         }
         assert_eq!(engine.inspect("box").await["State"]["Status"], "created");

@@ -51,5 +51,5 @@ async fn an_ordinary_user_runs_sandboxes_without_limits() {
     engine.run("busy", &format!("setsid sleep {marker} & sleep {marker}")).await;
     eventually("the daemon runs", || processes_with(&marker).len() >= 3).await;
     engine.end(Signal::KILL);
-    eventually("every process of the sandbox is gone", || processes_with(&marker).is_empty()).await;
+    eventually("every process of the sandbox has ended", || processes_with(&marker).is_empty()).await;
 }

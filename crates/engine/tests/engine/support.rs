@@ -1,4 +1,4 @@
-//! One engine per test, with a directory of its own.
+//! One engine per test, each with its own directory.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -206,7 +206,7 @@ impl Engine {
         self.expect(status, Method::DELETE, &path, "").await;
     }
 
-    /// Creates and starts a container that runs a shell script, with a network of its own.
+    /// Creates and starts a container that runs a shell script in its own network.
     pub(crate) async fn run(&self, name: &str, script: &str) {
         self.run_with(name, script, json!({})).await;
     }

@@ -12,10 +12,10 @@ use crate::control::{
 /// An agent of another version. Its arguments are the protocol of its health, and its answer to every operation.
 const OTHER_AGENT: &str = include_str!("other_agent.py");
 
-/// What callers are told of a start that the engine refuses: the local runtime does not pass the engine's reason on.
+/// The error of a start that the engine refuses. The local runtime does not pass on the engine's reason.
 const REFUSED: &str = "the container ended while it started: Container failed to start";
 
-/// Runs a case with the engine, and a sandbox that was never started, whose starts faults can meet.
+/// Runs a case with the engine, a sandbox that was never started, and the mark by which faults match it.
 async fn with_engine(case: &str, run: impl AsyncFnOnce(&LocalEngine, &Named, &StartMark)) {
     let neighbor = Named::new("neighbor", json!({})).await;
     let Some(engine) = LocalEngine::find(&neighbor).await else { return neighbor.end().await };
@@ -27,7 +27,7 @@ async fn with_engine(case: &str, run: impl AsyncFnOnce(&LocalEngine, &Named, &St
     sandbox.end().await;
 }
 
-/// Uses the sandbox, and checks that the caller is told to repeat the request later. Returns the error's message.
+/// Uses the sandbox, and checks that the response says to retry later. Returns the error's message.
 async fn check_not_ready(sandbox: &Named) -> String {
     let request = sandbox.request(Method::POST, "/exec").json(&json!({ "command": "echo up" }));
     let response = request.send().await.unwrap();
@@ -39,7 +39,7 @@ async fn check_not_ready(sandbox: &Named) -> String {
     body["error"]["message"].as_str().unwrap().to_owned()
 }
 
-/// Checks that a start works once its fault is gone, and that nothing of it is left once the sandbox has stopped.
+/// Removes the fault, and checks that the sandbox starts and that a stop removes its containers.
 async fn check_recovery(engine: &LocalEngine, sandbox: &Named, fault: &StartFault<'_>) {
     let containers = fault.remove().await;
     until("the sandbox starts", async || sandbox.run("echo up").await.1["stdout"] == "up\n").await;
@@ -59,7 +59,7 @@ async fn a_start_refused_once_is_reported_and_the_next_succeeds() {
         let shown = sandbox.show().await;
         assert_eq!((&shown["state"], &shown["last_failure"]["code"]), (&json!("failed"), &json!("start_failed")), "{shown}");
         assert_eq!(sandbox.print("echo up").await, "up\n");
-        assert_eq!(fault.met().await.len(), 1, "the second start was not met");
+        assert_eq!(fault.hits().await.len(), 1, "the second start was not hit");
         check_recovery(engine, sandbox, &fault).await;
     })
     .await;
@@ -74,7 +74,7 @@ async fn a_start_without_capacity_is_reported_until_there_is_some() {
         }
         let shown = sandbox.show().await;
         assert_eq!((&shown["state"], &shown["last_failure"]["code"]), (&json!("failed"), &json!("start_failed")), "{shown}");
-        assert_eq!(fault.met().await.len(), 3, "one start for each request");
+        assert_eq!(fault.hits().await.len(), 3, "one start for each request");
         check_recovery(engine, sandbox, &fault).await;
     })
     .await;
@@ -86,7 +86,7 @@ async fn a_start_that_hangs_is_reported_and_goes_on_when_the_engine_answers() {
         let fault = engine.inject(mark, json!("hang"), None).await;
         check_not_ready(sandbox).await;
         assert_eq!(sandbox.show().await["state"], "starting");
-        assert_eq!(fault.met().await.len(), 1, "many requests share one start");
+        assert_eq!(fault.hits().await.len(), 1, "many requests share one start");
         check_recovery(engine, sandbox, &fault).await;
         assert_eq!(sandbox.show().await["last_failure"], Value::Null);
     })
@@ -99,7 +99,7 @@ async fn a_sandbox_destroyed_while_its_start_hangs_leaves_no_container() {
         let fault = engine.inject(mark, json!("hang"), None).await;
         let start = sandbox.run("true");
         let destruction = async {
-            until("the start hangs", async || !fault.met().await.is_empty()).await;
+            until("the start hangs", async || !fault.hits().await.is_empty()).await;
             destroy(&sandbox.id).await
         };
         let release = async {
