@@ -9,6 +9,7 @@ mod agent;
 mod caller;
 mod issuer;
 mod sandbox;
+pub mod soak;
 mod socket;
 
 pub use caller::Caller;

@@ -1,4 +1,4 @@
-//! Cabana's automation: `cargo xtask <setup|dev|build|test|sync|bench|fuzz>`.
+//! Cabana's automation: `cargo xtask <setup|dev|build|test|sync|bench|fuzz|soak>`.
 
 mod artifacts;
 mod bench;
@@ -10,6 +10,7 @@ mod paths;
 mod progress;
 mod setup;
 mod shell;
+mod soak;
 mod sync;
 mod test;
 
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Look for inputs that break what reads them
     Fuzz(fuzz::Arguments),
+    /// Run what is too long for every change: rows of the threat list at their full scale
+    Soak(soak::Arguments),
     /// End what a run started once the run itself has ended
     #[command(hide = true)]
     Guard(guard::Arguments),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Sync(arguments) => sync::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Guard(arguments) => guard::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -8,7 +8,7 @@
 mod api;
 mod build;
 mod doc;
-mod issuer;
+pub(crate) mod issuer;
 mod lint;
 mod plan;
 mod report;

@@ -18,21 +18,21 @@ struct Made {
     variables: BTreeMap<String, String>,
 }
 
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     keys: Box<RawValue>,
-    pub(super) variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 impl Issuer {
     /// A new one, made by the program of the cases.
-    pub(super) fn generate(program: &Path) -> Result<Self> {
+    pub(crate) fn generate(program: &Path) -> Result<Self> {
         let output = shell::capture(&mut Command::new(program)).context("make an issuer of tokens")?;
         let made: Made = serde_json::from_str(&output).context("read what cabana-test-issuer made")?;
         Ok(Self { keys: made.issuer, variables: made.variables.into_iter().collect() })
     }
 
     /// Writes its keys where the cases find them.
-    pub(super) fn write(&self, directory: &Path) -> Result<PathBuf> {
+    pub(crate) fn write(&self, directory: &Path) -> Result<PathBuf> {
         let file = directory.join("issuer.json");
         write_private(&file, self.keys.get())?;
         Ok(file)
