@@ -221,7 +221,7 @@ fn run(row: &Row, share: Duration) -> ExitCode {
     budget.show_progress(row.name, row.unit);
     let place = note_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let work = AssertUnwindSafe(tokio::time::timeout(share + OVERTIME, (row.run)(&budget))).catch_unwind();
+    let work = AssertUnwindSafe(async { tokio::time::timeout(share + OVERTIME, (row.run)(&budget)).await }).catch_unwind();
     let (worst, failed) = match runtime.block_on(work) {
         Ok(Ok(worst)) => (worst, None),
         Ok(Err(_)) => (String::new(), Some(format!("it hangs: not over {} s after its time", OVERTIME.as_secs()))),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     budget::Budget,
-    process::{Process, mebibytes},
+    process::{AS_INIT, Process, mebibytes},
 };
 use crate::{Sandbox, agent::Agent, until};
 
@@ -16,9 +16,6 @@ const CLIENTS: u64 = 8;
 const WARM_UP: u64 = 400;
 /// The most that it may grow by from then on.
 const GROWTH_KIB: u64 = 4 << 10;
-/// Starts a program as process 1 of a namespace.
-const AS_INIT: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-
 /// One agent that is process 1, and one that is not, have the same to do.
 pub(super) async fn run(budget: &Budget) -> String {
     let agents: Vec<_> = [[].as_slice(), AS_INIT].into_iter().map(Observed::start).collect();

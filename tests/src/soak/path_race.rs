@@ -61,7 +61,7 @@ struct Count {
 
 impl Arena {
     async fn new(sandbox: Sandbox) -> Self {
-        let outside = format!("{}-outside", sandbox.root);
+        let outside = format!("{}-beyond", sandbox.root);
         let setup = format!(
             "mkdir -p {outside}/secret real copies tree/sub; ln -s {outside} evil; echo inside > real/f; echo x > tree/sub/f
              for f in f a e secret/f; do echo outside > {outside}/$f; done; tar -C tree -cf archive.tar sub"
@@ -170,7 +170,7 @@ fn operations(mine: &str, client: u64, round: u64) -> Vec<(&'static str, Value)>
 struct Swapper {
     stop: Arc<AtomicBool>,
     swaps: Arc<AtomicU64>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Swapper {
@@ -186,13 +186,20 @@ impl Swapper {
                 thread::yield_now();
             }
         };
-        Self { stop, swaps, thread: thread::spawn(swap) }
+        Self { stop, swaps, thread: Some(thread::spawn(swap)) }
     }
 
     /// How often they were swapped.
     fn stop(self) -> u64 {
+        let swaps = Arc::clone(&self.swaps);
+        drop(self);
+        swaps.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Swapper {
+    fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-        self.swaps.load(Ordering::Relaxed)
+        self.thread.take().map(JoinHandle::join);
     }
 }

@@ -4,6 +4,9 @@ use std::{fs, iter, process::Command};
 
 use crate::{Sandbox, until};
 
+/// Starts a program as process 1 of a namespace, with which all that it has started ends.
+pub(super) const AS_INIT: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
 /// A process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Process(u32);
