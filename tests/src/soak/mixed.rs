@@ -23,6 +23,8 @@ use operations::Client;
 const CLIENTS: u64 = 8;
 /// One operation of so many is killed.
 const KILLED: u64 = 1_000;
+/// How long the agent may grow at first, where there is time enough: its buffers and tables become as large as they are needed.
+const WARM_UP: Duration = Duration::from_secs(90);
 /// How often the agent is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// The most that the agent may grow by over the time that is looked at, along the line through all that was seen.
@@ -37,8 +39,11 @@ pub(super) async fn run(budget: &Budget) -> String {
     let agent = Process::agent_of(&sandbox).await;
     let (count, killed, over) = (Cell::new(0), Cell::new(0), Cell::new(false));
     let latencies = RefCell::new([Latencies::default(), Latencies::default()]);
+    let slowest = Cell::new((Duration::ZERO, ""));
     let started = Instant::now();
-    let third = budget.time_left() / 3;
+    let share = budget.time_left();
+    let warm_up = (share / 3).max(WARM_UP.min(share * 2 / 3));
+    let middle = (share + warm_up) / 2;
     let work = join_all((0..CLIENTS).map(async |number| {
         let mut client = Client::new(&sandbox, number).await;
         while !budget.is_over() {
@@ -49,11 +54,11 @@ pub(super) async fn run(budget: &Budget) -> String {
                 continue;
             }
             let mut own = Latencies::default();
-            own.time(client.operate(round)).await;
-            // The first third warms up.
-            match started.elapsed() {
-                elapsed if elapsed < third => {}
-                elapsed => latencies.borrow_mut()[usize::from(elapsed > third * 2)].extend(own),
+            let name = own.time(client.operate(round)).await;
+            slowest.set(slowest.get().max((own.longest(), name)));
+            let elapsed = started.elapsed();
+            if elapsed > warm_up {
+                latencies.borrow_mut()[usize::from(elapsed > middle)].extend(own);
             }
             budget.count_seconds(started);
         }
@@ -67,7 +72,7 @@ pub(super) async fn run(budget: &Budget) -> String {
     let look = async {
         while !over.get() {
             tokio::time::sleep(LOOK).await;
-            if started.elapsed() > third && !budget.is_over() {
+            if started.elapsed() > warm_up && !budget.is_over() {
                 drift.look(agent);
             }
         }
@@ -78,9 +83,11 @@ pub(super) async fn run(budget: &Budget) -> String {
     drift.check();
     let [before, after] = latencies.into_inner().map(|part| milliseconds(part.p99()));
     let (memory, peak) = (drift.memory_kib(), mebibytes(agent.peak_kib()));
+    let (longest, name) = slowest.get();
     format!(
-        "{} operations, {} killed; memory {memory:+.0} KiB along the line, peak {peak}; p99 {before}, then {after}",
+        "{} operations, {} killed; memory {memory:+.0} KiB along the line, peak {peak}; p99 {before}, then {after}; slowest {} ({name})",
         count.get(),
-        killed.get()
+        killed.get(),
+        milliseconds(longest)
     )
 }

@@ -16,6 +16,22 @@ const FILE_BYTES: usize = 64 << 10;
 /// Bytes that a command prints: more than one piece of an answer.
 const OUTPUT_BYTES: usize = 300_000;
 
+/// The operations, in their order.
+const NAMES: [&str; 12] = [
+    "a program",
+    "a shell",
+    "a session",
+    "a file",
+    "an edit",
+    "an archive",
+    "a search",
+    "output",
+    "a terminal",
+    "a detached process",
+    "a socket",
+    "a watch",
+];
+
 /// A client with a directory, a session and a socket of its own.
 pub(super) struct Client<'a> {
     sandbox: &'a Sandbox,
@@ -39,8 +55,8 @@ impl<'a> Client<'a> {
         self.post("session.delete", json!({ "session": self.session })).await.success();
     }
 
-    /// One operation, which must succeed.
-    pub(super) async fn operate(&mut self, round: u64) {
+    /// One operation, which must succeed. Returns what it was.
+    pub(super) async fn operate(&mut self, round: u64) -> &'static str {
         match round % 12 {
             0 => self.run(json!({ "command": ["true"] }), b"").await,
             1 => self.run(json!({ "command": format!("echo {round}") }), format!("{round}\n").as_bytes()).await,
@@ -55,6 +71,7 @@ impl<'a> Client<'a> {
             10 => self.use_socket(round).await,
             _ => self.watch(round).await,
         }
+        NAMES[usize::try_from(round % 12).unwrap()]
     }
 
     /// An operation that does not come to its end: its client vanishes, or its process is killed.
