@@ -57,11 +57,27 @@ use cabana_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Agent, dispatch::Handle, limits};
+use crate::{
+    Agent,
+    dispatch::Handle,
+    limits,
+    threads::{self, Length},
+};
 use cancel::Halt;
 
 /// Does file work on a thread that may block. What it makes belongs to the user whom commands run as.
+///
+/// Fails with `too_many_requests` when no thread is free in time.
 pub(crate) async fn blocking<T: Send + 'static>(
+    agent: &Agent,
+    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    blocking_for(Length::Short, agent, work).await
+}
+
+/// [`blocking`] for work of this length.
+pub(crate) async fn blocking_for<T: Send + 'static>(
+    length: Length,
     agent: &Agent,
     work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -71,18 +87,18 @@ pub(crate) async fn blocking<T: Send + 'static>(
         let _making = making.map_err(|errno| Error::internal(format!("cannot make files for the sandbox's user: {errno}")))?;
         work(&agent.roots)
     };
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Error::internal("the file operation broke off")))
+    threads::run(length, work).await?
 }
 
-/// The same for work that may take long: it is told when the caller goes away.
+/// [`blocking_for`] work that is told when the caller goes away.
 async fn cancellable<T: Send + 'static>(
+    length: Length,
     agent: &Agent,
     work: impl FnOnce(&Roots, &CancellationToken) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let cancel = CancellationToken::new();
     let _gone = cancel.clone().drop_guard();
-    blocking(agent, move |roots| work(roots, &cancel)).await
+    blocking_for(length, agent, move |roots| work(roots, &cancel)).await
 }
 
 /// The same for work that goes through whole trees, of which there is only so much at once. Waiting for its turn is part of its time.
@@ -94,7 +110,7 @@ async fn searching<T: Send + 'static>(
     let deadline = walk::deadline(timeout_ms)?;
     let place = tokio::time::timeout_at(deadline.into(), agent.searches.clone().acquire_owned()).await;
     let place = place.map_err(|_| limits::reached(agent.limits.searches, "searches are under way"))?;
-    cancellable(agent, move |roots, cancel| {
+    cancellable(Length::Long, agent, move |roots, cancel| {
         let _place = place;
         work(roots, &Halt::new(cancel, deadline))
     })
@@ -103,7 +119,7 @@ async fn searching<T: Send + 'static>(
 
 impl Handle<Read> for Agent {
     async fn handle(&self, request: Read) -> Result<Content, Error> {
-        cancellable(self, move |roots, cancel| read::read(roots, &request, cancel)).await
+        cancellable(Length::Short, self, move |roots, cancel| read::read(roots, &request, cancel)).await
     }
 }
 
@@ -124,7 +140,7 @@ impl Handle<Stat> for Agent {
 
 impl Handle<List> for Agent {
     async fn handle(&self, request: List) -> Result<Listing, Error> {
-        cancellable(self, move |roots, cancel| list::list(roots, &request, cancel)).await
+        cancellable(Length::Short, self, move |roots, cancel| list::list(roots, &request, cancel)).await
     }
 }
 
@@ -149,7 +165,7 @@ impl Handle<Move> for Agent {
 
 impl Handle<Copy> for Agent {
     async fn handle(&self, request: Copy) -> Result<Copied, Error> {
-        cancellable(self, move |roots, cancel| copy::copy(roots, &request, cancel)).await
+        cancellable(Length::Long, self, move |roots, cancel| copy::copy(roots, &request, cancel)).await
     }
 }
 

@@ -32,6 +32,7 @@ pub mod session;
 mod signals;
 pub mod summary;
 pub mod system;
+pub mod threads;
 mod waiting;
 
 pub use activity::{Activity, Busy};

@@ -33,6 +33,8 @@ impl FromStr for Format {
 /// Begins to write.
 pub fn begin(format: Format) {
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // A line that cannot be written is dropped: to say so on the same standard error would panic.
+    let log = log.log_internal_errors(false);
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().flatten_event(true).with_span_list(false).init(),

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use cabana_agent::{
     Config, Signals, log, process, run,
     secret::{self, Secret},
+    threads,
 };
 use tokio::net::TcpListener;
 
@@ -22,6 +23,9 @@ fn main() -> anyhow::Result<ExitCode> {
     process::keep_descriptors().context("cannot keep inherited descriptors from children")?;
     process::adopt_orphans().context("cannot become the reaper of orphaned processes")?;
     process::go_first();
+    // Whatever commands use up later, these are there.
+    threads::reserve().context("cannot make the threads for work that blocks")?;
+    process::start_tree_thread().context("cannot make the thread that ends processes")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config, &command));
     // A system call that hangs must not hold up the end.

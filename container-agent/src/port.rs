@@ -9,14 +9,18 @@ use cabana_protocol::{
     port::{List, Port, Ports},
 };
 
-use crate::{Agent, dispatch::Handle, process::Origins};
+use crate::{
+    Agent,
+    dispatch::Handle,
+    process::Origins,
+    threads::{self, Length},
+};
 use sockets::Listening;
 
 impl Handle<List> for Agent {
     async fn handle(&self, _: List) -> Result<Ports, Error> {
         let agent = self.clone();
-        let listed = tokio::task::spawn_blocking(move || list(&agent.processes.origins()?)).await;
-        let ports = listed.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let ports = threads::run(Length::Short, move || list(&agent.processes.origins()?)).await?;
         ports.map(|ports| Ports { ports }).map_err(|error| Error::internal(format!("cannot look who listens: {error}")))
     }
 }

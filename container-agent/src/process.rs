@@ -67,6 +67,7 @@ pub(crate) use shell::Shell;
 pub use spawn::keep_descriptors;
 pub use table::Record;
 pub(crate) use tree::Members;
+pub use tree::start as start_tree_thread;
 pub use users::Identity;
 
 use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, time::Duration};

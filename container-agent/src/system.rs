@@ -12,7 +12,11 @@ use cabana_protocol::{
     system::{Cpu, Info, Space, Stats, System, Usage},
 };
 
-use crate::{Agent, dispatch::Handle};
+use crate::{
+    Agent,
+    dispatch::Handle,
+    threads::{self, Length},
+};
 
 impl Handle<Stats> for Agent {
     async fn handle(&self, _: Stats) -> Result<Usage, Error> {
@@ -28,8 +32,7 @@ impl Handle<Info> for Agent {
 
 async fn look<T: Send + 'static>(agent: &Agent, look: impl FnOnce(&Agent) -> io::Result<T> + Send + 'static) -> Result<T, Error> {
     let agent = agent.clone();
-    let looked = tokio::task::spawn_blocking(move || look(&agent)).await;
-    let looked = looked.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let looked = threads::run(Length::Short, move || look(&agent)).await?;
     looked.map_err(|error| Error::internal(format!("cannot look at the system: {error}")))
 }
 

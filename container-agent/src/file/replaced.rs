@@ -7,9 +7,9 @@ use std::{
 };
 
 use rustix::fs::{OFlags, Statx};
-use tokio::runtime::Handle;
 
 use super::target::Target;
+use crate::threads;
 
 /// From this size on, freeing content is worth a thread's work.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -32,14 +32,18 @@ impl Replaced {
         Self(large.then(|| target.open(OFlags::PATH | OFlags::NOFOLLOW).ok()).flatten())
     }
 
-    /// Lets go of it in the background.
+    /// Lets go of it: in the background where a thread is idle, else here. It is never queued, because those who wait for it may
+    /// hold every thread that could take it from the queue.
     pub(super) fn free(self, freeing: &Arc<Freeing>) {
-        let (Some(content), Ok(runtime)) = (self.0, Handle::try_current()) else { return };
+        let Some(content) = self.0 else { return };
         let freed = Freed::begin(freeing);
-        runtime.spawn_blocking(move || {
+        let free = move || {
             drop(content);
             drop(freed);
-        });
+        };
+        if let Err(free) = threads::run_idle(free) {
+            free();
+        }
     }
 }
 

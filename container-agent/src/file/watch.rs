@@ -32,7 +32,7 @@ use super::blocking;
 use crate::{
     Agent,
     dispatch::{Channel, Run},
-    limits,
+    limits, threads,
     waiting::if_any,
 };
 use watcher::Watcher;
@@ -85,9 +85,9 @@ async fn tell(mut watcher: Watcher, limit: Option<u32>, events: &mpsc::Sender<Ch
         let mut more = true;
         while more {
             // It may have to read directories that are new.
-            let taken = tokio::task::spawn_blocking(move || (watcher.take(), watcher)).await;
+            let taken = threads::run_next(move || (watcher.take(), watcher)).await;
             let batch;
-            (batch, watcher) = taken.map_err(|_| Error::internal("the watch broke off"))?;
+            (batch, watcher) = taken.ok_or_else(|| Error::internal("the watch broke off"))?;
             let batch = batch?;
             for change in batch.changes.into_iter().take(left as usize) {
                 say(events, change).await?;

@@ -1,5 +1,7 @@
 //! `GET` and `PUT /v1/archive?path=…`: trees of files as tar archives, which pass through in pieces.
 
+use std::pin::pin;
+
 use axum::{
     body::{Body, BodyDataStream, Bytes},
     extract::{RawQuery, Request, State},
@@ -24,6 +26,7 @@ use crate::{
         archive::{self, Filter, Format, Inlet, Piece},
     },
     limits,
+    threads::{self, Length},
 };
 
 /// The query of an archive.
@@ -69,14 +72,23 @@ async fn download(agent: Agent, query: Option<String>) -> Result<Response, Error
     let place = place(&agent)?;
     let (mut output, mut pieces) = archive::outlet();
     // It ends when nobody takes its pieces any more.
-    tokio::task::spawn_blocking(move || {
+    let creation = threads::run(Length::Long, move || {
         let created = archive::create(&agent.roots, &path, format, &filter, &mut output).and_then(|()| output.pass());
         // Who has seen the end may ask for the next.
         drop(place);
         output.end(created);
     });
+    let mut creation = pin!(creation);
     // What fails before there is anything to send is told by the status.
-    let first = match pieces.recv().await {
+    let first = tokio::select! {
+        biased;
+        first = pieces.recv() => first,
+        done = &mut creation => {
+            done?;
+            pieces.recv().await
+        }
+    };
+    let first = match first {
         Some(Piece::Bytes(bytes)) => bytes,
         Some(Piece::Broken(error)) => return Err(error),
         Some(Piece::End) | None => return Err(Error::internal("the archive has no end")),
@@ -123,7 +135,7 @@ async fn upload(agent: Agent, query: Option<String>, pieces: &mut BodyDataStream
     let (inlet, input) = archive::inlet();
     let limits = agent.limits.archive();
     // It ends when its input does, or breaks off.
-    let extraction = file::blocking(&agent, move |roots| {
+    let extraction = file::blocking_for(Length::Long, &agent, move |roots| {
         let _place = place;
         archive::extract(roots, &path, input, limits)
     });

@@ -3,6 +3,7 @@
 use std::{fs, io};
 
 use rustix::{
+    io::Errno,
     param::clock_ticks_per_second,
     time::{ClockId, clock_gettime},
 };
@@ -28,11 +29,11 @@ const NEWEST: i32 = 4_096;
 
 /// All processes that are not zombies, each with the variable of this name that it was started with. One may be there twice.
 ///
-/// Fails where there is no `/proc`.
+/// Fails where there is no `/proc`, and when a process cannot be read just now ([`is_shortage`]): it must not be taken for gone.
 pub(super) fn read_all(variable: &str) -> io::Result<Vec<Entry>> {
     let mut newest = newest();
     let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut entries: Vec<_> = pids.filter_map(|pid| read(pid, variable)).collect();
+    let mut entries: Vec<_> = pids.filter_map(|pid| read(pid, variable).transpose()).collect::<io::Result<_>>()?;
     // The reader is itself a process: where nobody is seen, /proc is not what it should be.
     if entries.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
@@ -43,9 +44,16 @@ pub(super) fn read_all(variable: &str) -> io::Result<Vec<Entry>> {
         if newest <= known {
             break;
         }
-        entries.extend((known.max(newest.saturating_sub(NEWEST)) + 1..=newest).filter_map(|pid| read(pid, variable)));
+        for pid in known.max(newest.saturating_sub(NEWEST)) + 1..=newest {
+            entries.extend(read(pid, variable)?);
+        }
     }
     Ok(entries)
+}
+
+/// Whether the agent, or the machine, lacks descriptors or memory at the moment.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// The number of the process, or thread, that was started last; the highest there is where nobody tells.
@@ -68,24 +76,67 @@ pub(super) fn now() -> u64 {
     seconds * ticks + nanoseconds * ticks / 1_000_000_000
 }
 
-fn read(pid: i32, variable: &str) -> Option<Entry> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    parse(pid, &stat, &environ, variable)
+fn read(pid: i32, variable: &str) -> io::Result<Option<Entry>> {
+    let stat = read_file(&format!("/proc/{pid}/stat"))?;
+    let Some((entry, main_thread)) = stat.and_then(|stat| parse(pid, &stat)) else { return Ok(None) };
+    let environ = match main_thread {
+        MainThread::Runs => read_file(&format!("/proc/{pid}/environ"))?.unwrap_or_default(),
+        // It has no memory any more, where the environment is.
+        MainThread::Ended => environment_of_threads(pid)?,
+    };
+    Ok(Some(Entry { variable: value(&environ, variable), ..entry }))
 }
 
-/// Reads proc_pid_stat(5) and proc_pid_environ(5); `None` for a zombie.
-fn parse(pid: i32, stat: &[u8], environ: &[u8], variable: &str) -> Option<Entry> {
+/// `None` of a process that is gone, or may not be looked at.
+fn read_file(path: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The environment as the first thread shows it that has one.
+fn environment_of_threads(pid: i32) -> io::Result<Vec<u8>> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let path = thread.path().join("environ");
+        if let Some(environ) = path.to_str().map(read_file).transpose()?.flatten().filter(|environ| !environ.is_empty()) {
+            return Ok(environ);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The thread that a process began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MainThread {
+    Runs,
+    /// It has left by pthread_exit(3): the kernel calls the process a zombie, while its other threads run.
+    Ended,
+}
+
+/// Reads proc_pid_stat(5), which does not tell the variable; `None` for a zombie.
+fn parse(pid: i32, stat: &[u8]) -> Option<(Entry, MainThread)> {
     // The name, in parentheses, may itself hold spaces, parentheses and half a character.
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_ascii_whitespace();
     let state = fields.next()?;
     let mut number = || fields.next()?.parse().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
-    let started = fields.nth(15).and_then(|ticks| ticks.parse().ok()).unwrap_or(0);
+    let threads = fields.nth(13).and_then(|count| count.parse().ok()).unwrap_or(1);
+    let started = fields.nth(1).and_then(|ticks| ticks.parse().ok()).unwrap_or(0);
+    let main_thread = match (state, threads) {
+        ("X", _) | ("Z", ..=1) => return None,
+        ("Z", 2..) => MainThread::Ended,
+        _ => MainThread::Runs,
+    };
+    Some((Entry { pid, parent, group, session, started, variable: None }, main_thread))
+}
+
+/// The value of a variable in proc_pid_environ(5).
+fn value(environ: &[u8], variable: &str) -> Option<Vec<u8>> {
     let mut variables = environ.split(|byte| *byte == 0);
-    let variable = variables.find_map(|text| text.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")).map(<[u8]>::to_vec);
-    (!matches!(state, "Z" | "X")).then_some(Entry { pid, parent, group, session, started, variable })
+    variables.find_map(|text| text.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -93,22 +144,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proc_is_read_as_the_manual_says() {
-        let started_at = |started, variable: Option<&[u8]>| {
-            let variable = variable.map(<[u8]>::to_vec);
-            Entry { pid: 7, parent: 1, group: 7, session: 6, started, variable }
+    fn stat_is_read_as_the_manual_says() {
+        let read = |started, main_thread| {
+            Some((Entry { pid: 7, parent: 1, group: 7, session: 6, started, variable: None }, main_thread))
         };
-        let entry = |variable| started_at(0, variable);
-        for (stat, environ, expected) in [
-            (b"7 (a) b (c) S 1 7 6 0 -1".as_slice(), b"A=1\0MARK=x-1\0B=2\0".as_slice(), Some(entry(Some(b"x-1")))),
-            (b"7 (half a \xc3) R 1 7 6 0 -1", b"XMARK=x-1\0MARK", Some(entry(None))),
-            (b"7 (x) S 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 1 0 4711 5 6", b"", Some(started_at(4711, None))),
-            (b"7 (x) Z 1 7 6 0 -1", b"", None),
-            (b"", b"", None),
-            (b"7 (x", b"", None),
-            (b"7 (x) S one", b"", None),
+        for (stat, expected) in [
+            (b"7 (a) b (c) S 1 7 6 0 -1".as_slice(), read(0, MainThread::Runs)),
+            (b"7 (half a \xc3) R 1 7 6 0 -1", read(0, MainThread::Runs)),
+            (b"7 (x) S 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 1 0 4711 5 6", read(4711, MainThread::Runs)),
+            (b"7 (x) S 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 3 0 4711 5 6", read(4711, MainThread::Runs)),
+            (b"7 (x) Z 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 2 0 4711 5 6", read(4711, MainThread::Ended)),
+            (b"7 (x) Z 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 1 0 4711 5 6", None),
+            (b"7 (x) X 1 7 6 0 -1 4 5 6 7 8 9 0 1 2 20 0 2 0 4711 5 6", None),
+            (b"7 (x) Z 1 7 6 0 -1", None),
+            (b"", None),
+            (b"7 (x", None),
+            (b"7 (x) S one", None),
         ] {
-            assert_eq!(parse(7, stat, environ, "MARK"), expected, "{}", String::from_utf8_lossy(stat));
+            assert_eq!(parse(7, stat), expected, "{}", String::from_utf8_lossy(stat));
+        }
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        for (environ, expected) in
+            [(b"A=1\0MARK=x-1\0B=2\0".as_slice(), Some(b"x-1".as_slice())), (b"XMARK=x-1\0MARK", None), (b"", None)]
+        {
+            assert_eq!(value(environ, "MARK").as_deref(), expected, "{}", String::from_utf8_lossy(environ));
         }
     }
 }

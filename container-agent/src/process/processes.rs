@@ -267,9 +267,7 @@ impl Processes {
 
     /// Kills whatever is left, without a word.
     pub fn kill_all(&self) {
-        if let Err(error) = self.everything(None).kill() {
-            tracing::error!("cannot look for processes that are left: {error}");
-        }
+        tree::Members::kill(&[&self.everything(None)]);
     }
 
     fn everything(&self, spared: Option<Pid>) -> tree::Members {

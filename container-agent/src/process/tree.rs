@@ -4,6 +4,10 @@
 //! mark that the agent puts into every process's environment. So a daemon that has left its parent, group and session is found as
 //! long as it keeps its environment. One that has left all four is found only when the agent ends.
 
+mod thread;
+
+pub use thread::start;
+
 use std::{
     collections::{HashMap, HashSet},
     io, iter,
@@ -17,6 +21,7 @@ use super::{
     kill::{Whom, send},
     proc::{self, Entry},
 };
+use thread::look;
 
 /// The variable that marks a process; all that it starts inherit it.
 pub(crate) const MARK: &str = "CABANA_PROCESS";
@@ -87,61 +92,62 @@ pub(crate) async fn signal(members: Members, signal: Signal) {
     look(&members, Some(signal)).await;
 }
 
-/// Whether there are members; signals them. Reading `/proc` takes a while on a busy machine.
-async fn look(members: &Members, signal: Option<Signal>) -> bool {
-    let members = members.clone();
-    tokio::task::spawn_blocking(move || members.signal(signal)).await.unwrap_or(false)
-}
-
 impl Members {
-    /// Whether there are members; signals them.
-    fn signal(&self, signal: Option<Signal>) -> bool {
-        let found = match signal {
-            Some(Signal::KILL) => self.kill().map(Vec::from_iter),
-            Some(signal) => self.find().inspect(|found| {
-                for pid in found {
-                    send(Whom::Process(*pid), signal);
-                    if signal == Signal::TERM {
-                        // Whoever is stopped hears nothing else.
-                        send(Whom::Process(*pid), Signal::CONT);
-                    }
-                }
-            }),
-            None => self.find(),
+    /// Whether there are members among all processes, as they were just read; signals them.
+    fn signal(&self, signal: Option<Signal>, all: &io::Result<Vec<Entry>>) -> bool {
+        let all = match all {
+            Ok(all) => all,
+            Err(error) => return self.signal_unseen(signal, error),
         };
-        found.map_or_else(|_| self.signal_unseen(signal), |found| !found.is_empty())
+        let found = self.among(all, getpid().as_raw_nonzero().get());
+        for pid in signal.iter().flat_map(|_| &found) {
+            signal.into_iter().for_each(|signal| send(Whom::Process(*pid), signal));
+            if signal == Some(Signal::TERM) {
+                // A stopped process acts on no other signal.
+                send(Whom::Process(*pid), Signal::CONT);
+            }
+        }
+        !found.is_empty()
     }
 
-    /// Stops members until no new ones appear, then kills them: what is stopped cannot fork faster than it is counted. Their groups
-    /// are signalled as well, which reaches those at one stroke who were started since they were looked for.
-    pub(super) fn kill(&self) -> io::Result<HashSet<Pid>> {
+    /// Stops the members of all these trees until no new ones appear, then kills them: what is stopped cannot fork faster than it is
+    /// counted. Their groups are signalled as well, which reaches those at one stroke who were started since they were looked for.
+    /// Says for each tree whether it had members.
+    pub(super) fn kill(trees: &[&Self]) -> Vec<bool> {
         const ROUNDS: usize = 100;
         let both = |pid: Pid, signal| [Whom::Group(pid), Whom::Process(pid)].into_iter().for_each(|whom| send(whom, signal));
-        if let Self::Process { pid, .. } = self {
-            both(*pid, Signal::STOP);
+        for tree in trees {
+            if let Self::Process { pid, .. } = tree {
+                both(*pid, Signal::STOP);
+            }
         }
-        let mut stopped = HashSet::new();
+        let agent = getpid().as_raw_nonzero().get();
+        let mut stopped = vec![HashSet::new(); trees.len()];
         for _ in 0..ROUNDS {
-            let fresh: Vec<_> = self.find()?.into_iter().filter(|pid| stopped.insert(*pid)).collect();
+            let all = match proc::read_all(MARK) {
+                Ok(all) => all,
+                Err(error) => return trees.iter().map(|tree| tree.signal_unseen(Some(Signal::KILL), &error)).collect(),
+            };
+            let mut fresh = Vec::new();
+            for (tree, stopped) in trees.iter().zip(&mut stopped) {
+                fresh.extend(tree.among(&all, agent).into_iter().filter(|pid| stopped.insert(*pid)));
+            }
             if fresh.is_empty() {
                 break;
             }
             fresh.into_iter().for_each(|pid| both(pid, Signal::STOP));
         }
-        stopped.iter().for_each(|pid| both(*pid, Signal::KILL));
-        Ok(stopped)
+        stopped.iter().flatten().for_each(|pid| both(*pid, Signal::KILL));
+        stopped.iter().map(|stopped| !stopped.is_empty()).collect()
     }
 
-    /// Without `/proc`: signals the group, and cannot tell whether anybody is left once it is killed.
-    fn signal_unseen(&self, signal: Option<Signal>) -> bool {
+    /// Without a look at `/proc`: signals the group, and cannot tell whether anybody is left once it is killed. Where descriptors or
+    /// memory are short somebody is: the next look tells more.
+    fn signal_unseen(&self, signal: Option<Signal>, error: &io::Error) -> bool {
         if let (Self::Process { pid, .. } | Self::Session { shell: pid, .. }, Some(signal)) = (self, signal) {
             send(Whom::Group(*pid), signal);
         }
-        signal != Some(Signal::KILL)
-    }
-
-    fn find(&self) -> io::Result<Vec<Pid>> {
-        Ok(self.among(&proc::read_all(MARK)?, getpid().as_raw_nonzero().get()))
+        signal != Some(Signal::KILL) || proc::is_shortage(error)
     }
 
     /// The members among these processes, never the agent itself. Parents come before their children: so a script is signalled

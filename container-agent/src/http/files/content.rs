@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use futures_util::{Stream, stream};
 
 use super::SMALL_BYTES;
-use crate::{buffers::Buffers, file::Opened};
+use crate::{buffers::Buffers, file::Opened, threads};
 
 /// Bytes read from a file at a time: enough to hide the way to the thread that reads, little enough to hold for every download.
 const READ_BYTES: u64 = 256 << 10;
@@ -40,8 +40,8 @@ pub(super) fn pieces(file: File, first: u64, length: u64) -> impl Stream<Item = 
             let want = usize::try_from(want).unwrap_or(usize::MAX);
             let mut buffer = buffers.take(want);
             buffer.resize(want, 0);
-            let read = tokio::task::spawn_blocking(move || read_some(&file, at, buffer)).await;
-            let read = read.unwrap_or_else(|error| Err(error.into())).map(|mut buffer| {
+            let read = threads::run_next(move || read_some(&file, at, buffer)).await;
+            let read = read.unwrap_or_else(|| Err(io::Error::other("the read panicked"))).map(|mut buffer| {
                 let piece = buffer.split().freeze();
                 buffers.keep(buffer);
                 piece

@@ -15,6 +15,7 @@ use super::{
     Journal, Shared,
     spool::{Block, Spool},
 };
+use crate::threads;
 
 /// Shared by all journals that keep output for replay.
 #[derive(Debug)]
@@ -69,12 +70,12 @@ impl Budget {
     /// Moves pages out of memory until neither this journal nor all together keep too much there, when its turn has come.
     pub(super) async fn relieve(self: Arc<Self>, journal: Journal) {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
-        let moved = tokio::task::spawn_blocking(move || {
+        let moved = threads::run_next(move || {
             self.move_surplus(&journal);
             drop(turn);
         });
-        if let Err(error) = moved.await {
-            tracing::error!("output could not be moved to disk: {error}");
+        if moved.await.is_none() {
+            tracing::error!("output could not be moved to disk");
         }
     }
 
@@ -147,10 +148,8 @@ impl Drop for Share {
         self.set(0, 0);
         if disk > 0 {
             let spool = Arc::clone(&self.budget.spool);
-            match tokio::runtime::Handle::try_current() {
-                // Ends by itself.
-                Ok(runtime) => drop(runtime.spawn_blocking(move || spool.trim())),
-                Err(_) => spool.trim(),
+            if let Err(trim) = threads::run_idle(move || spool.trim()) {
+                trim();
             }
         }
     }

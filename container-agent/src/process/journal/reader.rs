@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use super::{super::Chunk, Entry, Found, Journal, page::Runs};
+use crate::threads;
 
 /// Reads a journal from some offset on, at its own pace.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Reader {
                 Found::Runs(runs) => self.runs = runs,
                 Found::Stored(stored) => {
                     let (at, end) = (self.at, stored.end);
-                    let read = tokio::task::spawn_blocking(move || stored.read(at)).await;
+                    let read = threads::run_next(move || stored.read(at)).await;
                     self.runs = read.unwrap_or_default();
                     return Some(match self.runs.next() {
                         Some(chunk) => self.pass(chunk),
