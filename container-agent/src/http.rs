@@ -14,6 +14,7 @@ mod call;
 mod files;
 mod patience;
 mod socket;
+mod upload_headers;
 
 /// What fuzzing calls.
 #[cfg(any(test, feature = "fuzzing"))]

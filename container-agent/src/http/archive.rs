@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc::Receiver};
 use super::{
     answer::{self, Failure},
     files::form,
+    upload_headers::check_upload,
 };
 use crate::{
     Agent, dispatch,
@@ -120,7 +121,7 @@ fn body(first: Bytes, pieces: Receiver<Piece>) -> impl futures_util::Stream<Item
 pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let mut pieces = body.into_data_stream();
-    match upload(agent, query, &mut pieces).await.and_then(|extracted| dispatch::encode(&extracted)) {
+    match upload(agent, query, &parts.headers, &mut pieces).await.and_then(|extracted| dispatch::encode(&extracted)) {
         Ok(body) => Ok(answer::json(body)),
         Err(error) => {
             answer::linger(pieces).await;
@@ -129,7 +130,13 @@ pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, r
     }
 }
 
-async fn upload(agent: Agent, query: Option<String>, pieces: &mut BodyDataStream) -> Result<Extracted, Error> {
+async fn upload(
+    agent: Agent,
+    query: Option<String>,
+    headers: &HeaderMap,
+    pieces: &mut BodyDataStream,
+) -> Result<Extracted, Error> {
+    check_upload(headers)?;
     let Query { path, .. } = Query::of(query.as_deref())?;
     let place = place(&agent)?;
     let (inlet, input) = archive::inlet();

@@ -28,6 +28,8 @@ pub enum Code {
     PreconditionFailed,
     /// 413: larger than the limit that the message names.
     PayloadTooLarge,
+    /// 415: the body is in an encoding that the route does not take.
+    UnsupportedMediaType,
     /// 422: understood, but this command or content cannot be used.
     Unprocessable,
     /// 429: a limit is reached; try again later.
@@ -60,6 +62,7 @@ impl Code {
             Self::Gone => 410,
             Self::PreconditionFailed => 412,
             Self::PayloadTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
             Self::Unprocessable => 422,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
@@ -82,6 +85,7 @@ impl Code {
             410 => Self::Gone,
             412 => Self::PreconditionFailed,
             413 => Self::PayloadTooLarge,
+            415 => Self::UnsupportedMediaType,
             429 => Self::TooManyRequests,
             500 => Self::Internal,
             501 => Self::NotImplemented,

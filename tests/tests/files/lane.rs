@@ -150,6 +150,39 @@ async fn a_condition_that_is_not_understood_is_refused() {
 }
 
 #[tokio::test]
+async fn partial_and_encoded_uploads_are_refused_and_change_nothing() {
+    in_sandbox(async |sandbox| {
+        let etag = sandbox.put("f", "0123456789").await.json()["etag"].as_str().unwrap().to_owned();
+        for (field, value, status, code) in [
+            ("content-range", "bytes 2-5/10", 400, "invalid_request"),
+            ("content-range", "bytes 0-9/10", 400, "invalid_request"),
+            ("content-range", "bytes */10", 400, "invalid_request"),
+            ("content-range", "lines 1-2/3", 400, "invalid_request"),
+            ("content-range", "nonsense", 400, "invalid_request"),
+            ("content-encoding", "gzip", 415, "unsupported_media_type"),
+            ("content-encoding", "identity, br", 415, "unsupported_media_type"),
+            ("content-encoding", "unknown", 415, "unsupported_media_type"),
+        ] {
+            for (path, content) in [("f", b"part".to_vec()), ("f", noise(200_000)), ("new", b"part".to_vec())] {
+                let request = sandbox.file(Method::PUT, path).header(field, value).body(content);
+                let answer = sandbox.send(request).await;
+                assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{field}: {value}");
+            }
+            let archive = sandbox.request(Method::PUT, "/archive").query(&[("path", "into")]).header(field, value);
+            assert_eq!(sandbox.send(archive.body(noise(100))).await.code(), code, "{field}: {value}");
+        }
+        assert_eq!(sandbox.shell("ls -A").await, "f\n", "nothing was made");
+        let kept = sandbox.get("f").await;
+        assert_eq!(kept.header("etag"), Some(etag.as_str()));
+        assert_eq!(kept.success(), b"0123456789");
+        let identity = sandbox.file(Method::PUT, "f").header("content-encoding", "identity").body("whole");
+        sandbox.send(identity).await.success();
+        assert_eq!(sandbox.get("f").await.success(), b"whole");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_file_of_any_date_is_served() {
     in_sandbox(async |sandbox| {
         for date in ["1960-01-01", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "@253402300800", "@99999999999999"] {

@@ -14,6 +14,7 @@ use super::{Query, SMALL_BYTES, answer, conditions};
 use crate::{
     Agent,
     file::{self, Roots, Upload},
+    http::upload_headers::check_upload,
 };
 
 /// Takes in a file. What the client still sends of one that is refused is taken in too.
@@ -21,6 +22,7 @@ pub(super) async fn receive(agent: &Agent, query: Option<String>, headers: &Head
     let size_bytes = body.size_hint().exact();
     let mut pieces = body.into_data_stream();
     let written = async {
+        check_upload(headers)?;
         let (Query { path, mode }, conditions) = (Query::of(query.as_deref())?, conditions(headers)?);
         let begin = move |roots: &Roots| Upload::begin(roots, path, mode, conditions, size_bytes);
         match size_bytes {

@@ -184,7 +184,9 @@ pub fn table() -> Vec<Route> {
             "/v1/sandboxes/{id}/files",
             "file.write#lane",
             "Writes a file, of any size, and makes missing directories.\n\nIt appears whole and in place of what had its \
-             name, with 200 then and 201 otherwise; `If-Match` and `If-None-Match` work.",
+             name, with 200 then and 201 otherwise; `If-Match` and `If-None-Match` work.\n\nThe body is the whole content as it \
+             is: `Content-Range` is an `invalid_request`, and any `Content-Encoding` but `identity` an \
+             `unsupported_media_type`; then nothing has changed.",
         )
         .query(&[PATH, ("mode", "string", "Permission bits in octal.")])
         .takes_bytes("application/octet-stream")
@@ -202,7 +204,9 @@ pub fn table() -> Vec<Route> {
         Route::put(
             "/v1/sandboxes/{id}/archive",
             "file.write#archive",
-            "Extracts a tar archive, plain or compressed, into a directory, which is made where it is missing.",
+            "Extracts a tar archive, plain or compressed, into a directory, which is made where it is missing.\n\nIts \
+             compression is told by its first bytes. `Content-Range` is an `invalid_request`, and any `Content-Encoding` but \
+             `identity` an `unsupported_media_type`.",
         )
         .query(&[PATH])
         .takes_bytes("application/octet-stream")
