@@ -8,7 +8,7 @@ mod plan;
 mod rows;
 mod table;
 
-use crate::artifacts::{self, Care, Profile};
+use crate::artifacts::{self, Profile, WasmOpt};
 use crate::dev::stack::{Engine, Options, Stack};
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step, say};
@@ -60,14 +60,15 @@ impl Soak {
     fn run(&mut self, mut plan: Plan, time: Duration) -> Result<()> {
         if plan.needs(Needs::Stack) {
             let tools = setup::run()?;
-            let issuer = Issuer::make(&self.root)?;
+            let issuer = Issuer::generate(&artifacts::target(&self.root).join("debug/cabana-test-issuer"))?;
             let variables = issuer.variables.clone();
             let options = Options {
                 port: None,
                 engine: Engine::Cabana,
                 profile: Profile::Release,
-                care: Care::Full,
+                wasm_opt: WasmOpt::Run,
                 log: false,
+                faults: true,
                 variables,
             };
             let mut stack = Stack::launch(&tools, options)?;
