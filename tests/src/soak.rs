@@ -134,7 +134,7 @@ const ROWS: &[Row] = &[
         target: Target::Agent,
         rounds: ITS_SHARE,
         unit: "s",
-        seconds: 1_200,
+        seconds: 400,
         run: |budget| mixed::run(budget).boxed_local(),
     },
     Row {
@@ -152,7 +152,7 @@ const ROWS: &[Row] = &[
         target: Target::Stack,
         rounds: 1_000,
         unit: "sandboxes",
-        seconds: 400,
+        seconds: 300,
         run: |budget| scale::run(budget).boxed_local(),
     },
     Row {

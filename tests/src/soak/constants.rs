@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_secs(10);
 /// How often something is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// Heartbeats that are waited for.
-const BEATS: usize = 4;
+const BEATS: usize = 3;
 
 /// All at once: they only wait. Each is measured from outside and held against its documented limit.
 pub(super) async fn run(budget: &Budget) -> String {
