@@ -1,7 +1,7 @@
 //! Rows of the threat list at their full scale, which takes too long for every change: `cargo xtask soak`.
 //!
 //! The program `cabana-soak` runs one row, within its share of the time: `cabana-soak list` names the rows, `cabana-soak run <name>
-//! --seconds N` runs one and prints its [`Report`]. Rows against the agent start agents of their own (`CABANA_AGENT_BIN`); rows against the
+//! --seconds N` runs one and prints its report. Rows against the agent start agents of their own (`CABANA_AGENT_BIN`); rows against the
 //! stack use the service of `CABANA_TEST_URL`.
 
 mod bombs;

@@ -35,8 +35,11 @@ enum Bomb {
 /// Where the limit of bytes is what stops an archive: 2 GiB, since no disk is to be filled.
 const LIFTED_RATIO: &[(&str, &str)] = &[("CABANA_MAX_ARCHIVE_RATIO", "1000000000"), ("CABANA_MAX_ARCHIVE_BYTES", "2147483648")];
 
+/// Variables of the agent.
+type Variables = &'static [(&'static str, &'static str)];
+
 /// Each with the agent's variables, and what stops it: a field of the error's details.
-const BOMBS: &[(&str, Bomb, &[(&str, &str)], Option<&str>)] = &[
+const BOMBS: &[(&str, Bomb, Variables, Option<&str>)] = &[
     ("gzip", Bomb::Gzip, &[], Some("limit_ratio")),
     ("zstd", Bomb::Zstd, &[], Some("limit_ratio")),
     ("nested", Bomb::Nested, &[], None),
