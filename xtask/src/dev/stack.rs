@@ -130,7 +130,7 @@ impl Layout {
         let mut stack = Stack { url, api_key: generate_key()?, services: Vec::new(), directory, guard, _port: port };
         let limit = match options.engine {
             Engine::Cabana => {
-                stack.start_engine(&options, interrupt)?;
+                stack.start_engine(options, interrupt)?;
                 WORKER_START
             }
             Engine::Docker => WORKER_START_WITH_DOCKER,
