@@ -1,8 +1,14 @@
 //! Running commands, in every form.
 
+mod cgroup;
+mod clock;
 mod ending;
 mod isolation;
+mod main_thread;
+mod oom;
 mod output;
+mod pid_limit;
+mod pid_reuse;
 mod surroundings;
 mod tree;
 mod vanishing;
