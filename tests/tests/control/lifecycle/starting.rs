@@ -39,15 +39,18 @@ async fn check_not_ready(sandbox: &Named) -> String {
     body["error"]["message"].as_str().unwrap().to_owned()
 }
 
-/// Removes the fault, and checks that the sandbox starts and that a stop removes its containers.
-async fn check_recovery(engine: &LocalEngine, sandbox: &Named, fault: &StartFault<'_>) {
+/// Removes the fault, checks that the sandbox starts, and that no container is left when it is destroyed. Returns the sandbox as shown while
+/// it ran.
+async fn check_recovery(engine: &LocalEngine, sandbox: &Named, fault: &StartFault<'_>) -> Value {
     let containers = fault.remove().await;
     until("the sandbox starts", async || sandbox.run("echo up").await.1["stdout"] == "up\n").await;
-    assert_eq!(sandbox.show().await["state"], "running");
-    assert_eq!(sandbox.call(Method::POST, "/stop", None).await.0, StatusCode::OK);
+    let shown = sandbox.show().await;
+    assert_eq!(shown["state"], "running");
+    assert_eq!(destroy(&sandbox.id).await, StatusCode::NO_CONTENT);
     for container in containers {
         until("the container is removed", async || !engine.has(&container).await).await;
     }
+    shown
 }
 
 #[tokio::test]
@@ -87,8 +90,8 @@ async fn a_start_that_hangs_is_reported_and_goes_on_when_the_engine_answers() {
         check_not_ready(sandbox).await;
         assert_eq!(sandbox.show().await["state"], "starting");
         assert_eq!(fault.hits().await.len(), 1, "many requests share one start");
-        check_recovery(engine, sandbox, &fault).await;
-        assert_eq!(sandbox.show().await["last_failure"], Value::Null);
+        let shown = check_recovery(engine, sandbox, &fault).await;
+        assert_eq!((&shown["starts"], &shown["last_failure"]), (&json!(1), &Value::Null), "{shown}");
     })
     .await;
 }
