@@ -12,10 +12,10 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// The process with this pid, if there is one.
+    /// The process with this pid, if there is one that still runs: a zombie has ended.
     pub fn from_pid(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(Self { pid, started: start_time(&stat)? })
+        Some(Self { pid, started: start_time_of_running(&stat)? })
     }
 
     /// This process. `None` without a /proc.
@@ -45,14 +45,23 @@ impl FromStr for ProcessIdentity {
     }
 }
 
-/// Field 22 of a process's /proc stat file; the second field is the program's name, which may hold anything.
-fn start_time(stat: &str) -> Option<u64> {
+/// Field 22 of a process's /proc stat file, unless field 3 says that it is a zombie or dead. The second field is the program's name,
+/// which may hold anything.
+fn start_time_of_running(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -67,7 +76,22 @@ mod tests {
 
     #[test]
     fn program_names_may_contain_parentheses() {
-        let fields = (3..30).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
-        assert_eq!(start_time(&format!("1 (a) b) {fields}")), Some(22));
+        let fields = (4..30).map(|field| field.to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(start_time_of_running(&format!("1 (a) b) S {fields}")), Some(22));
+        assert_eq!(start_time_of_running(&format!("1 (a) S b) Z {fields}")), None);
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = ProcessIdentity::from_pid(child.id()).unwrap();
+        assert!(process.is_alive());
+        child.kill().unwrap();
+        // Nobody has waited for it yet, so it stays a zombie.
+        while process.is_alive() {
+            std::thread::yield_now();
+        }
+        assert!(Path::new("/proc").join(child.id().to_string()).exists());
+        child.wait().unwrap();
     }
 }
