@@ -71,7 +71,7 @@ const ROWS: &[Row] = &[
         target: Target::Agent,
         rounds: bombs::COUNT,
         unit: "archives",
-        seconds: 150,
+        seconds: 240,
         run: |budget| bombs::run(budget).boxed_local(),
     },
     Row {

@@ -14,7 +14,7 @@ use crate::guard::Guard;
 use crate::progress::{Outcome, Step, say};
 use crate::test::issuer::Issuer;
 use crate::{paths, setup, shell};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use plan::{Needs, Plan, Row};
 use rows::{Environment, Program};
 use std::fs;
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let rows = plan::choose(rows, &arguments.names)?;
     let mut soak = Soak { root, program, scratch: Scratch::create()?, table: Table::default() };
-    soak.run(Plan::new(rows), Duration::from_secs(arguments.minutes * 60))?;
+    soak.run(Plan::new(rows), Duration::from_secs(arguments.minutes * 60));
     println!("\n{}", soak.table);
     Ok(if soak.table.has_failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -57,40 +57,58 @@ struct Soak {
 
 impl Soak {
     /// The rows of the service first, so that it is gone when the agents are measured.
-    fn run(&mut self, mut plan: Plan, time: Duration) -> Result<()> {
-        if plan.needs(Needs::Stack) {
-            let tools = setup::run()?;
-            let issuer = Issuer::generate(&artifacts::target(&self.root).join("debug/cabana-test-issuer"))?;
-            let variables = issuer.variables.clone();
-            let options = Options {
-                port: None,
-                engine: Engine::Cabana,
-                profile: Profile::Release,
-                wasm_opt: WasmOpt::Run,
-                log: false,
-                faults: true,
-                variables,
-            };
-            let mut stack = Stack::launch(&tools, options)?;
-            let environment = Environment::of_stack(&stack, &issuer.write(stack.directory())?);
-            plan.start(time);
-            self.rows(&mut plan, Needs::Stack, &environment);
-            let services = stack.check();
-            stack.stop();
-            services.context("a service ended while the rows ran")?;
-        }
-        if plan.needs(Needs::Fuzzer) {
-            fuzzers::prepare()?;
-            plan.start(time);
-            while let Some((row, share)) = plan.next(Needs::Fuzzer) {
-                self.table.add(&row.name, fuzzers::run(&self.root, share));
+    fn run(&mut self, mut plan: Plan, time: Duration) {
+        let parts: [(Needs, fn(&mut Self, &mut Plan, Duration) -> Result<()>); 3] =
+            [(Needs::Stack, Self::stack), (Needs::Fuzzer, Self::fuzzers), (Needs::Agent, Self::agents)];
+        for (needs, part) in parts {
+            if !plan.needs(needs) {
+                continue;
+            }
+            let Err(error) = part(self, &mut plan, time) else { continue };
+            say(&format!("{error:#}"));
+            self.table.add(needs.name(), Err(error));
+            // What has not run by now cannot.
+            while let Some((row, _)) = plan.next(needs) {
+                self.table.add(&row.name, Err(anyhow!("it did not run")));
             }
         }
-        if plan.needs(Needs::Agent) {
-            let environment = Environment::of_agent(&artifacts::build_programs(Profile::Release)?.agent, &self.scratch.path)?;
-            plan.start(time);
-            self.rows(&mut plan, Needs::Agent, &environment);
+    }
+
+    fn stack(&mut self, plan: &mut Plan, time: Duration) -> Result<()> {
+        let tools = setup::run()?;
+        let issuer = Issuer::generate(&artifacts::target(&self.root).join("debug/cabana-test-issuer"))?;
+        let variables = issuer.variables.clone();
+        let options = Options {
+            port: None,
+            engine: Engine::Cabana,
+            profile: Profile::Release,
+            wasm_opt: WasmOpt::Run,
+            log: false,
+            faults: true,
+            variables,
+        };
+        let mut stack = Stack::launch(&tools, options)?;
+        let environment = Environment::of_stack(&stack, &issuer.write(stack.directory())?);
+        plan.start(time);
+        self.rows(plan, Needs::Stack, &environment);
+        let services = stack.check();
+        stack.stop();
+        services.context("a service ended while the rows ran")
+    }
+
+    fn fuzzers(&mut self, plan: &mut Plan, time: Duration) -> Result<()> {
+        fuzzers::prepare()?;
+        plan.start(time);
+        while let Some((row, share)) = plan.next(Needs::Fuzzer) {
+            self.table.add(&row.name, fuzzers::run(&self.root, share));
         }
+        Ok(())
+    }
+
+    fn agents(&mut self, plan: &mut Plan, time: Duration) -> Result<()> {
+        let environment = Environment::of_agent(&artifacts::build_programs(Profile::Release)?.agent, &self.scratch.path)?;
+        plan.start(time);
+        self.rows(plan, Needs::Agent, &environment);
         Ok(())
     }
 

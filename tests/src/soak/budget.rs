@@ -84,3 +84,23 @@ impl Budget {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_end_at_the_full_scale() {
+        let budget = Budget::new(2, Duration::from_secs(3_600));
+        assert_eq!([budget.begin(), budget.begin(), budget.begin()], [Some(0), Some(1), None]);
+        budget.finish();
+        assert_eq!((budget.done(), budget.full()), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_after_the_time() {
+        let budget = Budget::new(2, Duration::ZERO);
+        assert!(budget.is_over() && budget.begin().is_none());
+        assert_eq!(budget.within(std::future::pending::<()>()).await, None);
+    }
+}

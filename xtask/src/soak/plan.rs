@@ -19,6 +19,17 @@ pub(super) enum Needs {
     Agent,
 }
 
+impl Needs {
+    /// What it is called where it fails as a whole.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stack => "service",
+            Self::Fuzzer => "libfuzzer",
+            Self::Agent => "agent",
+        }
+    }
+}
+
 /// A row that can be run.
 pub(super) struct Row {
     pub(super) name: String,
