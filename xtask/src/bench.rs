@@ -1,123 +1,122 @@
-//! `cargo xtask bench`: how fast and small it is, each number beside its physical limit or a peer measured in the same run.
-//!
-//! It prints and never judges: a missed target is a line of the table, not a failure.
+//! `cargo xtask bench`: builds and starts what is measured, and runs cabana-bench on it.
 
-mod access;
-mod agent;
-mod archive;
 mod bundle;
-mod connection;
-mod exec;
-mod file;
-mod footprint;
-mod gateway;
-mod idle;
-mod list;
-mod loopback;
-mod preview;
-mod quantity;
-mod race;
-mod row;
-mod samples;
 mod scratch;
-mod search;
-mod session;
-mod small;
-mod stack;
-mod stalled;
-mod start;
-mod stream;
-mod table;
-mod throughput;
-mod wear;
 
-use crate::artifacts::{self, Profile};
+use crate::artifacts::{self, Care, Profile};
+use crate::dev::directory::write_private;
+use crate::dev::stack::{Engine, Options, Stack};
 use crate::progress::{Outcome, Step};
-use agent::Agent;
-use anyhow::{Result, bail};
-use row::Row;
+use crate::setup::{self, Tools};
+use crate::{paths, shell};
+use anyhow::{Context, Result};
 use scratch::Scratch;
+use serde_json::json;
 use std::path::PathBuf;
-use table::Table;
+use std::process::{self, Command};
+
+/// The measurement that needs the whole service.
+const STACK: &str = "stack";
+/// The measurement that needs ripgrep.
+const SEARCH: &str = "search";
+/// The secret of the JWTs that the service accepts. It protects nothing: the service ends with the run.
+const JWT_SECRET: &str = "the bench signs its own tokens with this";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only the measurements whose name holds one of these words [default: all]
     filter: Vec<String>,
-    /// Leave out what needs the whole stack
+    /// Leave out the whole service
     #[arg(long)]
     agent_only: bool,
-    /// Measure this agent, for instance the image's, instead of the one of this repository; leaves out the whole stack
+    /// Measure this agent, for instance the image's, instead of the one of this repository; leaves out the whole service
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
 }
 
-/// Something to measure, which gives some rows of the table.
-struct Measurement {
-    name: &'static str,
-    measure: fn(&Bench) -> Result<Vec<Row>>,
-}
+impl Arguments {
+    fn selects(&self, name: &str) -> bool {
+        self.filter.is_empty() || self.filter.iter().any(|word| name.contains(word.as_str()))
+    }
 
-const MEASUREMENTS: &[Measurement] = &[
-    Measurement { name: "start", measure: start::measure },
-    Measurement { name: "footprint", measure: footprint::measure },
-    Measurement { name: "exec", measure: exec::measure },
-    Measurement { name: "throughput", measure: throughput::measure },
-    Measurement { name: "wear", measure: wear::measure },
-    Measurement { name: "stream", measure: stream::measure },
-    Measurement { name: "session", measure: session::measure },
-    Measurement { name: "idle", measure: idle::measure },
-    Measurement { name: "stalled", measure: stalled::measure },
-    Measurement { name: "file", measure: file::measure },
-    Measurement { name: "small", measure: small::measure },
-    Measurement { name: "search", measure: search::measure },
-    Measurement { name: "list", measure: list::measure },
-    Measurement { name: "race", measure: race::measure },
-    Measurement { name: "archive", measure: archive::measure },
-];
-
-/// Needs the tools of `cargo xtask setup`, and starts wrangler.
-const STACK: Measurement = Measurement { name: "stack", measure: stack::measure };
-
-impl Measurement {
-    fn is_wanted(&self, arguments: &Arguments) -> bool {
-        arguments.filter.is_empty() || arguments.filter.iter().any(|word| self.name.contains(word.as_str()))
+    fn selects_stack(&self) -> bool {
+        !self.agent_only && self.agent.is_none() && self.selects(STACK)
     }
 }
 
-/// What the measurements share.
-struct Bench {
-    program: PathBuf,
-    scratch: Scratch,
-}
-
-impl Bench {
-    /// A fresh agent, whose one root is the scratch directory.
-    fn agent(&self) -> Result<Agent> {
-        Agent::start(&self.program, self.scratch.path())
-    }
-}
-
-/// Measures and prints. Fails when something cannot be measured.
+/// Runs the measurements, which print a table. Fails when something cannot be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let stack = Some(&STACK).filter(|_| !arguments.agent_only && arguments.agent.is_none());
-    let wanted: Vec<_> = MEASUREMENTS.iter().chain(stack).filter(|measurement| measurement.is_wanted(arguments)).collect();
-    if wanted.is_empty() {
-        bail!(
-            "no measurement has such a name: there are {}",
-            MEASUREMENTS.iter().chain([&STACK]).map(|m| m.name).collect::<Vec<_>>().join(", ")
-        );
-    }
-    let program = match &arguments.agent {
-        Some(program) => program.clone(),
+    let program = build()?;
+    let agent = match &arguments.agent {
+        Some(agent) => agent.clone(),
         None => artifacts::build_programs(Profile::Release)?.agent,
     };
-    let bench = Bench { program, scratch: Scratch::create()? };
-    let mut table = Table::default();
-    for measurement in wanted {
-        let rows = Step::run(measurement.name, |_| Ok((Outcome::Done("measured".to_owned()), (measurement.measure)(&bench)?)))?;
-        table.extend(rows);
+    let scratch = Scratch::create()?;
+    let mut bench = Command::new(program);
+    bench.args(&arguments.filter).arg("--agent").arg(agent).arg("--scratch").arg(scratch.path());
+    if arguments.selects(SEARCH) {
+        bench.arg("--ripgrep").arg(setup::provide_ripgrep()?);
     }
-    println!("{table}");
-    Ok(())
+    if arguments.selects_stack() { run_with_stack(&mut bench) } else { shell::stream(&mut bench) }
+}
+
+fn build() -> Result<PathBuf> {
+    Step::run("bench", |step| {
+        let root = paths::repository()?;
+        let target = artifacts::target(&root);
+        let mut build = Command::new(artifacts::cargo());
+        // Optimized, so that the program that measures takes little of what it measures.
+        build.args(["build", "--release", "--package", "cabana-bench"]).current_dir(&root);
+        shell::run_logged(&mut build, &target.join("xtask/bench.log"), step, None)?;
+        Ok((Outcome::Done("built".to_owned()), target.join("release/cabana-bench")))
+    })
+}
+
+fn run_with_stack(bench: &mut Command) -> Result<()> {
+    let tools = setup::run()?;
+    let variables = vec![("CABANA_JWT_SECRET".to_owned(), JWT_SECRET.to_owned())];
+    let options =
+        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, care: Care::Full, log: false, variables };
+    let stack = Stack::launch(&tools, options)?;
+    let outcome = describe(&tools, &stack).and_then(|file| shell::stream(bench.arg("--stack").arg(file)));
+    stack.stop();
+    outcome
+}
+
+/// Describes the service to cabana-bench, in a file that only its owner can read.
+fn describe(tools: &Tools, stack: &Stack) -> Result<PathBuf> {
+    let bundle = bundle::measure(tools, stack).context("measure the Worker's bundle")?;
+    let description = json!({
+        "url": stack.url(),
+        "api_key": stack.api_key(),
+        "jwt_secret": JWT_SECRET,
+        "ancestor": process::id(),
+        "bundle": { "compressed_bytes": bundle.compressed_bytes, "startup_ms": bundle.startup_ms },
+    });
+    let file = stack.directory().join("bench.json");
+    write_private(&file, &description.to_string())?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_is_started_only_when_it_is_selected() {
+        let arguments = |filter: &[&str], agent_only, agent: Option<&str>| Arguments {
+            filter: filter.iter().map(|word| (*word).to_owned()).collect(),
+            agent_only,
+            agent: agent.map(PathBuf::from),
+        };
+        for (arguments, selected) in [
+            (arguments(&[], false, None), true),
+            (arguments(&["exec", "sta"], false, None), true),
+            (arguments(&["exec"], false, None), false),
+            (arguments(&[], true, None), false),
+            (arguments(&["stack"], false, Some("/agent")), false),
+        ] {
+            assert_eq!(arguments.selects_stack(), selected, "{:?}", arguments.filter);
+        }
+    }
 }

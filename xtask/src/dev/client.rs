@@ -23,11 +23,6 @@ impl Client {
         Self { agent: config.into(), url: url.to_owned(), api_key: api_key.to_owned() }
     }
 
-    /// Where the service is.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Whether the service answers its health check.
     pub(crate) fn is_healthy(&self) -> bool {
         let request = self.agent.get(format!("{}/health", self.url)).config().timeout_global(Some(HEALTH)).build();

@@ -1,12 +1,13 @@
-//! Sessions: how soon a builtin is done, what an open one takes, and whether many at once get through.
+//! Sessions: the latency of a builtin, the memory of open sessions, and the throughput of many.
 
-use super::Bench;
-use super::agent::{Agent, SEARCH_PATH, resident};
-use super::connection::{Connection, JSON};
-use super::quantity::Quantity;
-use super::row::{Row, Target};
-use super::samples::Samples;
-use super::throughput::in_parallel;
+use crate::agent::Agent;
+use crate::connection::{Connection, JSON};
+use crate::exec::in_parallel;
+use crate::process::resident_bytes;
+use crate::quantity::Quantity;
+use crate::row::Row;
+use crate::samples::Samples;
+use crate::{Bench, SEARCH_PATH};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::io::{Read, Write};
@@ -16,17 +17,16 @@ use std::time::{Duration, Instant};
 
 /// Runs of the builtin in the session and by hand; they alternate, so that both see the same machine.
 const RUNS: usize = 1_000;
-/// Sessions that are open at once.
+/// Idle sessions at once.
 const OPEN: u64 = 200;
 /// Sessions that run commands at once.
 const BUSY: usize = 64;
-/// How long they do.
-const TIME: Duration = Duration::from_secs(60);
+const BUSY_TIME: Duration = Duration::from_secs(60);
 
-pub(super) fn measure(bench: &Bench) -> Result<Vec<Row>> {
-    let mut rows = vec![builtin(&bench.agent()?)?];
-    rows.extend(open(&bench.agent()?)?);
-    rows.extend(busy(&bench.agent()?)?);
+pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = vec![builtin(&bench.start_agent()?)?];
+    rows.extend(open(&bench.start_agent()?)?);
+    rows.extend(busy(&bench.start_agent()?)?);
     Ok(rows)
 }
 
@@ -38,22 +38,21 @@ fn builtin(agent: &Agent) -> Result<Row> {
         exec.time(|| session.run(&mut connection))?;
         bare.time(|| bash.run())?;
     }
-    Ok(Row::new("exec \":\" in a session", Quantity::Time(exec.p50()))
-        .p95(Quantity::Time(exec.p95()))
-        .against("bash, through pipes", Quantity::Time(bare.p50()))
-        .target(Target::AtMost(Quantity::microseconds(400))))
+    Ok(Row::latency("exec \":\" in a session", &exec)
+        .baseline("bash, through pipes", Quantity::Duration(bare.p50()))
+        .at_most(Quantity::microseconds(400)))
 }
 
 fn open(agent: &Agent) -> Result<Vec<Row>> {
     let mut connection = agent.connect()?;
-    let before = agent.resident()?;
+    let before = agent.resident_bytes()?;
     let sessions = (0..OPEN).map(|_| Session::create(&mut connection)).collect::<Result<Vec<_>>>()?;
-    let growth = agent.resident()?.saturating_sub(before);
-    let shells = sessions.iter().map(|session| resident(session.pid)).sum::<Result<u64>>()?;
-    let bash = resident(Bash::start()?.child.id())?;
+    let growth = agent.resident_bytes()?.saturating_sub(before);
+    let shells = sessions.iter().map(|session| resident_bytes(session.pid)).sum::<Result<u64>>()?;
+    let bash = resident_bytes(Bash::start()?.child.id())?;
     Ok(vec![
         Row::new("200 open sessions: more memory of the agent", Quantity::Size(growth)),
-        Row::new("  memory of a shell", Quantity::Size(shells / OPEN)).against("bash", Quantity::Size(bash)),
+        Row::new("  memory of a shell", Quantity::Size(shells / OPEN)).baseline("bash", Quantity::Size(bash)),
     ])
 }
 
@@ -63,15 +62,16 @@ fn busy(agent: &Agent) -> Result<Vec<Row>> {
     in_parallel(BUSY, || {
         let mut connection = agent.connect()?;
         let session = Session::create(&mut connection)?;
-        while started.elapsed() < TIME {
+        while started.elapsed() < BUSY_TIME {
             let count = if session.run(&mut connection).is_ok() { &done } else { &failed };
             count.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     })?;
+    let frequency = Quantity::frequency(done.into_inner(), started.elapsed());
     Ok(vec![
-        Row::new("64 sessions for a minute", Quantity::frequency(done.into_inner(), started.elapsed())).incumbent("exits at 8"),
-        Row::new("  errors", Quantity::Count(failed.into_inner() as u64)).target(Target::AtMost(Quantity::Count(0))),
+        Row::new("64 sessions for a minute", frequency).incumbent("exits at 8"),
+        Row::new("  errors", Quantity::Count(failed.into_inner() as u64)).at_most(Quantity::Count(0)),
     ])
 }
 
@@ -84,18 +84,18 @@ struct Session {
 
 impl Session {
     fn create(connection: &mut Connection) -> Result<Self> {
-        let answer = connection.post("session/create", "{}", JSON)?;
-        serde_json::from_slice(answer.tail()).context("read what session.create answers")
+        let body = connection.post("session/create", "{}", JSON)?;
+        serde_json::from_slice(body.tail()).context("read the response of session.create")
     }
 
     fn run(&self, connection: &mut Connection) -> Result<()> {
-        let answer = connection.post("exec", &format!(r#"{{"command":":","session":"{}"}}"#, self.session), JSON)?;
-        ensure!(answer.is_success(), "the command failed");
+        let body = connection.post("exec", &format!(r#"{{"command":":","session":"{}"}}"#, self.session), JSON)?;
+        ensure!(body.is_success(), "the command failed");
         Ok(())
     }
 }
 
-/// A shell by hand.
+/// A shell driven by hand.
 struct Bash {
     child: Child,
     stdin: ChildStdin,
@@ -113,7 +113,7 @@ impl Bash {
         Ok(bash)
     }
 
-    /// Runs the builtin, and waits until the shell says that it is done.
+    /// Runs the builtin, and waits until the shell reports its end.
     fn run(&mut self) -> Result<()> {
         self.stdin.write_all(b":; echo\n")?;
         Ok(self.stdout.read_exact(&mut [0])?)
@@ -122,7 +122,7 @@ impl Bash {
 
 impl Drop for Bash {
     fn drop(&mut self) {
-        // It may have ended already, which is what is wanted.
+        // Both fail when it has exited by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,28 +1,28 @@
-//! The times of repeated runs.
+//! Durations of repeated runs, and their percentiles.
 
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// Times of one thing, done again and again.
+/// Durations of one operation. All are kept: there are at most thousands, and a percentile is one of them, not an estimate.
 #[derive(Debug, Default)]
-pub(super) struct Samples(Vec<Duration>);
+pub(crate) struct Samples(Vec<Duration>);
 
 impl Samples {
-    /// Does it once more and takes its time.
-    pub(super) fn time<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs the operation once more and records its duration.
+    pub(crate) fn time<T>(&mut self, operation: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
-        let value = work()?;
+        let value = operation()?;
         self.0.push(started.elapsed());
         Ok(value)
     }
 
     /// The median.
-    pub(super) fn p50(&self) -> Duration {
+    pub(crate) fn p50(&self) -> Duration {
         self.percentile(50)
     }
 
-    /// What one run in twenty exceeds.
-    pub(super) fn p95(&self) -> Duration {
+    /// The duration that one run in twenty exceeds.
+    pub(crate) fn p95(&self) -> Duration {
         self.percentile(95)
     }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_samples() {
+    fn percentiles_of_any_number_of_samples_are_samples() {
         let samples = |counts: std::ops::RangeInclusive<u64>| Samples(counts.rev().map(Duration::from_millis).collect());
         assert_eq!(samples(1..=100).p95(), Duration::from_millis(95));
         assert_eq!(samples(1..=5).p50(), Duration::from_millis(3));
