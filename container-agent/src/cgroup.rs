@@ -12,7 +12,7 @@ pub(crate) fn read(controller: &str, file: &str) -> Option<String> {
 }
 
 /// The path in a hierarchy, without the slash it begins with.
-fn path<'a>(table: &'a str, controller: &str) -> Option<&'a str> {
+pub(crate) fn path<'a>(table: &'a str, controller: &str) -> Option<&'a str> {
     table.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);

@@ -19,7 +19,7 @@ mod upload_headers;
 /// What fuzzing calls.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz {
-    pub use super::{files::fuzz::range, socket::fuzz::frame};
+    pub use super::{call::fuzz::headers, files::fuzz::range, socket::fuzz::frame};
 }
 
 use axum::{

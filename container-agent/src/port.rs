@@ -2,6 +2,9 @@
 
 mod sockets;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use sockets::fuzz;
+
 use std::{collections::HashMap, fs, io};
 
 use cabana_protocol::{

@@ -51,10 +51,14 @@ mod terminal;
 pub(crate) mod tree;
 mod users;
 
+/// What fuzzing calls.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz {
+    pub use super::{journal::fuzz::journal, proc::fuzz::stat};
+}
+
 pub(crate) use feed::Feed;
 pub use image_command::ImageCommand;
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use journal::fuzz;
 pub use journal::{Entry, Journal, Reader};
 pub use origins::Origins;
 pub use orphans::adopt_orphans;

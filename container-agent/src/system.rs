@@ -1,6 +1,8 @@
 //! `system.stats` and `system.info`: how much of the sandbox is used, and what it is. Read anew for each request, on a thread that
 //! may block: nothing of it is worth keeping.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod info;
 mod memory;
 mod processors;

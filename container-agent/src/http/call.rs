@@ -1,5 +1,8 @@
 //! `POST /v1/<family>/<verb>`: any operation, in the form that the client accepts.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::http) mod fuzz;
+
 use std::{convert::Infallible, time::Duration};
 
 use axum::{

@@ -1,5 +1,8 @@
 //! Listening sockets, from `/proc/net/tcp` and `/proc/net/tcp6` (proc_net(5)).
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::{
     fs, io,
     net::{IpAddr, SocketAddr},

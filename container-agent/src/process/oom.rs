@@ -61,7 +61,7 @@ fn count() -> Option<u64> {
 }
 
 /// The same line in memory.events, memory.oom_control and vmstat.
-fn parse(counts: &str) -> Option<u64> {
+pub(super) fn parse(counts: &str) -> Option<u64> {
     counts.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 

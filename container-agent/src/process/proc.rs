@@ -1,5 +1,8 @@
 //! What `/proc` says of processes, as bytes: names in it need not be text.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::process) mod fuzz;
+
 use std::{fs, io};
 
 use rustix::{

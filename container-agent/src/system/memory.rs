@@ -24,22 +24,22 @@ fn version_1() -> Option<Space> {
 }
 
 /// What a cgroup uses, less the content of files that nobody has looked at for a while; "max" is no limit.
-fn group(usage: &str, limit: &str, stat: &str, unused: &str) -> Option<Space> {
+pub(super) fn group(usage: &str, limit: &str, stat: &str, unused: &str) -> Option<Space> {
     let usage: u64 = usage.trim().parse().ok()?;
     let unused = stat.lines().find_map(|line| line.strip_prefix(unused)?.trim().parse().ok()).unwrap_or(0);
     Some(Space { used_bytes: usage.saturating_sub(unused), total_bytes: limit.trim().parse().unwrap_or(u64::MAX) })
 }
 
 /// No limit is above what the machine has.
-fn within(group: Space, machine: Space) -> Space {
+pub(super) fn within(group: Space, machine: Space) -> Space {
     Space { total_bytes: group.total_bytes.min(machine.total_bytes), ..group }
 }
 
 /// Reads proc_meminfo(5).
-fn machine(meminfo: &str) -> Option<Space> {
+pub(super) fn machine(meminfo: &str) -> Option<Space> {
     let field = |name: &str| {
         let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1_024)
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
     };
     let (total, available) = (field("MemTotal")?, field("MemAvailable")?);
     Some(Space { used_bytes: total.saturating_sub(available), total_bytes: total })

@@ -20,7 +20,7 @@ fn quota() -> Option<f64> {
 }
 
 /// "max", or -1 in version 1, is no quota.
-fn ratio(quota: &str, period: &str) -> Option<f64> {
+pub(super) fn ratio(quota: &str, period: &str) -> Option<f64> {
     let (quota, period): (u32, u32) = (quota.trim().parse().ok()?, period.trim().parse().ok()?);
     (quota > 0 && period > 0).then(|| f64::from(quota) / f64::from(period))
 }
@@ -39,7 +39,7 @@ pub(super) fn spent() -> io::Result<(u64, Duration)> {
 }
 
 /// Reads utime, stime, cutime and cstime of proc_pid_stat(5).
-fn ticks_of(stat: &[u8]) -> Option<u64> {
+pub(crate) fn ticks_of(stat: &[u8]) -> Option<u64> {
     // The name, in parentheses, may itself hold spaces, parentheses and half a character.
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_ascii_whitespace().skip(11).take(4);
