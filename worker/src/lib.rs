@@ -18,6 +18,9 @@ pub mod auth;
 pub mod cache;
 pub mod call;
 pub mod classes;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod key;
 pub mod keys;
 pub mod kinds;

@@ -61,6 +61,9 @@ mod create;
 pub mod database;
 mod directory;
 mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod handle;
 mod kinds;

@@ -1,5 +1,8 @@
 //! Where a request brings its token. Pure but for [`of`].
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use cabana::{Code, Error, token};
 use worker::Request;
 
