@@ -3,7 +3,7 @@
 mod bundle;
 mod scratch;
 
-use crate::artifacts::{self, Care, Profile};
+use crate::artifacts::{self, Profile, WasmOpt};
 use crate::dev::directory::write_private;
 use crate::dev::stack::{Engine, Options, Stack};
 use crate::progress::{Outcome, Step};
@@ -76,7 +76,7 @@ fn run_with_stack(bench: &mut Command) -> Result<()> {
     let tools = setup::run()?;
     let variables = vec![("CABANA_JWT_SECRET".to_owned(), JWT_SECRET.to_owned())];
     let options =
-        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, care: Care::Full, log: false, variables };
+        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, wasm_opt: WasmOpt::Run, log: false, faults: false, variables };
     let stack = Stack::launch(&tools, options)?;
     let outcome = describe(&tools, &stack).and_then(|file| shell::stream(bench.arg("--stack").arg(file)));
     stack.stop();

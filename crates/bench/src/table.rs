@@ -10,6 +10,9 @@ const HEADINGS: [&str; 8] =
 pub(crate) fn render(rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(HEADINGS).add_rows(rows.iter().map(cells));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
