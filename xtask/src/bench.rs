@@ -75,8 +75,15 @@ fn build() -> Result<PathBuf> {
 fn run_with_stack(bench: &mut Command) -> Result<()> {
     let tools = setup::run()?;
     let variables = vec![("CABANA_JWT_SECRET".to_owned(), JWT_SECRET.to_owned())];
-    let options =
-        Options { port: None, engine: Engine::Cabana, profile: Profile::Release, wasm_opt: WasmOpt::Run, log: false, faults: false, variables };
+    let options = Options {
+        port: None,
+        engine: Engine::Cabana,
+        profile: Profile::Release,
+        wasm_opt: WasmOpt::Run,
+        log: false,
+        testing: false,
+        variables,
+    };
     let stack = Stack::launch(&tools, options)?;
     let outcome = describe(&tools, &stack).and_then(|file| shell::stream(bench.arg("--stack").arg(file)));
     stack.stop();

@@ -8,6 +8,7 @@ mod port;
 mod ready;
 mod service;
 pub(crate) mod stack;
+mod test_kinds;
 
 use crate::artifacts::{self, Profile, WasmOpt};
 use crate::progress::say;
@@ -38,17 +39,17 @@ pub(crate) struct Arguments {
     /// Show what engine and wrangler write, as they write it
     #[arg(long)]
     log: bool,
-    /// Let clients inject faults into the engine, for the cases of the tests that do so
+    /// Inject faults where a client asks the engine for them, and add the kinds of tests/sandboxes: the integration cases need both
     #[arg(long)]
-    faults: bool,
+    testing: bool,
 }
 
 /// Runs until Ctrl-C, SIGTERM or SIGHUP, which end it well, or until a service ends, which is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     port::check(arguments.port)?;
     disk::check()?;
-    let Arguments { port, engine, log, faults, .. } = *arguments;
-    let options = Options { port, engine, profile: Profile::Dev, wasm_opt: WasmOpt::Skip, log, faults, variables: variables() };
+    let Arguments { port, engine, log, testing, .. } = *arguments;
+    let options = Options { port, engine, profile: Profile::Dev, wasm_opt: WasmOpt::Skip, log, testing, variables: variables() };
     let layout = Layout::create()?;
     // Beside the tools and the Worker: cargo and the linker leave a processor idle now and then. A thread that nobody waits for, because
     // a tool that cannot be had ends this program, and the build with it.

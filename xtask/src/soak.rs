@@ -84,7 +84,7 @@ impl Soak {
             profile: Profile::Release,
             wasm_opt: WasmOpt::Run,
             log: false,
-            faults: true,
+            testing: true,
             variables,
         };
         let mut stack = Stack::launch(&tools, options)?;

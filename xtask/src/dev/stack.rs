@@ -7,6 +7,7 @@ use super::interrupt::Interrupt;
 use super::port::{self, Port};
 use super::ready::{FIRST_COMMAND, First};
 use super::service::Service;
+use super::test_kinds;
 use crate::artifacts::{self, Profile, Programs, WasmOpt};
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step, say};
@@ -62,8 +63,8 @@ pub(crate) struct Options {
     pub(crate) wasm_opt: WasmOpt,
     /// Whether the services' output is shown.
     pub(crate) log: bool,
-    /// Whether the engine lets clients inject faults, as the tests do.
-    pub(crate) faults: bool,
+    /// Whether the engine injects faults and the kinds of sandboxes of tests/sandboxes exist, as the integration cases need.
+    pub(crate) testing: bool,
     /// Variables of the Worker, beside the key.
     pub(crate) variables: Vec<(String, String)>,
 }
@@ -218,7 +219,7 @@ impl Stack {
         serve.arg("serve").arg("--listening").arg("--socket").arg(&socket).arg("--ready-file").arg(&ready);
         serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
         serve.arg("--state").arg(self.directory.join("engine"));
-        serve.args(options.faults.then_some("--faults"));
+        serve.args(options.testing.then_some("--faults"));
         // Cargo's, for this program: nothing that sandboxes should see.
         serve.env_remove("LD_LIBRARY_PATH");
         self.start_service("engine", &mut serve, listener.into(), options.log)?;
@@ -240,7 +241,11 @@ impl Stack {
             writeln!(text, "{name}='{value}'")?;
         }
         write_private(&variables, &text)?;
-        let mut dev = wrangler(tools, root, self.directory.path());
+        let mut configuration = root.join("wrangler.jsonc");
+        if options.testing {
+            configuration = test_kinds::configure(root, self.directory.path())?;
+        }
+        let mut dev = wrangler_with(&configuration, tools, root, self.directory.path());
         dev.arg("dev").arg(self.directory.join("worker/index.js"));
         dev.args(["--ip", "127.0.0.1", "--port", port, "--inspector-port", "0", "--show-interactive-dev-session=false"]);
         dev.arg("--persist-to").arg(self.directory.join("state")).arg("--env-file").arg(variables);
@@ -311,9 +316,13 @@ fn engine_warnings(ready: &Path) -> Option<Vec<String>> {
 
 /// wrangler with no contact to anything outside and nothing written outside `scratch`.
 pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
+    wrangler_with(&root.join("wrangler.jsonc"), tools, root, scratch)
+}
+
+fn wrangler_with(configuration: &Path, tools: &Tools, root: &Path, scratch: &Path) -> Command {
     let mut command = tools.node.command("wrangler");
     // Named, because wrangler looks for it beside the Worker's script, and cargo's target directory may be anywhere.
-    command.arg("--config").arg(root.join("wrangler.jsonc"));
+    command.arg("--config").arg(configuration);
     command
         .current_dir(root)
         .env("CI", "1")

@@ -82,7 +82,7 @@ impl Run {
         let issuer = Issuer::generate(&built.issuer)?;
         let variables = issuer.variables.clone();
         let options =
-            Options { port: None, engine: Engine::Cabana, profile, wasm_opt: WasmOpt::Run, log: false, faults: true, variables };
+            Options { port: None, engine: Engine::Cabana, profile, wasm_opt: WasmOpt::Run, log: false, testing: true, variables };
         let layout = Layout::create()?;
         layout.copy_programs(programs)?;
         layout.copy_worker(tools, worker)?;
