@@ -1,36 +1,47 @@
-//! Somebody who calls the whole service with credentials of his own.
+//! The HTTP client of all cases.
 
-use reqwest::{Client, Method};
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::{Sandbox, sandbox::Answer};
+use crate::{Answer, Issuer, Sandbox};
 
-/// A caller with one token, or none.
+/// A client of one service or agent, with one token or none.
 #[derive(Debug, Clone)]
 pub struct Caller {
     http: Client,
     url: String,
-    /// What it shows.
+    /// The token that it sends.
     pub token: Option<String>,
 }
 
 impl Caller {
-    /// Whoever shows this token.
+    /// A client of whatever answers at this URL.
+    pub(crate) fn at(url: impl Into<String>, token: Option<String>) -> Self {
+        // Each client has connections of its own, so that closing one disturbs nobody else. A server may close an idle one just when it
+        // is used again, so none is kept for long.
+        let http = Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build().unwrap();
+        Self { http, url: url.into(), token }
+    }
+
+    /// A client of the service with this token.
     pub fn with(token: impl Into<String>) -> Self {
-        Self { token: Some(token.into()), ..Self::nobody() }
+        Self::at(service().0, Some(token.into()))
     }
 
-    /// Whoever shows nothing.
+    /// A client of the service without credentials.
     pub fn nobody() -> Self {
-        Self { http: Client::builder().no_proxy().build().unwrap(), url: Sandbox::service().0, token: None }
+        Self::at(service().0, None)
     }
 
-    /// Whoever runs the service.
+    /// A client of the service with the operator's key.
     pub fn operator() -> Self {
-        Self::with(Sandbox::service().1)
+        let (url, key) = service();
+        Self::at(url, Some(key))
     }
 
-    /// Whoever has a fresh key of this tenant, with these scopes.
+    /// A client of the service with a fresh key of this tenant, with these scopes.
     pub async fn of_tenant(tenant: &str, scopes: Value) -> Self {
         let body = json!({ "name": "a case", "tenant": tenant, "scopes": scopes, "expires_in_ms": 3_600_000 });
         let answer = Self::operator().post("/v1/keys", body).await;
@@ -43,26 +54,53 @@ impl Caller {
         self.token.as_deref().and_then(|token| token.split('_').nth(1)).expect("a key")
     }
 
-    /// Asks.
+    /// The sandbox of this id, which must exist before anything is asked of it.
+    pub fn sandbox(&self, id: &str) -> Sandbox {
+        Sandbox::of_service(self.clone(), id)
+    }
+
+    /// Where a route is.
+    pub fn url(&self, route: &str) -> String {
+        format!("{}{route}", self.url)
+    }
+
+    /// A request to a route, with the token.
+    pub fn request(&self, method: Method, route: &str) -> RequestBuilder {
+        let request = self.anonymous(method, route);
+        self.token.iter().fold(request, |request, token| request.bearer_auth(token))
+    }
+
+    /// A request to a route, without the token.
+    pub fn anonymous(&self, method: Method, route: &str) -> RequestBuilder {
+        self.http.request(method, self.url(route))
+    }
+
+    /// Sends a request with this body and reads the answer.
     pub async fn ask(&self, method: Method, route: &str, body: Option<Value>) -> Answer {
-        let request = self.http.request(method, format!("{}{route}", self.url));
-        let request = self.token.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = self.request(method, route);
         let request = body.iter().fold(request, |request, body| request.json(body));
         Answer::of(request.send().await.unwrap()).await
     }
 
-    /// Asks for something to be shown.
+    /// `GET`.
     pub async fn get(&self, route: &str) -> Answer {
         self.ask(Method::GET, route, None).await
     }
 
-    /// Asks for something to be done.
+    /// `POST`.
     pub async fn post(&self, route: &str, body: Value) -> Answer {
         self.ask(Method::POST, route, Some(body)).await
     }
 
-    /// Asks for something to be removed.
+    /// `DELETE`.
     pub async fn delete(&self, route: &str) -> Answer {
         self.ask(Method::DELETE, route, None).await
     }
+}
+
+/// The URL of the service under test and its key. The issuer that it trusts, if it trusts one of ours, has published its keys by then.
+pub(crate) fn service() -> (String, String) {
+    Issuer::of_service();
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    (variable("CABANA_TEST_URL"), variable("CABANA_TEST_API_KEY"))
 }

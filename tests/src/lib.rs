@@ -6,23 +6,39 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod agent;
+mod answer;
 mod caller;
+mod dice;
+pub mod http1;
 mod issuer;
+mod kind;
+pub mod process;
+mod requirement;
 mod sandbox;
 pub mod soak;
 mod socket;
 
+pub use answer::Answer;
 pub use caller::Caller;
+pub use dice::Dice;
 pub use issuer::{Issuer, PrivateKey, Publication};
-pub use sandbox::{Answer, Sandbox, drain, gather};
+pub use kind::Kind;
+pub use requirement::require;
+pub use sandbox::{Sandbox, drain, gather};
 pub use socket::Socket;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
+use serde_json::{Value, json};
 
 /// How long a case may take before it is taken to hang. No case asserts a time.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The streaming form of an answer with one event a line.
+pub const NDJSON: &str = "application/x-ndjson";
+/// The streaming form of an answer as server-sent events.
+pub const SSE: &str = "text/event-stream";
 
 /// Where the cases run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,22 +65,41 @@ pub async fn in_sandbox(case: impl AsyncFnOnce(&Sandbox)) {
     run(Sandbox::create().await, case).await;
 }
 
-/// Runs a case in a sandbox, and once more on an agent that walks paths itself, as where the kernel's way to confine them is refused.
-pub async fn in_either_confinement(case: impl AsyncFn(&Sandbox)) {
-    in_sandbox(&case).await;
-    in_agent(&[("CABANA_CONFINEMENT", "walk")], &case).await;
+/// Runs a case of the stack in a sandbox that is made with these fields.
+pub async fn in_sandbox_with(fields: Value, case: impl AsyncFnOnce(&Sandbox)) {
+    run(Sandbox::create_with(fields).await, case).await;
 }
 
-/// Runs a case on an agent that is configured by these variables. Through the whole stack nobody can set them, and nothing is run.
+/// Runs a case in a sandbox, and on the agent once more with a process that walks paths itself, as where the kernel refuses `openat2`.
+pub async fn in_either_confinement(case: impl AsyncFn(&Sandbox)) {
+    in_sandbox(&case).await;
+    if Target::get() == Target::Agent {
+        in_agent(&[("CABANA_CONFINEMENT", "walk")], &case).await;
+    }
+}
+
+/// Runs a case in a sandbox of a kind of the tests; on the agent, in one with the variables of that kind.
+pub async fn in_kind(kind: Kind, case: impl AsyncFnOnce(&Sandbox)) {
+    match Target::get() {
+        Target::Agent => in_agent(&kind.variables(), case).await,
+        Target::Stack if kind.is_served().await => in_sandbox_with(json!({ "kind": kind.name() }), case).await,
+        Target::Stack => {}
+    }
+}
+
+/// Runs a case on an agent that is configured by these variables.
+///
+/// Panics on the stack: such a case belongs into a module `agent_only`, which a run against the stack skips.
 pub async fn in_agent(variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
     in_agent_by(&[], variables, case).await;
 }
 
-/// The same for an agent that is started by another program, which becomes it: these words come before its own.
+/// Runs a case on an agent that another program starts by becoming it: these words come before the agent's own.
+///
+/// Panics on the stack, as [`in_agent`] does.
 pub async fn in_agent_by(starter: &[&str], variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
-    if Target::get() == Target::Agent {
-        run(Sandbox::of_agent(agent::Agent::start(starter, variables)), case).await;
-    }
+    assert_eq!(Target::get(), Target::Agent, "this case is for the agent: move it to a module `agent_only`");
+    run(Sandbox::of_agent(agent::Agent::start(starter, variables)), case).await;
 }
 
 async fn run(sandbox: Sandbox, case: impl AsyncFnOnce(&Sandbox)) {
@@ -76,9 +111,9 @@ async fn run(sandbox: Sandbox, case: impl AsyncFnOnce(&Sandbox)) {
     }
 }
 
-/// Waits until `condition` holds.
+/// Waits until `condition` holds; panics when it does not for half of [`PATIENCE`].
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+    let waited = tokio::time::timeout(PATIENCE / 2, async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -1,121 +1,79 @@
 //! A sandbox under test, over HTTP.
 
-use std::time::Duration;
-
 use cabana_protocol::{
     Operation, Streaming,
     exec::{Exec, ExecEvent, ExecOutput, ExecResult},
     line::LineOf,
 };
 use futures_util::{Stream, StreamExt, stream};
-use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{Issuer, Socket, Target, agent::Agent};
+use crate::{Answer, Caller, Socket, Target, agent::Agent, caller};
 
-/// A fresh sandbox.
+/// A sandbox, by default a fresh one.
 #[derive(Debug)]
 pub struct Sandbox {
-    http: Client,
-    /// What the agent's routes come after.
+    caller: Caller,
+    /// What the routes of the sandbox come after.
     base: String,
-    key: String,
     /// Its first root, as the sandbox sees it.
     pub root: String,
-    _agent: Option<Agent>,
-}
-
-/// An answer, read whole.
-#[derive(Debug)]
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its header fields.
-    pub headers: header::HeaderMap,
-    /// Its body.
-    pub bytes: Vec<u8>,
-}
-
-impl Answer {
-    /// Reads an answer.
-    pub async fn of(response: Response) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, bytes: response.bytes().await.unwrap().into() }
-    }
-
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.bytes)))
-    }
-
-    /// A header field.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body, of an answer that must be a success.
-    pub fn success(self) -> Vec<u8> {
-        assert!(self.status.is_success(), "{}: {}", self.status, String::from_utf8_lossy(&self.bytes));
-        self.bytes
-    }
-
-    /// The error's code, once its shape and status are what they must be.
-    pub fn code(&self) -> String {
-        let body = self.json();
-        let error: cabana_protocol::Error = serde_json::from_value(body["error"].clone()).unwrap();
-        assert_eq!(error.code.status(), self.status.as_u16(), "{body}");
-        assert!(!error.message.is_empty() && body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{body}");
-        body["error"]["code"].as_str().unwrap().to_owned()
-    }
+    agent: Option<Agent>,
 }
 
 impl Sandbox {
+    /// A fresh sandbox of the target that the environment names.
     pub(crate) async fn create() -> Self {
         match Target::get() {
             Target::Agent => Self::of_agent(Agent::start(&[], &[])),
-            Target::Stack => {
-                let (url, key) = Self::service();
-                let created = client().post(format!("{url}/v1/sandboxes")).bearer_auth(&key).json(&json!({})).send();
-                let answer = Answer::of(created.await.unwrap()).await;
-                assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
-                let base = format!("{url}/v1/sandboxes/{}", answer.json()["id"].as_str().unwrap());
-                Self { http: client(), base, key, root: "/workspace".to_owned(), _agent: None }
-            }
+            Target::Stack => Self::create_with(json!({})).await,
         }
+    }
+
+    /// A fresh sandbox of the service, made with these fields.
+    pub async fn create_with(fields: Value) -> Self {
+        let caller = Caller::operator();
+        let answer = caller.post("/v1/sandboxes", fields).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.json());
+        Self::of_service(caller, answer.json()["id"].as_str().unwrap())
+    }
+
+    pub(crate) fn of_service(caller: Caller, id: &str) -> Self {
+        Self { caller, base: format!("/v1/sandboxes/{id}"), root: "/workspace".to_owned(), agent: None }
     }
 
     pub(crate) fn of_agent(agent: Agent) -> Self {
         let root = agent.root.path().canonicalize().unwrap().to_str().unwrap().to_owned();
-        let base = format!("{}/v1", agent.url);
-        Self { http: client(), base, key: Agent::SECRET.to_owned(), root, _agent: Some(agent) }
+        let caller = Caller::at(&agent.url, Some(Agent::SECRET.to_owned()));
+        Self { caller, base: "/v1".to_owned(), root, agent: Some(agent) }
     }
 
-    /// The service under test and its key. The issuer that it trusts, if it trusts one of ours, has published its keys by then.
+    /// The URL of the service under test and its key.
     pub fn service() -> (String, String) {
-        Issuer::of_service();
-        let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-        (variable("CABANA_TEST_URL"), variable("CABANA_TEST_API_KEY"))
+        caller::service()
     }
 
-    pub(crate) async fn destroy(self) {
-        if Target::get() == Target::Stack {
-            self.http.delete(&self.base).bearer_auth(&self.key).send().await.unwrap();
+    /// Destroys it, if it is one of the service. An agent ends when it is dropped.
+    pub async fn destroy(self) {
+        if self.agent.is_none() {
+            self.request(Method::DELETE, "").send().await.unwrap();
         }
     }
 
     /// Where a route of the sandbox is.
     pub fn url(&self, route: &str) -> String {
-        format!("{}{route}", self.base)
+        self.caller.url(&format!("{}{route}", self.base))
     }
 
     /// A request to a route of the sandbox, with the key.
     pub fn request(&self, method: Method, route: &str) -> RequestBuilder {
-        self.http.request(method, self.url(route)).bearer_auth(&self.key)
+        self.caller.request(method, &format!("{}{route}", self.base))
     }
 
-    /// The same without the key.
+    /// A request to a route of the sandbox, without the key.
     pub fn anonymous(&self, method: Method, route: &str) -> RequestBuilder {
-        self.http.request(method, self.url(route))
+        self.caller.anonymous(method, &format!("{}{route}", self.base))
     }
 
     /// Sends a request and reads the answer whole.
@@ -150,6 +108,22 @@ impl Sandbox {
     pub async fn count_processes(&self, mark: &str) -> usize {
         let output = self.exec(json!({ "command": ["pgrep", "--count", "--full", mark] })).await;
         std::str::from_utf8(&output.stdout.0).unwrap().trim().parse().unwrap()
+    }
+
+    /// The memory that the agent has in use, in KiB. The agent is the parent of every command.
+    pub async fn memory_kib(&self) -> u64 {
+        self.memory("VmRSS").await
+    }
+
+    /// The most memory that the agent has ever had in use, in KiB.
+    pub async fn peak_memory_kib(&self) -> u64 {
+        self.memory("VmHWM").await
+    }
+
+    async fn memory(&self, field: &str) -> u64 {
+        // A shell alone, so that a sandbox with little room for processes can say it.
+        let script = format!("while read name value _; do [ $name = {field}: ] && echo $value; done < /proc/$PPID/status; true");
+        self.shell(&script).await.trim().parse().unwrap()
     }
 
     /// `exec` in a streaming form: its lines as they come.
@@ -197,18 +171,12 @@ impl Sandbox {
 
     /// The same with this query; the error is the status of a refusal.
     pub async fn connect_with(&self, query: &str) -> Result<Socket, Option<u16>> {
-        let key = ("authorization", format!("Bearer {}", self.key));
+        let key = ("authorization", format!("Bearer {}", self.caller.token.as_deref().unwrap_or_default()));
         let mut socket = Socket::open(&self.url(&format!("/connect{query}")), &[key]).await?;
         let ready = socket.next().await;
         assert_eq!(ready["type"], "ready");
         Ok(socket)
     }
-}
-
-fn client() -> Client {
-    // Each case has its own connections, so that closing one is seen by nobody else. One that was idle for long may be closed by
-    // the server just when it is used again.
-    Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build().unwrap()
 }
 
 fn route(name: &str) -> String {

@@ -1,12 +1,14 @@
-//! Trees of files as tar archives, out and in, with GNU tar as the other side; and in the files below what no archive may do.
+//! Trees of files as tar archives, exported and imported, with GNU tar as the other side.
 
 mod changes;
 mod refusals;
-mod tape;
+mod tar_builder;
 
 use cabana_tests::{Answer, Sandbox, in_sandbox};
 use reqwest::{Body, Method};
 use serde_json::json;
+
+use crate::files::make_deep_tree;
 
 /// Sends an archive to be extracted into this directory.
 async fn import(sandbox: &Sandbox, into: &str, archive: impl Into<Body>) -> Answer {
@@ -40,7 +42,7 @@ async fn list(sandbox: &Sandbox, directory: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_fetched_is_what_gnu_tar_extracts() {
+async fn exported_archives_are_extracted_by_gnu_tar() {
     in_sandbox(async |sandbox| {
         sandbox.shell(TREE).await;
         for (format, media_type, option) in
@@ -64,7 +66,7 @@ async fn what_is_fetched_is_what_gnu_tar_extracts() {
 }
 
 #[tokio::test]
-async fn what_gnu_tar_makes_is_extracted() {
+async fn archives_of_gnu_tar_are_imported() {
     in_sandbox(async |sandbox| {
         sandbox.shell(TREE).await;
         let backwards = "find . -mindepth 1 -depth -print0 | tar -c --null --no-recursion -T -";
@@ -81,18 +83,18 @@ async fn what_gnu_tar_makes_is_extracted() {
 }
 
 #[tokio::test]
-async fn a_member_is_as_long_as_gnu_tar_thinks() {
+async fn a_member_is_read_to_the_length_that_gnu_tar_reads() {
     in_sandbox(async |sandbox| {
-        let inner = tape::Tape::default().file("inner", "x").cut_off();
-        let claims = |size| tape::Header::new(b'0', b"outer").size(size);
-        let tape = tape::Tape::default;
+        let inner = tar_builder::TarBuilder::default().file("inner", "x").cut_off();
+        let claims = |size| tar_builder::Header::new(b'0', b"outer").size(size);
+        let archive = tar_builder::TarBuilder::default;
         for (what, archive) in [
-            ("as the header says", tape().raw(claims(1024), &inner)),
-            ("as an extended header says, more", tape().extended(b'x', &[b"size=1024"]).raw(claims(0), &inner)),
-            ("as an extended header says, less", tape().extended(b'x', &[b"size=0"]).raw(claims(1024), &inner)),
-            ("as its last record says", tape().extended(b'x', &[b"size=5", b"size=1024"]).raw(claims(0), &inner)),
-            ("not as a comment says", tape().extended(b'x', &[b"comment=\n9 size=0\n"]).raw(claims(1024), &inner)),
-            ("in binary", tape().raw(claims(0).field(124, b"\x80\0\0\0\0\0\0\0\0\0\x04\0"), &inner)),
+            ("as the header says", archive().raw(claims(1024), &inner)),
+            ("as an extended header says, more", archive().extended(b'x', &[b"size=1024"]).raw(claims(0), &inner)),
+            ("as an extended header says, less", archive().extended(b'x', &[b"size=0"]).raw(claims(1024), &inner)),
+            ("as its last record says", archive().extended(b'x', &[b"size=5", b"size=1024"]).raw(claims(0), &inner)),
+            ("not as a comment says", archive().extended(b'x', &[b"comment=\n9 size=0\n"]).raw(claims(1024), &inner)),
+            ("in binary", archive().raw(claims(0).field(124, b"\x80\0\0\0\0\0\0\0\0\0\x04\0"), &inner)),
         ] {
             let archive = archive.file("last", "x").end();
             sandbox.put("archive", archive.clone()).await.success();
@@ -105,7 +107,7 @@ async fn a_member_is_as_long_as_gnu_tar_thinks() {
 }
 
 #[tokio::test]
-async fn a_file_is_an_archive_of_one() {
+async fn a_single_file_is_exported_as_an_archive_of_one_entry() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir d; echo content > d/file; ln -s d/file link; mkfifo fifo").await;
         for (path, name) in [("d/file", "file"), ("link", "link")] {
@@ -126,10 +128,10 @@ async fn a_file_is_an_archive_of_one() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_replaced_or_kept() {
+async fn existing_files_are_replaced_or_kept_as_asked() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p d/kept; echo old | tee d/file d/other d/linked; ln -s linked d/link; chmod 700 d").await;
-        let archive = tape::Tape::default()
+        let archive = tar_builder::TarBuilder::default()
             .member(b'5', b"./", b"")
             .file("./file", "new")
             .file("kept/new", "new")
@@ -149,7 +151,7 @@ async fn what_is_there_is_replaced_or_kept() {
 }
 
 #[tokio::test]
-async fn globs_choose_what_is_fetched() {
+async fn globs_select_the_exported_files() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p tree/src/deep tree/modules/src tree/empty; cd tree; touch a.rs a.txt src/b.rs src/deep/c.rs modules/src/d.rs").await;
         for (query, members) in [
@@ -173,15 +175,9 @@ async fn globs_choose_what_is_fetched() {
 }
 
 #[tokio::test]
-async fn a_tree_of_any_depth_goes_out_and_in() {
+async fn a_deep_tree_is_exported_and_imported() {
     in_sandbox(async |sandbox| {
-        // The agent may then open less than a descriptor for each level.
-        let limit = "import os, resource\n\
-                     hard = resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[1]\n\
-                     resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (128, hard))\n";
-        let deep = "os.mkdir('tree')\nos.chdir('tree')\nfor _ in range(600):\n    open('f', 'w'); os.mkdir('d'); os.mkdir('e'); os.chdir('d')\n";
-        let made = sandbox.exec(json!({ "command": ["python3", "-c", format!("{limit}{deep}")] })).await;
-        assert!(made.result.success(), "{made:?}");
+        make_deep_tree(sandbox, "tree", true).await;
         let archive = export(sandbox, "tree", "tar").await.success();
         assert_eq!(import(sandbox, "out", archive).await.json()["entries"], 1_800);
         assert_eq!(sandbox.shell("find out -mindepth 1 | wc -l").await, "1800\n");
@@ -196,6 +192,27 @@ async fn privileges_are_not_extracted() {
         let archive = export(sandbox, "tree", "tar").await.success();
         import(sandbox, "out", archive).await.success();
         assert_eq!(sandbox.shell("cd out && stat -c '%n %a' *").await, "program 755\nshared 777\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_archive_is_exported_and_imported_in_bounded_memory() {
+    const BYTES: usize = 64 << 20;
+    /// What the agent may take for it, in KiB.
+    const GROWTH: u64 = 24 << 10;
+
+    in_sandbox(async |sandbox| {
+        sandbox.shell(&format!("mkdir tree; head -c {BYTES} /dev/urandom > tree/large")).await;
+        let before = sandbox.peak_memory_kib().await;
+        for format in ["tar", "tar.zst"] {
+            let archive = export(sandbox, "tree", format).await.success();
+            assert!(archive.len() > BYTES, "{format}: random bytes do not become fewer");
+            import(sandbox, format, archive).await.success();
+            sandbox.shell(&format!("cmp tree/large {format}/large && rm -r {format}")).await;
+        }
+        let grown = sandbox.peak_memory_kib().await - before;
+        assert!(grown < GROWTH, "{grown} KiB");
     })
     .await;
 }

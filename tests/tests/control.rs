@@ -1,8 +1,9 @@
-//! What only the whole stack can do: a sandbox's life, and the gateway in front of it.
+//! Cases that need the whole stack: a sandbox's life, and the gateway in front of it.
 
 mod access;
 mod audit;
 mod directory;
+mod disk;
 mod gateway;
 mod kinds;
 mod lifecycle;
@@ -17,8 +18,8 @@ mod quota;
 mod setup;
 mod tour;
 
-use cabana_tests::{Sandbox, Socket, Target, in_sandbox, until};
-use reqwest::{Client, Method, StatusCode};
+use cabana_tests::{Caller, Sandbox, Socket, Target, in_sandbox, until};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// A name that no other case, nor an earlier run, uses.
@@ -28,13 +29,9 @@ fn fresh_name(case: &str) -> String {
 }
 
 async fn request(method: Method, route: &str, body: Option<Value>) -> (StatusCode, Value) {
-    let (url, key) = Sandbox::service();
-    let request = Client::new().request(method, format!("{url}{route}")).bearer_auth(key);
-    let request = body.iter().fold(request, |request, body| request.json(body));
-    let response = request.send().await.unwrap();
-    let status = response.status();
-    assert!(response.headers().contains_key("x-request-id"));
-    (status, response.json().await.unwrap_or(Value::Null))
+    let answer = Caller::operator().ask(method, route, body).await;
+    assert!(answer.headers.contains_key("x-request-id"));
+    answer.parts()
 }
 
 async fn create(body: Value) -> (StatusCode, Value) {
@@ -60,7 +57,7 @@ fn code(body: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_sandbox_lives_and_dies() {
+async fn a_sandbox_is_created_used_and_destroyed() {
     let name = fresh_name("life");
     let (status, made) = create(json!({ "name": name, "env": { "GREETING": "hello", "HOME": null } })).await;
     assert!(!made.to_string().contains("hello"), "variables are not shown: {made}");
@@ -86,7 +83,7 @@ async fn a_sandbox_lives_and_dies() {
 }
 
 #[tokio::test]
-async fn sandboxes_know_nothing_of_each_other() {
+async fn sandboxes_do_not_see_each_other() {
     // Alone, the agent shares the machine's files and processes.
     assert_eq!(Target::get(), Target::Stack, "this needs the whole stack: --skip control::");
     in_sandbox(async |one| {
@@ -143,7 +140,7 @@ async fn a_container_that_ends_is_replaced_by_the_next_operation() {
 }
 
 #[tokio::test]
-async fn bad_control_requests_are_refused() {
+async fn malformed_control_requests_are_refused() {
     for (body, expected) in [
         (json!({ "name": "" }), "invalid_request"),
         (json!({ "name": "no spaces" }), "invalid_request"),
@@ -176,7 +173,7 @@ async fn bad_control_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn the_gateway_knows_its_key_in_three_places_on_a_socket() {
+async fn a_socket_is_authenticated_by_header_query_or_subprotocol() {
     in_sandbox(async |sandbox| {
         let (_, key) = Sandbox::service();
         let subprotocol = format!("cabana.token.{key}");
@@ -212,7 +209,7 @@ async fn the_gateway_knows_its_key_in_three_places_on_a_socket() {
 }
 
 #[tokio::test]
-async fn health_is_open_and_everything_else_is_not() {
+async fn only_health_is_open_without_credentials() {
     let (url, _) = Sandbox::service();
     assert_eq!(reqwest::get(format!("{url}/health")).await.unwrap().status(), StatusCode::OK);
     for route in ["/", "/v1/sandboxes", "/v1/sandboxes/sbx-a", "/v1/nowhere", "/healthy"] {

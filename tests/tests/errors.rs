@@ -1,4 +1,4 @@
-//! What is refused is refused with a code, and leaves nothing behind.
+//! Refusals have a code and leave nothing behind.
 
 use cabana_tests::{Sandbox, in_sandbox};
 use reqwest::Method;
@@ -10,7 +10,7 @@ async fn check(sandbox: &Sandbox, name: &str, body: Value, code: &str) {
 }
 
 #[tokio::test]
-async fn bad_requests_are_answered_by_their_code() {
+async fn malformed_requests_are_refused_by_their_codes() {
     in_sandbox(async |sandbox| {
         for (name, body, code) in [
             ("exec", json!({}), "invalid_request"),
@@ -66,7 +66,7 @@ async fn bad_requests_are_answered_by_their_code() {
 }
 
 #[tokio::test]
-async fn an_error_says_where_and_not_what() {
+async fn an_error_names_the_place_and_not_the_value() {
     in_sandbox(async |sandbox| {
         for env in [json!("TOKEN=hunter2"), json!({ "TOKEN": { "hunter2": 1 } }), json!({ "TOKEN": 123_456 })] {
             let answer = sandbox.post("exec", json!({ "command": "true", "env": env })).await;
@@ -78,7 +78,7 @@ async fn an_error_says_where_and_not_what() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_refused() {
+async fn bodies_that_are_not_json_are_refused() {
     in_sandbox(async |sandbox| {
         for body in ["", "{", "{\"command\": \"true\"} x", "\u{feff}{}", "command=true"] {
             let request = sandbox.request(Method::POST, "/exec").body(body);
@@ -91,7 +91,7 @@ async fn what_is_not_json_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_upload_is_answered_all_the_same() {
+async fn a_refused_upload_is_answered_before_its_end() {
     in_sandbox(async |sandbox| {
         let answer = sandbox.put("/etc/large", vec![b'x'; 20 << 20]).await;
         assert_eq!(answer.code(), "forbidden");
@@ -100,7 +100,7 @@ async fn a_refused_upload_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn routes_that_do_not_exist_are_refused() {
+async fn unknown_routes_are_refused() {
     in_sandbox(async |sandbox| {
         for (method, route, code) in [
             (Method::GET, "/exec", "invalid_request"),
@@ -119,7 +119,7 @@ async fn routes_that_do_not_exist_are_refused() {
 }
 
 #[tokio::test]
-async fn nobody_passes_without_the_key() {
+async fn requests_without_the_key_are_refused() {
     in_sandbox(async |sandbox| {
         for authorization in [None, Some("Bearer wrong"), Some("Bearer "), Some("Basic eDp5"), Some("Bearer")] {
             for (method, route) in

@@ -17,13 +17,10 @@ use cabana_protocol::{
     exec::{Exec, ExecEvent, Exit},
     line::LineOf,
 };
-use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use cabana_tests::{NDJSON, SSE, Sandbox, Target, gather, in_sandbox, until};
 use futures_util::{StreamExt, future::join_all};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-const NDJSON: &str = "application/x-ndjson";
-const SSE: &str = "text/event-stream";
 
 /// A number that no other case uses, to find processes by.
 fn mark() -> String {
@@ -51,7 +48,7 @@ const fn exited(code: i32) -> Exit {
 }
 
 #[tokio::test]
-async fn a_command_is_a_script_or_an_exact_argv() {
+async fn a_command_runs_as_a_script_or_an_exact_argv() {
     in_sandbox(async |sandbox| {
         check(sandbox, json!({ "command": "echo one; echo two >&2; exit 3" }), b"one\n", b"two\n", exited(3)).await;
         check(sandbox, json!({ "command": "echo $((6 * 7)) | tr -d 2" }), b"4\n", b"", exited(0)).await;
@@ -63,7 +60,7 @@ async fn a_command_is_a_script_or_an_exact_argv() {
 }
 
 #[tokio::test]
-async fn bytes_arrive_exactly() {
+async fn output_bytes_arrive_exactly() {
     in_sandbox(async |sandbox| {
         let all: Vec<u8> = (0..=255).collect();
         let script = "for i in $(seq 0 255); do printf \"\\\\x$(printf %02x $i)\"; done";
@@ -85,7 +82,7 @@ async fn bytes_arrive_exactly() {
 }
 
 #[tokio::test]
-async fn the_exit_says_what_the_kernel_said() {
+async fn the_exit_is_that_of_the_kernels_wait() {
     in_sandbox(async |sandbox| {
         for code in [0, 1, 2, 126, 127, 128, 130, 255] {
             check(sandbox, json!({ "command": format!("exit {code}") }), b"", b"", exited(code)).await;
@@ -103,7 +100,7 @@ async fn the_exit_says_what_the_kernel_said() {
 }
 
 #[tokio::test]
-async fn output_comes_while_the_command_runs() {
+async fn output_arrives_while_the_command_runs() {
     in_sandbox(async |sandbox| {
         for accept in [NDJSON, SSE] {
             let command = "echo before; until [ -e go ]; do sleep 0.02; done; rm go; echo after";
@@ -120,20 +117,11 @@ async fn output_comes_while_the_command_runs() {
     .await;
 }
 
-/// The connection shows that it is alive, in a way that no reader sees.
-#[tokio::test]
-async fn a_long_silence_changes_nothing() {
-    in_sandbox(async |sandbox| {
-        check(sandbox, json!({ "command": "sleep 6; echo late; exit 4" }), b"late\n", b"", exited(4)).await;
-    })
-    .await;
-}
-
 /// Hops that take a minute or two of silence for death see something every few seconds, in any form.
 #[tokio::test]
-async fn a_connection_on_which_nothing_happens_shows_that_it_is_alive() {
+async fn a_silent_command_sends_heartbeats_in_every_form() {
     in_sandbox(async |sandbox| {
-        let command = json!({ "command": "until [ -e go ]; do sleep 0.02; done" });
+        let command = json!({ "command": "until [ -e go ]; do sleep 0.02; done; echo late; exit 4" });
         let silences = [(NDJSON, "\n\n\n"), (SSE, "\n\n:\n\n:\n\n"), ("application/json", "  ")];
         let listening = silences.map(async |(accept, twice)| {
             let request = sandbox.request(Method::POST, "/exec").header("accept", accept).json(&command);
@@ -148,14 +136,15 @@ async fn a_connection_on_which_nothing_happens_shows_that_it_is_alive() {
         let alive = join_all(listening).await;
         sandbox.put("go", "").await.success();
         for answer in alive {
-            assert!(answer.text().await.unwrap().contains(r#""reason":"exited""#), "and then it goes on");
+            let rest = answer.text().await.unwrap();
+            assert!(rest.contains(r#"late\n"#) && rest.contains(r#""reason":"exited","code":4"#), "and then it goes on: {rest}");
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_last_bytes_before_the_exit_are_never_lost() {
+async fn the_last_bytes_before_an_exit_arrive() {
     in_sandbox(async |sandbox| {
         for _ in 0..100 {
             let output =
@@ -167,7 +156,7 @@ async fn the_last_bytes_before_the_exit_are_never_lost() {
 }
 
 #[tokio::test]
-async fn a_fold_keeps_the_head_and_the_tail() {
+async fn a_folded_output_keeps_its_head_and_tail() {
     in_sandbox(async |sandbox| {
         let command = "seq 1 100000; echo error >&2";
         let output = sandbox.exec(json!({ "command": command, "max_output_bytes": 20 })).await;
@@ -182,7 +171,7 @@ async fn a_fold_keeps_the_head_and_the_tail() {
 }
 
 #[tokio::test]
-async fn much_output_arrives_whole_in_any_form() {
+async fn large_output_arrives_whole_in_every_form() {
     in_sandbox(async |sandbox| {
         let command = "seq 1 3000000; head -c 3000000 /dev/urandom > noise; cat noise >&2";
         for accept in [NDJSON, SSE] {
@@ -197,7 +186,7 @@ async fn much_output_arrives_whole_in_any_form() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_holds_up_nobody_else() {
+async fn a_stalled_reader_does_not_delay_others() {
     in_sandbox(async |sandbox| {
         let mark = mark();
         let stalled = sandbox.stream(NDJSON, json!({ "command": format!("yes {mark}") })).await;
@@ -211,7 +200,7 @@ async fn a_reader_that_stalls_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn many_commands_run_side_by_side() {
+async fn many_commands_run_in_parallel() {
     in_sandbox(async |sandbox| {
         let runs = (0..64).map(async |number| {
             let output = sandbox.exec(json!({ "command": format!("sleep 0.1; echo {number}; exit {number}") })).await;
@@ -225,7 +214,7 @@ async fn many_commands_run_side_by_side() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_run_is_told_by_its_kind() {
+async fn commands_that_cannot_be_started_are_refused_by_their_codes() {
     in_sandbox(async |sandbox| {
         let files = "printf '\\177ELF and nothing more' > broken; printf '#!/no/such/interpreter\\n' > orphan; echo true > script; \
                      chmod 755 broken orphan; mkdir -m 755 directory; mkdir -m 700 closed";
@@ -248,7 +237,7 @@ async fn what_cannot_be_run_is_told_by_its_kind() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_agent_leaks_into_a_command() {
+async fn commands_inherit_nothing_of_the_agent() {
     in_sandbox(async |sandbox| {
         for way in [json!({}), json!({ "user": "nobody" }), json!({ "stdin": "x" }), json!({ "tty": {} })] {
             let mut request = json!({ "command": ["ls", "-x", "/proc/self/fd"] });
@@ -263,7 +252,9 @@ async fn nothing_of_the_agent_leaks_into_a_command() {
         }
         assert_eq!(sandbox.shell("env | grep -c SECRET || true").await, "0\n");
         let secret = "grep -azc '^CABANA_AGENT_SECRET=[^[:cntrl:]]' /proc/$PPID/environ 2>/dev/null || true";
-        assert!(matches!(sandbox.shell(secret).await.trim(), "" | "0"), "the value is wiped where the kernel keeps it");
+        // The engine keeps the capability from sandboxes that opens another's environment.
+        let seen = if Target::get() == Target::Agent { "0" } else { "" };
+        assert_eq!(sandbox.shell(secret).await.trim(), seen, "the value is wiped where the kernel keeps it");
         for user in ["root", "nobody"] {
             let script =
                 "(: < /proc/$PPID/mem) 2> /dev/null && echo mem; [ $USER = root ] || cat /proc/$PPID/environ 2> /dev/null; true";

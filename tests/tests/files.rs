@@ -2,14 +2,13 @@
 
 mod confinement;
 mod copying;
-mod disk;
+pub(crate) mod disk;
 mod editing;
 mod hostile;
 mod huge;
 mod lane;
 mod ownership;
 mod reading;
-mod refusing;
 mod removal;
 mod searching;
 mod watch;
@@ -19,6 +18,29 @@ use cabana_protocol::file::{Chmod, Copy, FilePath, Kind, List, Metadata, Mkdir, 
 use cabana_tests::{Sandbox, in_sandbox};
 use reqwest::Method;
 use serde_json::json;
+
+/// Starts a program that a file beside the cases becomes: see refusing.py.
+const REFUSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/refusing.py");
+
+/// Swaps a directory and a symlink in a sandbox: see swap.py.
+pub(crate) const SWAP: &str = include_str!("files/swap.py");
+
+/// Starts a program for which directories of its root are disks: see on_small_disks.sh.
+const ON_SMALL_DISKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/on_small_disks.sh");
+
+/// The words that start an agent for which this directory of its root is a disk with these mount options. Takes root.
+fn on_disk(disk: &str) -> [&str; 7] {
+    ["unshare", "--mount", "--propagation=private", "sh", ON_SMALL_DISKS, disk, "--"]
+}
+
+/// Makes a tree of 600 levels, each with a file and, if `siblings` says so, an empty directory. The agent may from then on open less than
+/// a descriptor for each level.
+pub(crate) async fn make_deep_tree(sandbox: &Sandbox, name: &str, siblings: bool) {
+    let mut command = vec!["python3", "-c", include_str!("files/deep_tree.py"), name];
+    command.extend(siblings.then_some("siblings"));
+    let made = sandbox.exec(json!({ "command": command })).await;
+    assert!(made.result.success(), "{made:?}");
+}
 
 fn read(path: &str, offset: Option<u64>, length: Option<u64>) -> Read {
     Read { path: path.into(), offset, length, lines: None, encoding: None }
@@ -33,7 +55,7 @@ async fn stat(sandbox: &Sandbox, path: &str) -> Metadata {
 }
 
 #[tokio::test]
-async fn the_operations_do_what_they_say() {
+async fn file_operations_change_files_as_documented() {
     in_sandbox(async |sandbox| {
         let write = |path: &str, content: &str, append| Write {
             path: path.into(),
@@ -68,7 +90,7 @@ async fn the_operations_do_what_they_say() {
 }
 
 #[tokio::test]
-async fn a_path_is_described_and_never_followed() {
+async fn stat_describes_a_symlink_and_does_not_follow_it() {
     in_sandbox(async |sandbox| {
         sandbox.shell("printf hello > file; ln -s file link; mkdir directory; mkfifo fifo; chmod 750 file; touch -d 2020-01-02T03:04:05Z file").await;
         let file = stat(sandbox, "file").await;
@@ -128,7 +150,7 @@ async fn a_listing_is_sorted_and_paged() {
 }
 
 #[tokio::test]
-async fn a_listing_bears_changes_under_it() {
+async fn a_listing_survives_concurrent_changes() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir flux; cd flux; for i in $(seq 100); do touch stays$i; done").await;
         let change = "import os\nos.chdir('flux')\nwhile not os.path.exists('../stop'):\n  for i in range(20):\n    name = f'x{i}'\n    \

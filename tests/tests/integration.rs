@@ -1,8 +1,16 @@
 //! One binary for all cases, so that they are linked once. Each case runs in a sandbox of its own, against the agent alone or the
-//! whole stack; what is in `control` needs the stack.
+//! whole stack. Its module says where else it does not run, and `cargo xtask test` filters by that:
+//!
+//! - `control::`: cases of the whole stack, skipped on the agent.
+//! - `agent_only`, at any depth: cases that start an agent of their own making, skipped on the stack.
+//! - `serial`, at any depth: cases that load the machine or measure it, run one after another behind all others.
+//! - `control::outages`: cases that kill a service under all sandboxes, run last and one after another.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod agent_only {
+    mod limits;
+}
 mod archives;
 mod control;
 mod differential;
@@ -10,11 +18,12 @@ mod errors;
 mod exec;
 mod files;
 mod git;
-mod limits;
-mod load;
 mod machine;
 mod process;
 mod project;
+mod serial {
+    mod load;
+}
 mod session;
 mod slow;
 mod socket;

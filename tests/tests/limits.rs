@@ -1,10 +1,10 @@
-//! Every limit of the agent bites, says so, and passes. Only where the case starts the agent itself can it set them.
+//! Every limit of the agent refuses what exceeds it, says so, and admits the rest. Each case starts an agent with a limit of its own.
 
 use cabana_protocol::{
     process::{List, Logs, SendSignal, Until, Wait},
     system::Stats,
 };
-use cabana_tests::{Answer, Sandbox, gather, in_agent, until};
+use cabana_tests::{Answer, NDJSON, Sandbox, gather, in_agent, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn runs(sandbox: &Sandbox) -> bool {
 }
 
 #[tokio::test]
-async fn processes() {
+async fn processes_above_the_limit_are_refused() {
     in_agent(&[("CABANA_MAX_PROCESSES", "2")], async |sandbox| {
         for name in ["one", "two"] {
             sandbox.exec(json!({ "command": "sleep 3586.5", "detach": true, "name": name })).await;
@@ -37,7 +37,7 @@ async fn processes() {
 }
 
 #[tokio::test]
-async fn operations_on_a_socket() {
+async fn operations_above_the_limit_of_a_socket_are_refused() {
     in_agent(&[("CABANA_MAX_OPERATIONS_PER_SOCKET", "1")], async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "first", json!({ "command": "sleep 3585.5" })).await;
@@ -57,7 +57,7 @@ async fn operations_on_a_socket() {
 }
 
 #[tokio::test]
-async fn request_bytes() {
+async fn requests_above_the_limit_of_bytes_are_refused() {
     in_agent(&[("CABANA_MAX_REQUEST_BYTES", "1000")], async |sandbox| {
         let request = json!({ "command": ["true", "x".repeat(1_000)] });
         let answer = sandbox.post("exec", request.clone()).await;
@@ -87,7 +87,7 @@ async fn kept(sandbox: &Sandbox, bytes: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn replay() {
+async fn replay_keeps_as_much_output_as_its_limits_say() {
     const MIB: u64 = 1 << 20;
     // In memory there is the newest MiB, and some more that would go to disk next.
     for (variables, expected) in [
@@ -120,10 +120,10 @@ async fn replay() {
 }
 
 #[tokio::test]
-async fn connections() {
+async fn connections_above_the_limit_wait_for_one_to_end() {
     in_agent(&[("CABANA_MAX_CONNECTIONS", "1")], async |sandbox| {
         let first = json!({ "command": "until [ -e go ]; do sleep 0.02; done" });
-        let first = sandbox.stream("application/x-ndjson", first).await;
+        let first = sandbox.stream(NDJSON, first).await;
         let second = tokio::spawn(sandbox.request(Method::POST, "/exec").json(&json!({ "command": "ls go" })).send());
         std::fs::write(format!("{}/go", sandbox.root), "").unwrap();
         assert!(gather(first).await.2.success());
@@ -134,7 +134,7 @@ async fn connections() {
 }
 
 #[tokio::test]
-async fn sessions() {
+async fn sessions_above_the_limit_are_refused() {
     in_agent(&[("CABANA_MAX_SESSIONS", "2")], async |sandbox| {
         let create = async || sandbox.post("session.create", json!({})).await;
         let first = create().await.json();
@@ -148,7 +148,7 @@ async fn sessions() {
 }
 
 #[tokio::test]
-async fn commands_that_wait_for_a_session() {
+async fn commands_above_the_queue_of_a_session_are_refused() {
     in_agent(&[], async |sandbox| {
         let session = sandbox.post("session.create", json!({})).await.json()["session"].clone();
         let mut socket = sandbox.connect().await;

@@ -1,4 +1,4 @@
-//! What the machine does to the agent: orphans, a stop, few descriptors, few processes, and a system without what others rely on.
+//! The agent on a hostile machine: orphans, a stop, few descriptors, few processes, and a bare system.
 
 use std::{fs, process::Command};
 
@@ -8,11 +8,9 @@ use cabana_protocol::{
     process::SendSignal,
     system::Info,
 };
-use cabana_tests::{Sandbox, gather, in_agent, in_agent_by, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, gather, in_agent, in_agent_by, in_sandbox, until};
 use futures_util::{Stream, StreamExt, future::join_all};
 use serde_json::json;
-
-const NDJSON: &str = "application/x-ndjson";
 
 /// How the agent is called where the case has started it.
 async fn agent(sandbox: &Sandbox) -> String {
@@ -50,22 +48,11 @@ async fn leave_orphans(sandbox: &Sandbox) {
 }
 
 #[tokio::test]
-async fn orphans_are_waited_for_and_nobodys_exit_is_taken() {
+async fn orphans_are_reaped_and_exits_of_commands_are_not() {
     in_sandbox(async |sandbox| {
         leave_orphans(sandbox).await;
         let zombies = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | xargs -r grep -h ^PPid | grep -cw $PPID || true";
         until("no zombie is left", async || sandbox.shell(zombies).await == "0\n").await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn no_descriptor_is_left() {
-    in_agent(&[], async |sandbox| {
-        let agent = agent(sandbox).await;
-        let before = descriptors(&agent);
-        leave_orphans(sandbox).await;
-        until("all are closed", async || descriptors(&agent) <= before).await;
     })
     .await;
 }
@@ -75,29 +62,6 @@ async fn started(lines: &mut (impl Stream<Item = cabana_protocol::line::LineOf<c
         Some(Line::Event(ExecEvent::Started { pid, .. })) => pid.to_string(),
         other => panic!("{other:?}"),
     }
-}
-
-#[tokio::test]
-async fn what_was_going_on_goes_on_after_a_stop() {
-    in_agent(&[], async |sandbox| {
-        let agent = agent(sandbox).await;
-        let printing = "until [ -e go ]; do sleep 0.01; done; seq 1 1000; exit 5";
-        let mut printing = sandbox.stream(NDJSON, json!({ "command": printing })).await;
-        let mut late = sandbox.stream(NDJSON, json!({ "command": "sleep 3705.5", "timeout_ms": 300 })).await;
-        let pid = started(&mut printing).await;
-        started(&mut late).await;
-        signal(&agent, "STOP");
-        until("the agent is stopped", async || state(&agent) == "T").await;
-        fs::write(format!("{}/go", sandbox.root), "").unwrap();
-        until("the command has ended", async || state(&pid) == "Z").await;
-        signal(&agent, "CONT");
-        let (stdout, _, result) = gather(printing).await;
-        let expected: String = (1..=1_000).map(|number| format!("{number}\n")).collect();
-        assert_eq!((String::from_utf8(stdout).unwrap(), result.exit), (expected, Some(Exit::Exited { code: 5 })));
-        assert_eq!(gather(late).await.2.exit, Some(Exit::TimedOut));
-        assert_eq!(sandbox.shell("echo on").await, "on\n");
-    })
-    .await;
 }
 
 /// Starts processes until one is refused, and checks that it is for now only.
@@ -125,39 +89,77 @@ async fn exhaust(sandbox: &Sandbox, mark: &str, user: &str) {
     .await;
 }
 
-#[tokio::test]
-async fn few_descriptors_are_a_refusal_for_now() {
-    in_agent_by(&["prlimit", "--nofile=64"], &[], async |sandbox| exhaust(sandbox, "3706.5", "root").await).await;
-}
+mod agent_only {
+    use super::*;
 
-#[tokio::test]
-async fn few_processes_are_a_refusal_for_now() {
-    // Nobody but root may have more; that the machine has others of this user makes no difference.
-    in_agent_by(&["prlimit", "--nproc=8"], &[], async |sandbox| exhaust(sandbox, "3707.5", "games").await).await;
-}
-
-/// Needs to be root in the machine's own namespaces, as the engine does.
-#[tokio::test]
-async fn a_bare_system_is_enough() {
-    const READ_ONLY: &str = "mount --bind \"$CABANA_ROOTS\" \"$CABANA_ROOTS\" && mount -o remount,bind,ro \"$CABANA_ROOTS\" && mount -o remount,bind,ro /";
-    for (missing, prepare, written) in [
-        ("HOME, PATH, TMPDIR", "unset HOME PATH TMPDIR", "ok"),
-        ("/proc", "umount --lazy /proc", "ok"),
-        ("/sys", "umount --lazy /sys", "ok"),
-        ("anything writable", READ_ONLY, "forbidden"),
-    ] {
-        let script = format!("{prepare} && exec \"$0\"");
-        in_agent_by(&["unshare", "--mount", "sh", "-c", &script], &[], async |sandbox| {
-            let output = sandbox.exec(json!({ "command": "echo out; echo err >&2; exit 3" })).await;
-            let said = (output.stdout.0.as_ref(), output.stderr.0.as_ref(), output.result.exit);
-            assert_eq!(said, (b"out\n".as_slice(), b"err\n".as_slice(), Some(Exit::Exited { code: 3 })), "no {missing}");
-            let output = sandbox.exec(json!({ "command": "sleep 3708.5", "timeout_ms": 100 })).await;
-            assert_eq!(output.result.exit, Some(Exit::TimedOut), "no {missing}");
-            let write = sandbox.post("file.write", json!({ "path": "file", "content": "x" })).await;
-            let code = if write.status == 200 { "ok".to_owned() } else { write.code() };
-            assert_eq!(code, written, "no {missing}");
-            sandbox.call(Info {}).await;
+    #[tokio::test]
+    async fn finished_commands_leave_no_descriptor() {
+        in_agent(&[], async |sandbox| {
+            let agent = agent(sandbox).await;
+            let before = descriptors(&agent);
+            leave_orphans(sandbox).await;
+            until("all are closed", async || descriptors(&agent) <= before).await;
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn commands_continue_after_the_agent_was_stopped() {
+        in_agent(&[], async |sandbox| {
+            let agent = agent(sandbox).await;
+            let printing = "until [ -e go ]; do sleep 0.01; done; seq 1 1000; exit 5";
+            let mut printing = sandbox.stream(NDJSON, json!({ "command": printing })).await;
+            let mut late = sandbox.stream(NDJSON, json!({ "command": "sleep 3705.5", "timeout_ms": 300 })).await;
+            let pid = started(&mut printing).await;
+            started(&mut late).await;
+            signal(&agent, "STOP");
+            until("the agent is stopped", async || state(&agent) == "T").await;
+            fs::write(format!("{}/go", sandbox.root), "").unwrap();
+            until("the command has ended", async || state(&pid) == "Z").await;
+            signal(&agent, "CONT");
+            let (stdout, _, result) = gather(printing).await;
+            let expected: String = (1..=1_000).map(|number| format!("{number}\n")).collect();
+            assert_eq!((String::from_utf8(stdout).unwrap(), result.exit), (expected, Some(Exit::Exited { code: 5 })));
+            assert_eq!(gather(late).await.2.exit, Some(Exit::TimedOut));
+            assert_eq!(sandbox.shell("echo on").await, "on\n");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_lack_of_descriptors_is_a_retryable_refusal() {
+        in_agent_by(&["prlimit", "--nofile=64"], &[], async |sandbox| exhaust(sandbox, "3706.5", "root").await).await;
+    }
+
+    #[tokio::test]
+    async fn a_lack_of_processes_is_a_retryable_refusal() {
+        // Nobody but root may have more; that the machine has others of this user makes no difference.
+        in_agent_by(&["prlimit", "--nproc=8"], &[], async |sandbox| exhaust(sandbox, "3707.5", "games").await).await;
+    }
+
+    /// Needs to be root in the machine's own namespaces, as the engine does.
+    #[tokio::test]
+    async fn an_agent_runs_on_a_bare_system() {
+        const READ_ONLY: &str = "mount --bind \"$CABANA_ROOTS\" \"$CABANA_ROOTS\" && mount -o remount,bind,ro \"$CABANA_ROOTS\" && mount -o remount,bind,ro /";
+        for (missing, prepare, written) in [
+            ("HOME, PATH, TMPDIR", "unset HOME PATH TMPDIR", "ok"),
+            ("/proc", "umount --lazy /proc", "ok"),
+            ("/sys", "umount --lazy /sys", "ok"),
+            ("anything writable", READ_ONLY, "forbidden"),
+        ] {
+            let script = format!("{prepare} && exec \"$0\"");
+            in_agent_by(&["unshare", "--mount", "sh", "-c", &script], &[], async |sandbox| {
+                let output = sandbox.exec(json!({ "command": "echo out; echo err >&2; exit 3" })).await;
+                let said = (output.stdout.0.as_ref(), output.stderr.0.as_ref(), output.result.exit);
+                assert_eq!(said, (b"out\n".as_slice(), b"err\n".as_slice(), Some(Exit::Exited { code: 3 })), "no {missing}");
+                let output = sandbox.exec(json!({ "command": "sleep 3708.5", "timeout_ms": 100 })).await;
+                assert_eq!(output.result.exit, Some(Exit::TimedOut), "no {missing}");
+                let write = sandbox.post("file.write", json!({ "path": "file", "content": "x" })).await;
+                let code = if write.status == 200 { "ok".to_owned() } else { write.code() };
+                assert_eq!(code, written, "no {missing}");
+                sandbox.call(Info {}).await;
+            })
+            .await;
+        }
     }
 }

@@ -9,12 +9,12 @@ use cabana_protocol::{
     line::Line,
     process::{Get, Http, Input, List, Log, Logs, Pattern, Remove, SendSignal, Until, Wait, Waited},
 };
-use cabana_tests::{Sandbox, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, in_sandbox, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-const NDJSON: &str = "application/x-ndjson";
-const SSE: &str = "text/event-stream";
+/// A web server of the cases: see web_server.py.
+const WEB_SERVER: &str = include_str!("process/web_server.py");
 
 /// Starts a detached process and gives its id.
 async fn detach(sandbox: &Sandbox, mut request: Value) -> String {
@@ -22,6 +22,15 @@ async fn detach(sandbox: &Sandbox, mut request: Value) -> String {
     let output = sandbox.exec(request).await;
     assert_eq!(output.result.exit, None, "it runs on");
     output.result.process.to_string()
+}
+
+/// Starts that server, and gives its process and its port.
+async fn serve(sandbox: &Sandbox) -> (String, u16) {
+    let id = detach(sandbox, json!({ "command": ["python3", "-c", WEB_SERVER] })).await;
+    let pattern = Until::Log(Pattern::Regex("^listening on \\d+$".to_owned()));
+    let Waited::Logged { line } = wait(sandbox, &id, pattern).await else { panic!("no line") };
+    let port = std::str::from_utf8(&line.0).unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+    (id, port)
 }
 
 async fn wait(sandbox: &Sandbox, process: &str, until: Until) -> Waited {
@@ -37,7 +46,7 @@ async fn logs(sandbox: &Sandbox, process: &str, from: Option<u64>) -> Log {
 }
 
 #[tokio::test]
-async fn a_detached_process_runs_on_and_is_known_after_its_end() {
+async fn a_detached_process_is_recorded_beyond_its_end() {
     in_sandbox(async |sandbox| {
         let id = detach(
             sandbox,
@@ -62,7 +71,7 @@ async fn a_detached_process_runs_on_and_is_known_after_its_end() {
 }
 
 #[tokio::test]
-async fn a_name_makes_a_launch_idempotent() {
+async fn launching_the_same_name_again_finds_the_process() {
     in_sandbox(async |sandbox| {
         let request = json!({ "command": "echo $$; sleep 3594.5", "name": "server" });
         let launches = (0..8).map(async |_| detach(sandbox, request.clone()).await);
@@ -98,7 +107,7 @@ async fn a_signal_reaches_the_whole_tree() {
 }
 
 #[tokio::test]
-async fn a_running_process_reads_what_later_requests_bring() {
+async fn later_requests_write_to_a_running_process() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "cat; echo end", "stdin": { "stream": true } })).await;
         for text in ["one\n", "two\n"] {
@@ -119,14 +128,9 @@ async fn a_running_process_reads_what_later_requests_bring() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_by_what_happens_first() {
+async fn a_wait_ends_with_the_first_event() {
     in_sandbox(async |sandbox| {
-        let server = "import http.server,sys\ns = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
-                      print('listening on', s.server_port, flush=True)\ns.serve_forever()";
-        let id = detach(sandbox, json!({ "command": ["python3", "-c", server] })).await;
-        let pattern = Until::Log(Pattern::Regex("^listening on \\d+$".to_owned()));
-        let Waited::Logged { line } = wait(sandbox, &id, pattern).await else { panic!("no line") };
-        let port = std::str::from_utf8(&line.0).unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+        let (id, port) = serve(sandbox).await;
         assert_eq!(wait(sandbox, &id, Until::Port { port, http: None }).await, Waited::Listening { port, status: None });
         let slow = json!({ "process": id, "until": { "exit": {} }, "timeout_ms": 50 });
         assert_eq!(sandbox.post("process.wait", slow).await.code(), "timeout");
@@ -142,22 +146,18 @@ async fn a_wait_ends_by_what_happens_first() {
 }
 
 #[tokio::test]
-async fn a_wait_for_http_ends_by_the_status_that_is_asked_for() {
+async fn a_wait_for_http_ends_with_the_expected_status() {
     in_sandbox(async |sandbox| {
-        // Answers to /ready 503, until the file is there; to /mute never.
-        let server = "import http.server,os\nclass Handler(http.server.BaseHTTPRequestHandler):\n  def do_GET(self):\n    \
-                      if self.path == '/mute': self.rfile.read()\n    \
-                      self.send_response(200 if os.path.exists('go') else 503); self.end_headers()\n\
-                      s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)\nprint(s.server_port, flush=True)\ns.serve_forever()";
-        let id = detach(sandbox, json!({ "command": ["python3", "-c", server] })).await;
-        let Waited::Logged { line } = wait(sandbox, &id, Until::Log(Pattern::Regex("^\\d+$".to_owned()))).await else { panic!("no port") };
-        let port: u16 = std::str::from_utf8(&line.0).unwrap().parse().unwrap();
+        let (id, port) = serve(sandbox).await;
         let until = |http| json!({ "process": id, "until": { "port": { "port": port, "http": http } }, "timeout_ms": 100 });
         assert_eq!(sandbox.post("process.wait", until(json!({}))).await.code(), "timeout");
         assert_eq!(sandbox.post("process.wait", until(json!({ "path": "/mute" }))).await.code(), "timeout");
         assert_eq!(sandbox.post("process.wait", until(json!({ "path": "no" }))).await.code(), "invalid_request");
         let busy = Http { path: Some("/ready?x=1".into()), status: Some([500, 599]) };
-        assert_eq!(wait(sandbox, &id, Until::Port { port, http: Some(busy) }).await, Waited::Listening { port, status: Some(503) });
+        assert_eq!(
+            wait(sandbox, &id, Until::Port { port, http: Some(busy) }).await,
+            Waited::Listening { port, status: Some(503) }
+        );
         let ready = wait(sandbox, &id, Until::Port { port, http: Some(Http::default()) });
         let (ready, _) = tokio::join!(ready, sandbox.put("go", ""));
         assert_eq!(ready, Waited::Listening { port, status: Some(200) });
@@ -166,7 +166,7 @@ async fn a_wait_for_http_ends_by_the_status_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_names_no_process_is_refused() {
+async fn unknown_processes_are_refused() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "sleep 3591.5" })).await;
         let other = format!("zzzzzz-{}", id.rsplit_once('-').unwrap().1);

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cabana_tests::{Sandbox, gather, in_sandbox};
+use cabana_tests::{NDJSON, Sandbox, gather, in_sandbox};
 use futures_util::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ async fn upload(sandbox: &Sandbox, source: &Path, file: &Path) {
 /// Runs a command of the project and gives what it said.
 async fn make(sandbox: &Sandbox, target: &str) -> String {
     let request = json!({ "command": format!("make -j2 {target} 2>&1"), "cwd": "lz4" });
-    let (stdout, _, result) = gather(sandbox.stream("application/x-ndjson", request).await).await;
+    let (stdout, _, result) = gather(sandbox.stream(NDJSON, request).await).await;
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
     assert!(result.success(), "make {target}: {:?}\n{stdout}", result.exit);
     stdout

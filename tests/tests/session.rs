@@ -10,11 +10,9 @@ use cabana_protocol::{
     process::{Get, List},
     session::{self, Create},
 };
-use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, gather, in_sandbox, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-
-const NDJSON: &str = "application/x-ndjson";
 
 async fn create(sandbox: &Sandbox) -> String {
     sandbox.call(Create::default()).await.session
@@ -40,7 +38,7 @@ async fn check(sandbox: &Sandbox, session: &str, command: &str, stdout: impl AsR
 }
 
 #[tokio::test]
-async fn what_a_command_changes_is_there_for_the_next() {
+async fn changes_of_a_command_are_seen_by_the_next() {
     in_sandbox(async |sandbox| {
         let session = create(sandbox).await;
         let before = "mkdir -p a; cd a; plain=1; export exported=2; f() { echo \"f $1\"; }; alias g='echo g'; shopt -s nullglob; \
@@ -62,7 +60,7 @@ async fn what_a_command_changes_is_there_for_the_next() {
 }
 
 #[tokio::test]
-async fn the_status_of_one_command_is_seen_by_the_next() {
+async fn the_status_of_a_command_is_seen_by_the_next() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             check(sandbox, &session, "(exit 7)", "", "", 7).await;
@@ -76,7 +74,7 @@ async fn the_status_of_one_command_is_seen_by_the_next() {
 }
 
 #[tokio::test]
-async fn bytes_arrive_exactly() {
+async fn output_bytes_of_a_session_arrive_exactly() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             let all: Vec<u8> = (0..=255).collect();
@@ -97,7 +95,7 @@ async fn bytes_arrive_exactly() {
 }
 
 #[tokio::test]
-async fn whatever_a_command_does_the_session_goes_on() {
+async fn a_session_survives_every_command() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             for command in [
@@ -146,7 +144,7 @@ async fn whatever_a_command_does_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_background_job_does_not_hold_the_command() {
+async fn a_background_job_does_not_delay_its_command() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             check(sandbox, &session, "sleep 3721.1 & job=$!; echo started", "started\n", "", 0).await;
@@ -163,7 +161,7 @@ async fn a_background_job_does_not_hold_the_command() {
 }
 
 #[tokio::test]
-async fn input_is_read_whole_and_to_its_end() {
+async fn a_command_in_a_session_reads_its_whole_input() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             let with = |command: &str, stdin: Value| json!({ "command": command, "session": session, "stdin": stdin });
@@ -185,7 +183,7 @@ async fn input_is_read_whole_and_to_its_end() {
 }
 
 #[tokio::test]
-async fn surroundings_of_one_command_are_put_back() {
+async fn settings_of_one_command_are_restored_after_it() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             check(sandbox, &session, "export A=1 B=2; D=4; unset C; mkdir -p sub; cd sub", "", "", 0).await;
@@ -220,7 +218,7 @@ async fn surroundings_of_one_command_are_put_back() {
 }
 
 #[tokio::test]
-async fn a_session_begins_as_it_is_asked_to() {
+async fn a_session_starts_with_the_requested_settings() {
     in_sandbox(async |sandbox| {
         let request = json!({ "env": { "A": "s", "HOME": null, "B": "$x" }, "cwd": "/", "user": "nobody" });
         let session = sandbox.post("session.create", request).await.json()["session"].as_str().unwrap().to_owned();
@@ -247,7 +245,7 @@ async fn a_session_begins_as_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn what_runs_in_a_session_is_a_process() {
+async fn a_command_in_a_session_is_a_process() {
     in_sandbox(async |sandbox| {
         let opened = sandbox.call(Create::default()).await;
         assert!(sandbox.call(List {}).await.processes.is_empty(), "a shell is none");

@@ -6,7 +6,7 @@ use cabana_tests::{in_sandbox, until};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_operation_is_there_by_its_name() {
+async fn every_operation_is_reached_by_its_name() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         for (id, name, payload, expected) in [
@@ -32,7 +32,7 @@ async fn every_operation_is_there_by_its_name() {
 }
 
 #[tokio::test]
-async fn many_ids_run_at_once() {
+async fn many_operations_run_on_one_socket() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         for id in 0..20 {
@@ -56,7 +56,7 @@ async fn many_ids_run_at_once() {
 }
 
 #[tokio::test]
-async fn inputs_reach_a_command() {
+async fn inputs_reach_a_running_command() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "cat", json!({ "command": "cat; echo end", "stdin": { "stream": true } })).await;
@@ -84,7 +84,7 @@ async fn inputs_reach_a_command() {
 }
 
 #[tokio::test]
-async fn cancel_ends_the_tree_and_says_so() {
+async fn cancel_ends_the_tree_and_is_reported() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "a", json!({ "command": "sleep 3599.5 & echo up; sleep 3599.5" })).await;
@@ -102,7 +102,7 @@ async fn cancel_ends_the_tree_and_says_so() {
 }
 
 #[tokio::test]
-async fn closing_the_socket_ends_what_runs_on_it() {
+async fn closing_the_socket_ends_its_operations() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "a", json!({ "command": "sleep 3598.5 & echo up; sleep 3598.5" })).await;
@@ -114,7 +114,7 @@ async fn closing_the_socket_ends_what_runs_on_it() {
 }
 
 #[tokio::test]
-async fn bad_frames_are_answered_and_harm_nobody() {
+async fn malformed_frames_are_answered_and_the_socket_survives() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "busy", json!({ "command": "cat", "stdin": { "stream": true } })).await;
@@ -148,7 +148,7 @@ async fn bad_frames_are_answered_and_harm_nobody() {
 }
 
 #[tokio::test]
-async fn what_is_not_read_holds_up_nothing_else_and_is_not_kept() {
+async fn unread_output_delays_nothing_else_and_is_not_kept() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "deaf", json!({ "command": "echo up; exec sleep 3596.5", "stdin": { "stream": true } })).await;
@@ -170,7 +170,7 @@ async fn what_is_not_read_holds_up_nothing_else_and_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_frame_over_the_limit_is_refused_and_the_rest_goes_on() {
+async fn a_frame_above_the_limit_is_refused_and_the_socket_survives() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("file.write", "large", json!({ "path": "a", "content": "x".repeat(17 << 20) })).await;
@@ -182,7 +182,7 @@ async fn a_frame_over_the_limit_is_refused_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_however_they_are_written() {
+async fn pings_are_answered_in_every_spelling() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         for ping in [r#"{"type":"ping"}"#, r#"{"type": "ping"}"#, r#"{"type":"ping","id":"1","payload":{}}"#] {
@@ -194,7 +194,7 @@ async fn pings_are_answered_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn bytes_are_refused_and_the_rest_goes_on() {
+async fn binary_frames_are_refused_unless_asked_for() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send_bytes(&b"{}"[..]).await;
@@ -206,7 +206,7 @@ async fn bytes_are_refused_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_holds_up_nobody_and_loses_nothing() {
+async fn a_client_that_stops_reading_delays_nobody_and_loses_nothing() {
     in_sandbox(async |sandbox| {
         let mut slow = sandbox.connect().await;
         let last = 3_000_000;
@@ -227,7 +227,7 @@ async fn a_client_that_stops_reading_holds_up_nobody_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_not_read_can_be_cancelled() {
+async fn an_operation_whose_output_is_unread_can_be_cancelled() {
     in_sandbox(async |sandbox| {
         let mut slow = sandbox.connect().await;
         slow.send("exec", "endless", json!({ "command": "yes 3595.5" })).await;
@@ -245,7 +245,7 @@ async fn what_is_not_read_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn a_socket_runs_so_many_operations_and_no_more() {
+async fn operations_above_the_limit_of_a_socket_are_refused() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "p", json!({ "command": "read line", "stdin": { "stream": true } })).await;

@@ -1,4 +1,4 @@
-//! What the sandbox says of itself: who listens, how much is used, what it is.
+//! What a sandbox reports of itself: its ports, its use and its system.
 
 use cabana_protocol::{
     exec::ExecEvent,
@@ -7,11 +7,9 @@ use cabana_protocol::{
     process::Get,
     system::{Info, Stats},
 };
-use cabana_tests::{Sandbox, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, in_sandbox, until};
 use futures_util::StreamExt;
 use serde_json::json;
-
-const NDJSON: &str = "application/x-ndjson";
 
 /// Listens where it is told, says on which port, and stays.
 const LISTENER: &str = "import socket,sys,time\ns = socket.create_server((sys.argv[1], 0), family=socket.AF_INET6 if ':' in sys.argv[1] else \
@@ -24,7 +22,7 @@ async fn ports(sandbox: &Sandbox, number: u16) -> Vec<Port> {
 }
 
 #[tokio::test]
-async fn whoever_listens_is_listed() {
+async fn listening_ports_are_listed() {
     in_sandbox(async |sandbox| {
         for (script, address, protocol) in [
             ("exec python3 -c \"$0\" 127.0.0.1", "127.0.0.1", Protocol::Tcp4),
@@ -65,7 +63,7 @@ async fn the_agent_is_not_listed() {
 }
 
 #[tokio::test]
-async fn the_agent_comes_first() {
+async fn the_agent_has_priority_over_commands() {
     in_sandbox(async |sandbox| {
         let numbers = async |script: &str| -> Vec<i64> {
             sandbox.shell(script).await.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect()
@@ -77,7 +75,7 @@ async fn the_agent_comes_first() {
             let pid = sandbox.call(Get { process }).await.pid;
             let scores = numbers(&format!("cat /proc/$PPID/oom_score_adj /proc/{pid}/oom_score_adj")).await;
             assert!(scores[0] < scores[1], "{way}: {scores:?}");
-            // Who may not be less nice than others is no nicer either.
+            // Without the right to be less nice than others, it is not nicer either.
             let nices = numbers(&format!("ps -o ni= -p $PPID; ps -o ni= -p {pid}")).await;
             assert!(nices[0] <= nices[1], "{way}: {nices:?}");
         }
@@ -86,7 +84,7 @@ async fn the_agent_comes_first() {
 }
 
 #[tokio::test]
-async fn use_is_counted() {
+async fn stats_count_use() {
     in_sandbox(async |sandbox| {
         // One that sleeps uses nothing, and is not woken by the question.
         sandbox.shell("true").await;

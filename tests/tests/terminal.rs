@@ -1,6 +1,6 @@
-//! Commands on a terminal. Whatever is waited for on a screen is computed, so that the echo of what was typed is not taken for it.
+//! Commands on a terminal. Text that a case waits for is computed by the command, so that the echo of typed text is not taken for it.
 
-mod seat;
+mod client;
 
 use cabana_protocol::{
     Data,
@@ -8,13 +8,11 @@ use cabana_protocol::{
     line::Line,
     process::{Get, Input, Pattern, Resize, Until, Wait, Waited},
 };
-use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, gather, in_sandbox, require, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use seat::Seat;
-
-const NDJSON: &str = "application/x-ndjson";
+use client::TerminalClient;
 
 fn size(cols: u64, rows: u64) -> Tty {
     Tty { cols: Cells::new(cols).unwrap(), rows: Cells::new(rows).unwrap() }
@@ -32,7 +30,7 @@ async fn shown(sandbox: &Sandbox, request: Value) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn all_three_streams_are_the_terminal() {
+async fn stdin_stdout_and_stderr_are_the_terminal() {
     in_sandbox(async |sandbox| {
         let script = "tty; for fd in 0 1 2; do test -t $fd && echo terminal; done; echo err >&2; echo $TERM; stty size; : < /dev/tty \
                       && echo controls; [ $(ps -o sess= -p $$) = $$ ] && echo leads";
@@ -47,7 +45,7 @@ async fn all_three_streams_are_the_terminal() {
         assert_eq!(shown(sandbox, request).await, b"1 1000\r\n");
         let request = json!({ "command": ["env"], "tty": {}, "env": { "TERM": null } });
         assert!(!String::from_utf8_lossy(&shown(sandbox, request).await).contains("TERM="));
-        let request = json!({ "command": "command -v tput >/dev/null || { echo 132; exit; }; tput cols", "tty": { "cols": 132 } });
+        let request = json!({ "command": ["tput", "cols"], "tty": { "cols": 132 } });
         assert_eq!(shown(sandbox, request).await, b"132\r\n");
         for tty in [json!({ "cols": 0 }), json!({ "rows": 0, "cols": 1 }), json!("80x24")] {
             assert_eq!(sandbox.post("exec", json!({ "command": "true", "tty": tty })).await.code(), "invalid_request");
@@ -60,11 +58,11 @@ async fn all_three_streams_are_the_terminal() {
 async fn bytes_pass_a_terminal_exactly() {
     in_sandbox(async |sandbox| {
         let script = "stty raw -echo; printf ready; head -c 256 | od -An -v -tu1 | tr -d '\\n'";
-        let mut seat = Seat::open(sandbox, script.into()).await;
-        seat.sees("ready").await;
+        let mut client = TerminalClient::open(sandbox, script.into()).await;
+        client.wait_for("ready").await;
         let all: Vec<u8> = (0..=255).collect();
-        seat.say(json!({ "type": "stdin", "bytes": serde_json::to_value(Data::from(all)).unwrap() })).await;
-        let (seen, exit) = seat.ends().await;
+        client.send_input(json!({ "type": "stdin", "bytes": serde_json::to_value(Data::from(all)).unwrap() })).await;
+        let (seen, exit) = client.finish().await;
         let numbers: Vec<u32> = seen.split_ascii_whitespace().map(|number| number.parse().unwrap()).collect();
         assert_eq!((numbers, exit), ((0..=255).collect(), exited(0)));
         let script = "stty -opost; for i in $(seq 0 255); do printf \"\\\\x$(printf %02x $i)\"; done";
@@ -75,7 +73,7 @@ async fn bytes_pass_a_terminal_exactly() {
 }
 
 #[tokio::test]
-async fn the_last_bytes_before_the_end_are_seen() {
+async fn the_last_bytes_on_a_terminal_arrive() {
     in_sandbox(async |sandbox| {
         for _ in 0..50 {
             assert_eq!(shown(sandbox, json!({ "command": ["printf", "last"], "tty": {} })).await, b"last");
@@ -92,90 +90,92 @@ async fn the_last_bytes_before_the_end_are_seen() {
 }
 
 #[tokio::test]
-async fn an_interactive_shell_does_its_work() {
+async fn an_interactive_shell_has_job_control() {
     in_sandbox(async |sandbox| {
-        let mut seat = Seat::open(sandbox, json!(["bash", "--norc", "-i"])).await;
-        seat.type_in("PS1='> '\nvalue=$((6 * 7)); echo is:$value\n").await;
-        seat.sees("is:42").await;
+        let mut client = TerminalClient::open(sandbox, json!(["bash", "--norc", "-i"])).await;
+        client.type_text("PS1='> '\nvalue=$((6 * 7)); echo is:$value\n").await;
+        client.wait_for("is:42").await;
         // Ctrl-C ends what is in the foreground, and not the shell.
-        seat.type_in("echo now:$((1 + 1)); sleep 3590.1; echo code:$?\n").await;
-        seat.sees("now:2").await;
+        client.type_text("echo now:$((1 + 1)); sleep 3590.1; echo code:$?\n").await;
+        client.wait_for("now:2").await;
         until("sleep runs", async || sandbox.count_processes("^sleep 3590.1").await == 1).await;
-        seat.type_in("\u{3}").await;
+        client.type_text("\u{3}").await;
         until("sleep has ended", async || sandbox.count_processes("^sleep 3590.1").await == 0).await;
-        seat.type_in("echo then:$?\n").await;
-        seat.sees("then:130").await;
+        client.type_text("echo then:$?\n").await;
+        client.wait_for("then:130").await;
         // Ctrl-Z stops it, and the shell's job control goes on from there.
-        seat.type_in("sleep 3590.2\n").await;
+        client.type_text("sleep 3590.2\n").await;
         until("sleep runs", async || sandbox.count_processes("^sleep 3590.2").await == 1).await;
-        seat.type_in("\u{1a}").await;
-        seat.sees("Stopped").await;
-        seat.type_in("bg; jobs -r | wc -l | sed s/^/running:/; kill %1; wait %1; echo killed:$?\n").await;
-        seat.sees("running:1").await;
-        seat.sees("killed:143").await;
+        client.type_text("\u{1a}").await;
+        client.wait_for("Stopped").await;
+        client.type_text("bg; jobs -r | wc -l | sed s/^/running:/; kill %1; wait %1; echo killed:$?\n").await;
+        client.wait_for("running:1").await;
+        client.wait_for("killed:143").await;
         // Ctrl-D is the end of what it reads, and so of the shell. The prompt says that it reads.
-        seat.sees("> ").await;
-        seat.say(json!({ "type": "eof" })).await;
-        let (_, exit) = seat.ends().await;
+        client.wait_for("> ").await;
+        client.send_input(json!({ "type": "eof" })).await;
+        let (_, exit) = client.finish().await;
         assert_eq!(exit, exited(0));
     })
     .await;
 }
 
 #[tokio::test]
-async fn programs_that_draw_and_ask_work() {
+async fn full_screen_programs_work() {
     in_sandbox(async |sandbox| {
-        let mut seat = Seat::open(sandbox, json!(["python3", "-q"])).await;
-        seat.sees(">>> ").await;
-        seat.type_in("import os; print('size', *os.get_terminal_size(), 6 * 7)\r").await;
-        seat.sees("size 80 24 42").await;
-        seat.type_in("import time; print(7 * 7); time.sleep(3590.3)\r").await;
-        seat.sees("49").await;
-        seat.type_in("\u{3}").await;
-        seat.sees("KeyboardInterrupt").await;
-        seat.type_in("raise SystemExit(5)\r").await;
-        assert_eq!(seat.ends().await.1, exited(5));
+        let mut client = TerminalClient::open(sandbox, json!(["python3", "-q"])).await;
+        client.wait_for(">>> ").await;
+        client.type_text("import os; print('size', *os.get_terminal_size(), 6 * 7)\r").await;
+        client.wait_for("size 80 24 42").await;
+        client.type_text("import time; print(7 * 7); time.sleep(3590.3)\r").await;
+        client.wait_for("49").await;
+        client.type_text("\u{3}").await;
+        client.wait_for("KeyboardInterrupt").await;
+        client.type_text("raise SystemExit(5)\r").await;
+        assert_eq!(client.finish().await.1, exited(5));
         sandbox.shell("seq 1 1000 > numbers").await;
         for (program, quit, first) in
             [("less", "q", "23"), ("more", "q", "23"), ("vim -u NONE", ":q!\r", "23"), ("top", "q", "PID")]
         {
             let name = program.split(' ').next().unwrap();
-            if sandbox.exec(json!({ "command": format!("command -v {name}") })).await.result.exit != Some(exited(0)) {
+            let found = sandbox.exec(json!({ "command": format!("command -v {name}") })).await.result.success();
+            // The sandboxes of the local engine have the programs of this machine.
+            if require("engine", found.then_some(()), &format!("{name} is not installed")).is_none() {
                 continue;
             }
             let command = if name == "top" { name.to_owned() } else { format!("{program} numbers") };
-            let mut seat = Seat::open(sandbox, command.into()).await;
-            seat.sees(first).await;
-            seat.type_in(quit).await;
-            assert_eq!(seat.ends().await.1, exited(0), "{program}");
+            let mut client = TerminalClient::open(sandbox, command.into()).await;
+            client.wait_for(first).await;
+            client.type_text(quit).await;
+            assert_eq!(client.finish().await.1, exited(0), "{program}");
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_new_size_is_noticed() {
+async fn a_resize_reaches_the_program() {
     in_sandbox(async |sandbox| {
         let script = "import os, signal, sys, time\n\
                       size = lambda *_: os.write(1, b'size:%d %d;' % tuple(os.get_terminal_size())[::-1])\n\
                       signal.signal(signal.SIGWINCH, size); size()\n\
                       while not os.path.exists('end'): time.sleep(0.02)\n\
                       sys.exit(9)";
-        let mut seat = Seat::open(sandbox, json!(["python3", "-c", script])).await;
-        seat.sees("size:24 80;").await;
-        seat.resize(120, 40).await;
-        seat.sees("size:40 120;").await;
+        let mut client = TerminalClient::open(sandbox, json!(["python3", "-c", script])).await;
+        client.wait_for("size:24 80;").await;
+        client.resize(120, 40).await;
+        client.wait_for("size:40 120;").await;
         // Another viewer may do so as well.
-        let request = Resize { process: seat.process.clone(), cols: Cells::new(9999).unwrap(), rows: Cells::new(1).unwrap() };
+        let request = Resize { process: client.process.clone(), cols: Cells::new(9999).unwrap(), rows: Cells::new(1).unwrap() };
         sandbox.call(request.clone()).await;
-        seat.sees("size:1 1000;").await;
-        let refused = sandbox.post("process.resize", json!({ "process": seat.process, "cols": 0, "rows": 10 })).await;
+        client.wait_for("size:1 1000;").await;
+        let refused = sandbox.post("process.resize", json!({ "process": client.process, "cols": 0, "rows": 10 })).await;
         assert_eq!(refused.code(), "invalid_request");
         for _ in 0..500 {
             sandbox.call(request.clone()).await;
         }
         sandbox.put("end", "").await.success();
-        assert_eq!(seat.ends().await.1, exited(9));
+        assert_eq!(client.finish().await.1, exited(9));
         let plain = sandbox.exec(json!({ "command": "sleep 3590.4", "detach": true })).await.result.process;
         let refused = sandbox.post("process.resize", json!({ "process": plain, "cols": 10, "rows": 10 })).await;
         assert_eq!(refused.code(), "conflict");
@@ -184,27 +184,27 @@ async fn a_new_size_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_detached_terminal_has_many_viewers_and_a_replay() {
+async fn a_detached_terminal_has_several_viewers_and_a_replay() {
     in_sandbox(async |sandbox| {
         let request = Exec { detach: true, tty: Some(size(80, 24)), ..Exec::new("stty -echo; echo ready; cat; exit 4") };
         let process = sandbox.exec(serde_json::to_value(request).unwrap()).await.result.process.to_string();
-        let mut first = Seat::ask(sandbox, "process.attach", json!({ "process": process })).await;
-        first.sees("ready").await;
-        first.type_in("from the first\n").await;
-        first.sees("from the first").await;
-        let mut second = Seat::ask(sandbox, "process.attach", json!({ "process": process })).await;
-        assert_eq!(second.sees("from the first").await, "ready\r\nfrom the first");
-        second.type_in("from the second\n").await;
-        for seat in [&mut first, &mut second] {
-            seat.sees("from the second").await;
+        let mut first = TerminalClient::ask(sandbox, "process.attach", json!({ "process": process })).await;
+        first.wait_for("ready").await;
+        first.type_text("from the first\n").await;
+        first.wait_for("from the first").await;
+        let mut second = TerminalClient::ask(sandbox, "process.attach", json!({ "process": process })).await;
+        assert_eq!(second.wait_for("from the first").await, "ready\r\nfrom the first");
+        second.type_text("from the second\n").await;
+        for client in [&mut first, &mut second] {
+            client.wait_for("from the second").await;
         }
         drop(second);
         let keys = Input { process: process.clone(), data: Some("by hand\n".into()), eof: false };
         sandbox.call(keys).await;
-        first.sees("by hand").await;
+        first.wait_for("by hand").await;
         let eof = Input { process: process.clone(), data: None, eof: true };
         sandbox.call(eof).await;
-        assert_eq!(first.ends().await.1, exited(4));
+        assert_eq!(first.finish().await.1, exited(4));
         assert_eq!(sandbox.call(Get { process }).await.exit, Some(exited(4)));
     })
     .await;
@@ -231,7 +231,7 @@ async fn a_terminal_replays_its_newest_quarter_of_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn what_is_typed_first_may_come_with_the_request() {
+async fn initial_input_is_typed_on_the_terminal() {
     in_sandbox(async |sandbox| {
         let request = Exec {
             tty: Some(size(80, 24)),
@@ -246,20 +246,20 @@ async fn what_is_typed_first_may_come_with_the_request() {
 }
 
 #[tokio::test]
-async fn a_terminal_ends_with_all_that_runs_on_it() {
+async fn a_terminal_ends_with_all_its_processes() {
     in_sandbox(async |sandbox| {
         // Each time an interactive shell with jobs in groups of their own, and one that has left the session.
         let work = "bash --norc -i -c 'set -m; sleep 3590.6 & setsid sleep 3590.6 & trap \"\" HUP TERM; sleep 3590.6'; true";
         let running = async || sandbox.count_processes("^sleep 3590.6").await == 3;
         let gone = async || sandbox.count_processes("^sleep 3590.6").await == 0;
-        let mut seat = Seat::open(sandbox, work.into()).await;
+        let mut client = TerminalClient::open(sandbox, work.into()).await;
         until("all run", running).await;
-        seat.socket.send("cancel", "seat", json!({})).await;
-        assert_eq!(seat.ends().await.1, Exit::Cancelled);
+        client.socket.send("cancel", "terminal", json!({})).await;
+        assert_eq!(client.finish().await.1, Exit::Cancelled);
         assert!(gone().await);
-        let seat = Seat::open(sandbox, work.into()).await;
+        let client = TerminalClient::open(sandbox, work.into()).await;
         until("all run", running).await;
-        drop(seat);
+        drop(client);
         until("a terminal without its client is gone", gone).await;
         let output = sandbox.exec(json!({ "command": work, "tty": {}, "timeout_ms": 500 })).await;
         assert_eq!(output.result.exit, Some(Exit::TimedOut));

@@ -1,8 +1,8 @@
-//! Archives as nobody's tar program writes them.
+//! Archives put together by hand, as no tar program writes them.
 
-/// An archive that is put together by hand.
+/// Builds an archive header by header.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tape(Vec<u8>);
+pub(super) struct TarBuilder(Vec<u8>);
 
 /// One header, before its checksum.
 #[derive(Debug, Clone)]
@@ -32,8 +32,8 @@ impl Header {
     }
 }
 
-impl Tape {
-    /// Adds a header and what follows it, whatever its size says.
+impl TarBuilder {
+    /// Adds a header and what follows it, which need not be as long as its size says.
     pub(super) fn raw(mut self, header: Header, content: &[u8]) -> Self {
         let mut header = header.field(148, b"        ").0;
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();

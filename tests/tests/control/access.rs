@@ -1,4 +1,4 @@
-//! Who is let in, and what for.
+//! Credentials, tenants, and the answers that refusals give.
 
 mod jwts;
 mod keys;
@@ -12,13 +12,13 @@ use serde_json::json;
 
 use super::fresh_name;
 
-/// What two answers have in common, whoever they are for.
+/// The parts of an answer that must not depend on the caller.
 fn words(answer: &cabana_tests::Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.json()["error"].to_string())
 }
 
 #[tokio::test]
-async fn another_tenants_sandbox_is_as_one_that_is_not_there() {
+async fn another_tenants_sandbox_is_not_found() {
     let (name, a, b) = (fresh_name("owned"), fresh_name("a"), fresh_name("b"));
     let (owner, other) = (Caller::of_tenant(&a, json!({})).await, Caller::of_tenant(&b, json!({})).await);
     let made = owner.post("/v1/sandboxes", json!({ "name": name })).await;
@@ -46,7 +46,7 @@ async fn another_tenants_sandbox_is_as_one_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_name_finds_the_sandbox_as_it_was_made() {
+async fn creating_an_existing_name_returns_the_sandbox_unchanged() {
     let name = fresh_name("same");
     let make = async |body| Caller::operator().post("/v1/sandboxes", body).await;
     let made = make(json!({ "name": name, "env": { "A": "1" } })).await;
@@ -57,7 +57,7 @@ async fn a_name_finds_the_sandbox_as_it_was_made() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_none() {
+async fn malformed_credentials_are_refused() {
     let (url, key) = cabana_tests::Sandbox::service();
     let http = reqwest::Client::new();
     let upper = key.to_uppercase();
@@ -94,7 +94,7 @@ async fn credentials_that_are_none() {
 }
 
 #[tokio::test]
-async fn what_a_caller_wrote_comes_back_as_data() {
+async fn markup_in_a_request_is_answered_as_json() {
     let mark = "<script>alert(1)</script>";
     for caller in [Caller::nobody(), Caller::operator()] {
         for route in [
@@ -115,7 +115,7 @@ async fn what_a_caller_wrote_comes_back_as_data() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_url_is_repeated_nowhere() {
+async fn a_token_in_a_url_is_not_echoed() {
     let mark = "hunter2hunter2";
     for route in [
         format!("/?token={mark}"),
@@ -134,7 +134,7 @@ async fn a_token_in_a_url_is_repeated_nowhere() {
 }
 
 #[tokio::test]
-async fn ids_that_are_none() {
+async fn invalid_ids_are_refused() {
     let caller = Caller::operator();
     for id in ["sbx-constructor", "sbx---proto--a", "sbx-0", "SBX-NEVER-MADE"] {
         assert!(

@@ -1,6 +1,6 @@
-//! What the audit tells of what was done, and to whom.
+//! The audit of a sandbox.
 
-use cabana_tests::{Caller, Sandbox, in_sandbox, until};
+use cabana_tests::{Caller, NDJSON, SSE, Sandbox, in_sandbox, until};
 use futures_util::StreamExt;
 use reqwest::{Body, Method, StatusCode};
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ async fn every_request_leaves_an_entry() {
 }
 
 #[tokio::test]
-async fn bodies_are_counted_whether_or_not_they_say_how_long_they_are() {
+async fn bodies_are_counted_with_and_without_a_length() {
     in_sandbox(async |sandbox| {
         let size = 300_000;
         let pieces = futures_util::stream::iter((0..30).map(move |_| Ok::<_, std::io::Error>(vec![b'x'; size / 30])));
@@ -108,11 +108,11 @@ async fn bodies_are_counted_whether_or_not_they_say_how_long_they_are() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_stream_is_told() {
+async fn a_finished_stream_is_audited_with_its_outcome() {
     in_sandbox(async |sandbox| {
         let request = json!({ "command": "echo begun; cat fifo; exit 1" });
         sandbox.shell("mkfifo fifo").await;
-        let mut lines = sandbox.stream("application/x-ndjson", request.clone()).await;
+        let mut lines = sandbox.stream(NDJSON, request.clone()).await;
         lines.next().await.unwrap();
         let open = entry(sandbox, "outcome=open", |entry| entry["operation"] == "exec").await;
         assert_eq!((&open["status"], &open["duration_ms"]), (&json!(200), &Value::Null), "{open}");
@@ -121,7 +121,7 @@ async fn the_end_of_a_stream_is_told() {
         let finished = entry(sandbox, "outcome=finished", |entry| entry["duration_ms"].is_u64()).await;
         assert_eq!(finished["id"], open["id"], "an entry keeps its number");
         assert!(finished["bytes_out"].as_u64() > Some(100), "{finished}");
-        let mut lines = sandbox.stream("text/event-stream", request).await;
+        let mut lines = sandbox.stream(SSE, request).await;
         lines.next().await.unwrap();
         entry(sandbox, "outcome=open", |entry| entry["operation"] == "exec").await;
         drop(lines);
@@ -132,7 +132,7 @@ async fn the_end_of_a_stream_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_not_answered_at_once_is_open_meanwhile() {
+async fn a_running_operation_has_an_open_entry() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkfifo fifo").await;
         let slow = sandbox.exec(json!({ "command": "cat fifo" }));
@@ -153,7 +153,7 @@ async fn what_is_not_answered_at_once_is_open_meanwhile() {
 }
 
 #[tokio::test]
-async fn operations_on_a_socket_are_told_as_those_of_http_are() {
+async fn socket_operations_are_audited_like_http_requests() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         for (name, payload, ends, outcome, summary) in [
@@ -179,7 +179,7 @@ async fn operations_on_a_socket_are_told_as_those_of_http_are() {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_told_at_once() {
+async fn an_answered_request_is_listed_at_once() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         for number in 0..20 {
@@ -199,7 +199,7 @@ async fn what_was_answered_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn all_frames_of_an_operation_are_counted() {
+async fn bytes_of_all_frames_of_an_operation_are_counted() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
         socket.send("exec", "a", json!({ "command": "cat", "stdin": { "stream": true } })).await;
@@ -216,7 +216,7 @@ async fn all_frames_of_an_operation_are_counted() {
 }
 
 #[tokio::test]
-async fn what_scopes_refuse_is_entered() {
+async fn requests_refused_by_scopes_are_audited() {
     in_sandbox(async |sandbox| {
         let reader = Caller::of_tenant("default", json!({ "read_only": true })).await;
         let id = sandbox.url("").rsplit('/').next().unwrap().to_owned();
@@ -229,7 +229,7 @@ async fn what_scopes_refuse_is_entered() {
 }
 
 #[tokio::test]
-async fn a_name_that_changes_hands_shows_nobody_the_others_entries() {
+async fn a_reused_name_hides_the_former_tenants_entries() {
     let (one, other) = (fresh_name("one"), fresh_name("other"));
     let (one, other) = (Caller::of_tenant(&one, json!({})).await, Caller::of_tenant(&other, json!({})).await);
     let name = fresh_name("hands");
@@ -253,7 +253,7 @@ async fn a_name_that_changes_hands_shows_nobody_the_others_entries() {
 }
 
 #[tokio::test]
-async fn pages_and_filters() {
+async fn entries_are_filtered_and_listed_in_pages() {
     in_sandbox(async |sandbox| {
         for number in 0..7 {
             sandbox.put(&format!("f{number}"), "x").await.success();
@@ -295,7 +295,7 @@ async fn pages_and_filters() {
 }
 
 #[tokio::test]
-async fn the_audit_outlives_the_sandbox_and_wakes_nothing() {
+async fn the_audit_outlives_the_sandbox_and_does_not_wake_it() {
     let name = fresh_name("audit");
     let id = format!("sbx-{name}");
     let audit = format!("/v1/sandboxes/{id}/audit");

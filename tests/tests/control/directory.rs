@@ -1,4 +1,4 @@
-//! Finding sandboxes: labels, filters, pages. What is listed follows a moment after what was done, so every case waits for it.
+//! Finding sandboxes: labels, filters, pages. The directory follows a moment later, so every case waits for it.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ async fn update(id: &str, body: Value) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn sandboxes_are_found_by_what_they_are() {
+async fn sandboxes_are_found_by_kind_label_and_state() {
     let run = fresh_name("found");
     let (one, other) = (format!("{run}-1"), format!("{run}-2"));
     let one = make(&one, json!({ "run": run, "role": "a=b & c" })).await;
@@ -67,7 +67,7 @@ async fn sandboxes_are_found_by_what_they_are() {
 }
 
 #[tokio::test]
-async fn the_list_follows_a_sandboxs_life() {
+async fn the_list_shows_each_state_of_a_sandbox() {
     let run = fresh_name("follow");
     let id = make(&run, json!({ "run": run })).await;
     exec(&id, "true").await;
@@ -87,7 +87,7 @@ async fn the_list_follows_a_sandboxs_life() {
 }
 
 #[tokio::test]
-async fn labels_change_one_by_one() {
+async fn labels_are_changed_one_by_one() {
     let run = fresh_name("labels");
     let id = make(&run, json!({ "run": run, "a": "1", "b": "2" })).await;
     let (status, body) = update(&id, json!({ "labels": { "a": "3", "b": null, "c": "", "never-there": null } })).await;
@@ -114,7 +114,7 @@ async fn labels_change_one_by_one() {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_and_nothing_is_missing() {
+async fn pages_list_every_sandbox_once() {
     let run = fresh_name("pages");
     let mut made = Vec::new();
     for number in 0..5 {
@@ -145,7 +145,7 @@ async fn pages_follow_each_other_and_nothing_is_missing() {
 }
 
 #[tokio::test]
-async fn bad_questions_are_refused() {
+async fn malformed_queries_are_refused() {
     for query in ["lable=a", "limit=0", "limit=many", "state=asleep", "sort=labels", "cursor=AAAA", "tenant=A"] {
         let (status, body) = request(Method::GET, &format!("/v1/sandboxes?{query}"), None).await;
         assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "invalid_request"), "{query}");

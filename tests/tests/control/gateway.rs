@@ -1,4 +1,4 @@
-//! Sockets that end in the Durable Object: what they survive, and who may open them.
+//! Sockets that end in the Durable Object: what they survive, and which callers may open them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn key() -> (&'static str, String) {
 }
 
 #[tokio::test]
-async fn a_socket_wakes_its_sandbox_with_the_first_operation_and_not_before() {
+async fn only_an_operation_on_a_socket_wakes_the_sandbox() {
     let sandbox = Named::new("asleep", json!({})).await;
     let mut socket = sandbox.connect().await.unwrap();
     socket.send_text(r#"{"type":"ping"}"#).await;
@@ -28,7 +28,7 @@ async fn a_socket_wakes_its_sandbox_with_the_first_operation_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_socket_needs_a_sandbox() {
+async fn a_socket_to_a_missing_sandbox_is_refused() {
     let (url, _) = Sandbox::service();
     let refused = Socket::open(&format!("{url}/v1/sandboxes/sbx-never-made/connect"), &[key()]).await;
     assert_eq!(refused.unwrap_err(), Some(404));
@@ -39,7 +39,7 @@ async fn a_socket_needs_a_sandbox() {
 }
 
 #[tokio::test]
-async fn clients_have_their_ids_to_themselves() {
+async fn two_sockets_may_use_the_same_request_id() {
     in_sandbox(async |sandbox| {
         let (mut one, mut other) = (sandbox.connect().await, sandbox.connect().await);
         one.send("exec", "id", json!({ "command": "read line; echo one $line", "stdin": { "stream": true } })).await;
@@ -55,7 +55,7 @@ async fn clients_have_their_ids_to_themselves() {
 }
 
 #[tokio::test]
-async fn closing_a_socket_ends_what_runs_on_it_and_nothing_else() {
+async fn closing_a_socket_ends_only_its_own_operations() {
     in_sandbox(async |sandbox| {
         let (mut one, mut other) = (sandbox.connect().await, sandbox.connect().await);
         for (socket, mark) in [(&mut one, "3594.5"), (&mut other, "3593.5")] {
@@ -73,7 +73,7 @@ async fn closing_a_socket_ends_what_runs_on_it_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_socket_outlives_the_container() {
+async fn a_socket_survives_the_end_of_the_container() {
     in_sandbox(async |sandbox| {
         let (mut socket, mut other) = (sandbox.connect().await, sandbox.connect().await);
         for id in ["a", "b"] {
@@ -119,7 +119,7 @@ async fn a_socket_outlives_the_container() {
 }
 
 #[tokio::test]
-async fn a_socket_on_which_something_runs_in_silence_shows_that_it_is_alive() {
+async fn a_socket_with_a_silent_operation_sends_heartbeats() {
     in_sandbox(async |sandbox| {
         let (mut waits, mut idle) = (sandbox.connect().await, sandbox.connect().await);
         waits.send("exec", "1", json!({ "command": "until [ -e go ]; do sleep 0.02; done" })).await;
@@ -130,13 +130,13 @@ async fn a_socket_on_which_something_runs_in_silence_shows_that_it_is_alive() {
         sandbox.put("go", "").await.success();
         assert_eq!(waits.wait_for("result", "1").await["exit"]["code"], 0);
         idle.send("exec", "2", json!({ "command": "true" })).await;
-        assert_eq!(idle.next().await["payload"]["type"], "started", "nothing was said to who waits for nothing");
+        assert_eq!(idle.next().await["payload"]["type"], "started", "no heartbeat without an operation");
     })
     .await;
 }
 
 #[tokio::test]
-async fn only_pages_of_ours_open_sockets() {
+async fn sockets_from_foreign_origins_are_refused() {
     in_sandbox(async |sandbox| {
         let (url, _) = Sandbox::service();
         for (origin, expected) in [(url.as_str(), None), ("https://evil.example", Some(403)), ("null", Some(403))] {
@@ -148,7 +148,7 @@ async fn only_pages_of_ours_open_sockets() {
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_while_it_is_told_much_leaves_nothing_behind() {
+async fn a_client_that_vanishes_under_much_output_leaves_no_process() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "endless", json!({ "command": "yes 3591.5" })).await;
@@ -163,7 +163,7 @@ async fn a_client_that_vanishes_while_it_is_told_much_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_idle_socket_costs_nothing_and_outlives_the_objects_time_in_memory() {
+async fn an_idle_socket_survives_the_eviction_of_its_object() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
         socket.send("exec", "1", json!({ "command": "echo up" })).await;
@@ -191,7 +191,7 @@ async fn an_idle_socket_costs_nothing_and_outlives_the_objects_time_in_memory() 
 }
 
 #[tokio::test]
-async fn a_sandbox_that_sleeps_is_looked_at_without_waking_it() {
+async fn a_look_over_a_socket_does_not_wake_the_sandbox() {
     let sandbox = Named::new("looked-at", json!({})).await;
     let mut socket = sandbox.connect().await.unwrap();
     socket.send("process.list", "1", json!({})).await;

@@ -1,11 +1,11 @@
-//! What gateway, object and agent write: one JSON object a line, in which a request has one name.
+//! Logs of gateway, object and agent: one JSON object a line, and one id for a request.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use cabana_tests::{Sandbox, drain, in_sandbox, until};
+use cabana_tests::{Sandbox, drain, in_sandbox, require, until};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use super::{
 /// Where a stack on this machine keeps its logs; `None` where it runs elsewhere.
 pub(super) fn directory() -> Option<PathBuf> {
     let (url, _) = Sandbox::service();
-    let port = url.strip_prefix("http://127.0.0.1:")?.to_owned();
+    let port = require("engine", url.strip_prefix("http://127.0.0.1:"), "the stack runs elsewhere")?.to_owned();
     let wrangler = host::find(&format!("--port\0{port}\0"));
     let words = wrangler.first().expect("what listens on this machine").words();
     let state = words.iter().skip_while(|word| *word != "--persist-to").nth(1).expect("where it keeps what it stores");
@@ -46,7 +46,7 @@ async fn line(log: &Path, request_id: &str, message: &str) -> Value {
 }
 
 #[tokio::test]
-async fn gateway_and_agent_name_a_request_alike() {
+async fn gateway_and_agent_log_the_same_request_id() {
     let Some(directory) = directory() else { return };
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir tree; truncate -s 500M tree/large").await;
@@ -66,7 +66,7 @@ async fn gateway_and_agent_name_a_request_alike() {
 }
 
 #[tokio::test]
-async fn gateway_and_object_name_a_request_alike() {
+async fn gateway_and_object_log_the_same_request_id() {
     let Some(directory) = directory() else { return };
     let log = directory.join("wrangler.log");
     let sandbox = Named::new("logs", json!({})).await;
@@ -88,7 +88,7 @@ async fn gateway_and_object_name_a_request_alike() {
 }
 
 #[tokio::test]
-async fn whoever_is_refused_has_a_line_and_what_it_showed_has_none() {
+async fn refusals_are_logged_without_credentials() {
     let Some(directory) = directory() else { return };
     let log = directory.join("wrangler.log");
     let (url, _) = Sandbox::service();

@@ -1,4 +1,4 @@
-//! What is measured of a sandbox.
+//! The metrics of a sandbox.
 
 use cabana_protocol::{metrics::Metrics, sandbox::State};
 use cabana_tests::{Sandbox, in_sandbox, until};
@@ -17,7 +17,7 @@ fn count(metrics: &Metrics, operation: &str, outcome: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn requests_are_counted_and_looking_wakes_nothing() {
+async fn requests_are_counted_and_reading_them_does_not_wake_the_sandbox() {
     in_sandbox(async |sandbox| {
         let asleep = metrics(sandbox).await;
         assert_eq!((asleep.state, asleep.starts, &asleep.usage, &asleep.running_since), (State::Created, 0, &None, &None));
@@ -44,7 +44,7 @@ async fn requests_are_counted_and_looking_wakes_nothing() {
 }
 
 #[tokio::test]
-async fn prometheus_is_served_who_asks_for_it() {
+async fn metrics_are_served_in_the_prometheus_format_on_request() {
     in_sandbox(async |sandbox| {
         sandbox.shell("true").await;
         until("it is counted", async || count(&metrics(sandbox).await, "exec", "ok") == 1).await;

@@ -1,13 +1,13 @@
-//! Services that are killed under everybody: the runtime of the Durable Objects, and the engine of the containers. Each is started again by
-//! its own supervisor. These cases run alone, where `CABANA_TEST_OUTAGES` says so.
+//! Services that are killed under all sandboxes: the runtime of the Durable Objects, and the engine of the containers. Each has a
+//! supervisor that starts it again. These cases run alone and one after another, and `CABANA_TEST_OUTAGES` says so.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    time::Instant,
 };
 
-use cabana_tests::{PATIENCE, Sandbox, Socket, until};
+use cabana_tests::{Sandbox, Socket, until};
 use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::{Body, Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -21,9 +21,9 @@ use super::{
     logs,
 };
 
-/// Whether a service may be taken down.
-fn alone() -> bool {
-    std::env::var_os("CABANA_TEST_OUTAGES").is_some()
+/// Checks that a service may be killed.
+fn assert_alone() {
+    assert!(std::env::var_os("CABANA_TEST_OUTAGES").is_some(), "these cases run alone: --skip control::outages");
 }
 
 /// The runtime that holds the Durable Objects: the one beside that which listens for callers.
@@ -81,35 +81,19 @@ async fn said(answer: reqwest::Result<Response>) -> Option<Value> {
     Some(answer["error"]["code"].clone())
 }
 
-/// Uses the sandbox until that works again, and says how long it took.
-async fn back(sandbox: &Named, what: &str) {
-    let begun = Instant::now();
-    loop {
-        let call = sandbox.request(Method::POST, "/exec").json(&json!({ "command": "true" })).send().await;
-        if call.is_ok_and(|answer| answer.status().is_success()) {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "never back");
-        pause(20).await;
-    }
-    eprintln!("{what}: back after {} ms", begun.elapsed().as_millis());
-}
-
 #[tokio::test]
-async fn a_runtime_that_is_killed_loses_nothing() {
-    if !alone() {
-        return;
-    }
+async fn a_killed_runtime_loses_nothing() {
+    assert_alone();
     let sandbox = Named::new("runtime", json!({ "sleep_after_ms": 700_000, "env": { "A": "kept" } })).await;
     sandbox.print("echo file > kept").await;
     // The gateway is in the same runtime here, so that nobody is left to say anything.
     assert_eq!(kill_in_an_exec(&sandbox, runtime()).await, None);
-    back(&sandbox, "the runtime, killed in an exec").await;
+    sandbox.recover().await;
     assert_eq!(kill_in_an_upload(&sandbox, runtime()).await, None);
-    back(&sandbox, "the runtime, killed in an upload").await;
+    sandbox.recover().await;
     let mut socket = kill_under_a_socket(&sandbox, runtime()).await;
     assert_eq!(socket.closed().await, 1006, "it goes with the runtime");
-    back(&sandbox, "the runtime, killed under a socket").await;
+    sandbox.recover().await;
     let kept = sandbox.print("cat kept counter socket; echo $A; ls -A").await;
     assert_eq!(kept, "file\nonce\nonce\nkept\ncounter\nkept\nsocket\n", "nothing is lost, and nothing was done twice");
     let shown = sandbox.show().await;
@@ -131,41 +115,44 @@ async fn kill_after(milliseconds: u64, request: reqwest::RequestBuilder) {
     let (_, ()) = tokio::join!(request.send(), killing);
 }
 
-/// Where the object is in a start or a destroy when it goes is left to chance here; every place there is, is gone through in
-/// `lifecycle/tests/restarts.rs` of the library.
+/// The runtime is killed at different moments of a start and of a destroy, until each has been seen to be done and not to be done. The
+/// moments in between are those of the model in `lifecycle/tests/restarts.rs` of the library.
 #[tokio::test]
-async fn a_runtime_that_is_killed_in_a_start_or_a_destroy_leaves_no_container_and_does_nothing_twice() {
-    if !alone() {
-        return;
-    }
-    for (number, milliseconds) in [4, 15, 50].into_iter().enumerate() {
+async fn a_runtime_killed_in_a_start_or_a_destroy_leaves_no_container_and_does_nothing_twice() {
+    assert_alone();
+    let (mut started, mut destroyed) = (BTreeSet::new(), BTreeSet::new());
+    for (number, milliseconds) in [4, 15, 50, 0, 150, 500, 1_500, 0, 3_000].into_iter().enumerate() {
+        if number >= 3 && started.len() == 2 && destroyed.len() == 2 {
+            break;
+        }
         let sandbox = Named::new("moment", json!({})).await;
         let mark = format!("8{}.{number}5", std::process::id());
         let first = json!({ "command": format!("echo once >> counter; (sleep {mark} > /dev/null 2>&1 &)") });
         kill_after(milliseconds, sandbox.request(Method::POST, "/exec").json(&first)).await;
-        back(&sandbox, &format!("the runtime, killed {milliseconds} ms into a start")).await;
+        sandbox.recover().await;
         let counter = sandbox.print("cat counter 2>/dev/null || echo nothing").await;
         assert!(["once\n", "nothing\n"].contains(&counter.as_str()), "{counter}");
+        started.insert(counter);
         assert!(host::find(&format!("sleep\0{mark}")).len() <= 1, "in two containers");
         sandbox.print(&format!("(sleep {mark} > /dev/null 2>&1 &)")).await;
 
         kill_after(milliseconds, sandbox.request(Method::DELETE, "")).await;
         until("the runtime is back", async || sandbox.request(Method::GET, "").send().await.is_ok()).await;
-        // It may not have been begun. Once it was, nobody needs to ask again.
-        if sandbox.request(Method::GET, "").send().await.unwrap().status() != StatusCode::NOT_FOUND {
+        // Once it was begun, nobody needs to ask again.
+        let gone = sandbox.request(Method::GET, "").send().await.unwrap().status() == StatusCode::NOT_FOUND;
+        destroyed.insert(gone);
+        if !gone {
             assert_eq!(sandbox.print("echo whole").await, "whole\n");
-            eprintln!("killed {milliseconds} ms into a destroy: it was not begun");
             sandbox.end().await;
         }
         host::until_gone(&mark).await;
     }
+    assert_eq!((started.len(), destroyed.len()), (2, 2), "each outcome was seen: {started:?}, {destroyed:?}");
 }
 
 #[tokio::test]
-async fn an_engine_that_is_killed_takes_containers_with_it_and_nothing_else() {
-    if !alone() {
-        return;
-    }
+async fn a_killed_engine_ends_containers_and_nothing_else() {
+    assert_alone();
     for what in ["an exec", "an upload", "a socket"] {
         let sandbox = Named::new("engine", json!({ "env": { "A": "kept" } })).await;
         let engine = engine_of(&sandbox).await;
@@ -177,7 +164,7 @@ async fn an_engine_that_is_killed_takes_containers_with_it_and_nothing_else() {
         };
         // The connection of an upload may break before the answer is read.
         assert!(cut.map_or(what == "an upload", |code| code == "interrupted"), "{what}");
-        back(&sandbox, &format!("the engine, killed in {what}")).await;
+        sandbox.recover().await;
         if let Some(mut socket) = socket {
             socket.send("exec", "1", json!({ "command": "echo again" })).await;
             assert_eq!(socket.output("1").await.0, "again\n", "it has outlived that");
@@ -194,13 +181,13 @@ struct Held(std::process::Child);
 impl Held {
     fn database() -> Self {
         let state = logs::directory().expect("the stack is on this machine");
-        let hold = "import glob, sqlite3, sys\n\
-                    files = glob.glob(sys.argv[1] + '/**/*D1*/*.sqlite', recursive=True)\n\
-                    held = [sqlite3.connect(path, isolation_level=None, timeout=30) for path in files]\n\
-                    for database in held: database.execute('BEGIN EXCLUSIVE')\n\
-                    print(len(held), flush=True); sys.stdin.read()";
-        let mut child =
-            Command::new("python3").args(["-c", hold]).arg(state).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("python3")
+            .args(["-c", include_str!("lock_database.py")])
+            .arg(state)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert!(said.trim().parse::<u32>().unwrap() > 0, "there is a database");
@@ -216,10 +203,8 @@ impl Drop for Held {
 }
 
 #[tokio::test]
-async fn what_all_sandboxes_share_is_on_nobodys_way() {
-    if !alone() {
-        return;
-    }
+async fn sandboxes_work_while_the_directory_is_locked() {
+    assert_alone();
     let sandboxes = join_all((0..30).map(async |_| Named::new("shared", json!({})).await)).await;
     join_all(sandboxes.iter().map(async |sandbox| sandbox.print("echo kept > f").await)).await;
     let held = Held::database();

@@ -1,4 +1,4 @@
-//! Ports that are reached from outside: their records, their URLs, and what passes there.
+//! Exposed ports: their records, their URLs, and their traffic.
 
 mod access;
 mod connections;
@@ -40,7 +40,7 @@ async fn ports(sandbox: &Sandbox, method: Method, rest: &str, body: Option<Value
     sandbox.send(body.iter().fold(request, |request, body| request.json(body))).await
 }
 
-/// Somebody without credentials, at the URL of a preview.
+/// A client without credentials at the URL of a preview.
 struct Visitor {
     http: Client,
     url: String,
@@ -117,7 +117,7 @@ async fn a_port_is_exposed_listed_and_closed() {
 }
 
 #[tokio::test]
-async fn requests_that_make_no_sense_are_refused() {
+async fn malformed_port_requests_are_refused() {
     in_sandbox(async |sandbox| {
         for request in [
             json!({}),
@@ -159,7 +159,7 @@ async fn requests_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn a_url_outlasts_the_container_and_not_the_sandbox() {
+async fn a_preview_url_survives_restarts_and_ends_with_the_sandbox() {
     let sandbox = Named::new("ports", json!({})).await;
     let post = async |sandbox: &Named| {
         let (_, port) = sandbox.call(Method::POST, "/ports", Some(json!({ "port": 3000 }))).await;
@@ -184,14 +184,14 @@ async fn a_url_outlasts_the_container_and_not_the_sandbox() {
     let name = sandbox.id.strip_prefix("sbx-").unwrap().to_owned();
     sandbox.end().await;
     assert_eq!(visitor.get("/").await.code(), "not_found");
-    let next = Named { id: create(json!({ "name": name })).await.1["id"].as_str().unwrap().to_owned() };
+    let next = Named::of(create(json!({ "name": name })).await.1["id"].as_str().unwrap());
     assert_eq!(visitor.get("/").await.code(), "not_found", "a sandbox of the same name is another");
     assert_ne!(post(&next).await, url);
     next.end().await;
 }
 
 #[tokio::test]
-async fn each_port_says_whether_a_visit_wakes_the_sandbox() {
+async fn wakes_decides_whether_a_visit_wakes_the_sandbox() {
     in_sandbox(async |sandbox| {
         let id = sandbox.url("").rsplit('/').next().unwrap().to_owned();
         let asleep = Visitor::of(sandbox, json!({ "port": 3000, "wakes": false })).await;
@@ -206,7 +206,7 @@ async fn each_port_says_whether_a_visit_wakes_the_sandbox() {
 }
 
 #[tokio::test]
-async fn a_visit_keeps_the_sandbox_awake_until_it_is_over() {
+async fn a_visit_keeps_the_sandbox_awake_until_it_ends() {
     with_program(async |sandbox| {
         let id = sandbox.url("").rsplit('/').next().unwrap().to_owned();
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
@@ -227,7 +227,7 @@ async fn a_visit_keeps_the_sandbox_awake_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn who_comes_when_nothing_listens_is_told_so_in_his_language() {
+async fn an_unreachable_port_answers_html_or_json_as_asked() {
     in_sandbox(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         for (accept, kind) in [

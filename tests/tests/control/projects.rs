@@ -1,4 +1,4 @@
-//! Projects: what is stored of them, and who sees it.
+//! Projects: which fields are stored, and which tenants see them.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn project(method: Method, name: &str, body: Option<Value>) -> (StatusCode
 }
 
 #[tokio::test]
-async fn a_project_is_made_changed_and_forgotten() {
+async fn a_project_is_created_changed_and_deleted() {
     let name = fresh_name("project");
     let made =
         json!({ "name": name, "url": URL, "branch": "main", "setup": "make", "env": { "TOKEN": "hunter2", "HOME": null } });
@@ -51,7 +51,7 @@ async fn a_project_is_made_changed_and_forgotten() {
 }
 
 #[tokio::test]
-async fn projects_are_listed_by_pages() {
+async fn projects_are_listed_in_pages() {
     let name = fresh_name("paged");
     let names: Vec<_> = (0..5).map(|number| format!("{name}-{number}")).collect();
     for name in &names {
@@ -75,7 +75,7 @@ async fn projects_are_listed_by_pages() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_project_is_refused() {
+async fn malformed_projects_are_refused() {
     for body in [
         json!({}),
         json!({ "name": "web" }),

@@ -1,9 +1,9 @@
-//! Sandboxes of projects: cloned, made ready, and gone on with where something failed.
+//! Sandboxes of projects: cloned, set up, and resumed after a failure.
 //!
 //! Locally a sandbox has no network but its own loopback. So the repository is served inside the sandbox, which is there first and joins
 //! the project then.
 
-use cabana_tests::{Sandbox, until};
+use cabana_tests::{NDJSON, SSE, Sandbox, until};
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -77,12 +77,12 @@ async fn ask(accept: &'static str, body: Value) -> String {
 
 /// The lines of a creation that tells how it goes.
 async fn watch(body: Value) -> Vec<Value> {
-    let text = ask("application/x-ndjson", body).await;
+    let text = ask(NDJSON, body).await;
     text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test]
-async fn what_failed_goes_on_and_what_is_done_is_not_done_again() {
+async fn a_failed_setup_resumes_where_it_failed() {
     let case = Case::new("setup", "echo $GREETING >> ../ran; test -f ../allowed").await;
     let (status, failed) = create(case.wanted()).await;
     assert_eq!((status, code(&failed)), (StatusCode::UNPROCESSABLE_ENTITY, "unprocessable"), "{failed}");
@@ -117,7 +117,7 @@ async fn what_failed_goes_on_and_what_is_done_is_not_done_again() {
 }
 
 #[tokio::test]
-async fn a_setup_is_told_as_it_goes_and_there_is_one_at_a_time() {
+async fn a_setup_streams_its_progress_and_runs_once() {
     let case = Case::new("told", "cat ../go; for i in 1 2 3; do echo $i; done").await;
     case.shell("mkfifo go").await;
     let (lines, other) = tokio::join!(watch(case.wanted()), async {
@@ -140,8 +140,8 @@ async fn a_setup_is_told_as_it_goes_and_there_is_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_setup_ends_with_its_caller_and_the_next_goes_on() {
-    for accept in ["application/json", "application/x-ndjson", "text/event-stream"] {
+async fn an_interrupted_setup_is_resumed_by_the_next_request() {
+    for accept in ["application/json", NDJSON, SSE] {
         let case = Case::new("left", "echo ran >> ../ran; test -f ../allowed || sleep 3596.75").await;
         let asked = tokio::spawn(ask(accept, case.wanted()));
         until("the script runs", async || case.shell("cat ran 2> /dev/null; true").await == "ran\n").await;
@@ -156,7 +156,7 @@ async fn a_setup_ends_with_its_caller_and_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn a_container_that_ends_takes_what_was_set_up_with_it() {
+async fn a_stop_makes_the_setup_pending_again() {
     let case = Case::new("ended", "sleep 3595.75").await;
     let (lines, ()) = tokio::join!(watch(case.wanted()), async {
         until("the script runs", async || case.setup().await["state"] == "running").await;
@@ -171,7 +171,7 @@ async fn a_container_that_ends_takes_what_was_set_up_with_it() {
 }
 
 #[tokio::test]
-async fn a_sandbox_that_is_made_anew_owes_nothing_to_the_one_before() {
+async fn a_recreated_sandbox_is_set_up_from_scratch() {
     let case = Case::new("anew", "sleep 3594.75").await;
     let (lines, ()) = tokio::join!(watch(case.wanted()), async {
         until("the script runs", async || case.setup().await["state"] == "running").await;
@@ -185,7 +185,7 @@ async fn a_sandbox_that_is_made_anew_owes_nothing_to_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_repository_that_is_not_there_leaves_a_sandbox_that_says_so() {
+async fn a_missing_repository_is_reported_by_the_sandbox() {
     let name = fresh_name("nowhere");
     define(&name, "http://127.0.0.1:9/project.git", "true").await;
     let lines = watch(json!({ "name": name, "project": name })).await;

@@ -6,13 +6,10 @@ use cabana_protocol::{
     process::{Logs, Remove, Until, Wait},
     session::{Create, Delete},
 };
-use cabana_tests::{Sandbox, gather};
+use cabana_tests::{NDJSON, SSE, Sandbox, gather};
 use serde_json::{Value, json};
 
 use super::{Case, Outcome};
-
-const NDJSON: &str = "application/x-ndjson";
-const SSE: &str = "text/event-stream";
 
 /// Bytes of live input that no process has to read at once.
 const TOLD: usize = 64 << 10;

@@ -1,10 +1,10 @@
-//! What commands have of each other: the files, and nothing else.
+//! Commands share files and nothing else.
 
 use cabana_protocol::process::List;
-use cabana_tests::in_sandbox;
+use cabana_tests::{NDJSON, in_sandbox, until};
 use serde_json::json;
 
-use super::{NDJSON, mark};
+use super::mark;
 
 #[tokio::test]
 async fn commands_share_nothing_but_files() {
@@ -37,7 +37,7 @@ async fn commands_share_nothing_but_files() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_leaves_nothing() {
+async fn a_failed_start_leaves_no_process() {
     in_sandbox(async |sandbox| {
         let make = "printf '#!/no/such/interpreter\\n' >lost; printf 'no format' >none; mkdir directory; touch plain; chmod +x lost none";
         sandbox.shell(make).await;
@@ -78,7 +78,7 @@ async fn files_do_not_wait_for_commands() {
 }
 
 #[tokio::test]
-async fn surroundings_are_the_same_however_a_command_is_started() {
+async fn every_form_starts_commands_with_the_same_environment() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir place").await;
         let request = |more: serde_json::Value| {
@@ -109,6 +109,32 @@ async fn surroundings_are_the_same_however_a_command_is_started() {
         let process = sandbox.exec(request(json!({ "detach": true }))).await.result.process;
         sandbox.post("process.wait", json!({ "process": process, "until": { "exit": {} } })).await.success();
         assert_eq!(sandbox.post("process.logs", json!({ "process": process })).await.json()["stdout"], text);
+    })
+    .await;
+}
+
+/// Some agents leak a little with each command, which shows only after many.
+#[tokio::test]
+async fn a_hundred_commands_leave_no_state_descriptor_or_memory() {
+    /// What the agent may take for a hundred commands, in KiB: less than two pages a command.
+    const GROWTH: u64 = 700;
+
+    in_sandbox(async |sandbox| {
+        let leak = "echo ${LEAKED-nothing} $(pwd); export LEAKED=1; cd /; (sleep 0.01 &) ; trap 'true' EXIT";
+        let expected = format!("nothing {}\n", sandbox.root);
+        let run = async || assert_eq!(sandbox.shell(leak).await, expected);
+        let descriptors = async || sandbox.shell("ls /proc/$PPID/fd | wc -l").await;
+        // Buffers and pools reach their sizes.
+        for _ in 0..40 {
+            run().await;
+        }
+        let (memory, open) = (sandbox.memory_kib().await, descriptors().await);
+        for _ in 0..100 {
+            run().await;
+        }
+        until("its descriptors are closed", async || descriptors().await == open).await;
+        let grown = sandbox.memory_kib().await.saturating_sub(memory);
+        assert!(grown < GROWTH, "{grown} KiB");
     })
     .await;
 }

@@ -1,25 +1,20 @@
-//! What a command prints, whatever else happens.
+//! The output of a command, under load, in pieces, and after its end.
 
 use cabana_protocol::{
     exec::{Exec, ExecEvent},
     line::LineOf,
     process::{Get, Remove, Until, Wait},
 };
-use cabana_tests::{Sandbox, gather, in_sandbox, until};
+use cabana_tests::{NDJSON, SSE, gather, in_sandbox, until};
 use futures_util::{StreamExt, future::join_all};
 use serde_json::json;
 
-use super::{NDJSON, SSE, exited, mark};
-
-/// The most memory that the agent, whose child every command is, has had in use, in KiB.
-async fn peak_memory(sandbox: &Sandbox) -> u64 {
-    sandbox.shell("grep ^VmHWM: /proc/$PPID/status | tr -dc 0-9").await.parse().unwrap()
-}
+use super::{exited, mark};
 
 #[tokio::test]
 async fn a_gigabyte_is_counted_and_not_kept() {
     in_sandbox(async |sandbox| {
-        let before = peak_memory(sandbox).await;
+        let before = sandbox.peak_memory_kib().await;
         let command = "printf first; head -c 1000000000 /dev/zero | tr '\\0' x; printf last; echo error >&2; exit 7";
         let output = sandbox.exec(json!({ "command": command, "max_output_bytes": 1000 })).await;
         assert!(output.truncated);
@@ -27,7 +22,7 @@ async fn a_gigabyte_is_counted_and_not_kept() {
         assert_eq!(output.stdout.0.len(), 1000);
         assert!(output.stdout.0.starts_with(b"firstxxx") && output.stdout.0.ends_with(b"xxxlast"));
         assert_eq!(output.stderr.0, "error\n");
-        let grown = peak_memory(sandbox).await - before;
+        let grown = sandbox.peak_memory_kib().await - before;
         assert!(grown < 32 << 10, "{grown} KiB for what is not kept");
     })
     .await;
@@ -35,7 +30,7 @@ async fn a_gigabyte_is_counted_and_not_kept() {
 
 /// What is written at once before the end, where the machine has more to do than it can.
 #[tokio::test]
-async fn the_last_bytes_are_there_however_busy_it_is() {
+async fn the_last_bytes_arrive_on_a_busy_machine() {
     in_sandbox(async |sandbox| {
         let mark = mark();
         let busy = json!({ "command": format!("for i in 1 2 3; do while :; do : {mark}; done & done; wait"), "detach": true });
@@ -71,7 +66,7 @@ async fn the_last_bytes_are_there_however_busy_it_is() {
 }
 
 #[tokio::test]
-async fn half_a_line_is_heard_as_soon_as_it_is_printed() {
+async fn a_partial_line_arrives_as_soon_as_it_is_printed() {
     in_sandbox(async |sandbox| {
         for accept in [NDJSON, SSE] {
             let command = "for i in 1 2 3; do printf $i; until [ -e go$i ]; do sleep 0.02; done; rm go$i; done";
@@ -89,7 +84,7 @@ async fn half_a_line_is_heard_as_soon_as_it_is_printed() {
 }
 
 #[tokio::test]
-async fn what_outlives_its_command_may_go_on_printing() {
+async fn a_child_that_outlives_its_command_can_keep_printing() {
     in_sandbox(async |sandbox| {
         // More than any pipe holds, and it must neither wait for a reader nor die for want of one.
         let command = "(until [ -e go ]; do sleep 0.02; done; head -c 10000000 /dev/zero; echo $? >printed) & echo started";
@@ -102,7 +97,7 @@ async fn what_outlives_its_command_may_go_on_printing() {
 }
 
 #[tokio::test]
-async fn what_ends_at_once_is_known_whole() {
+async fn a_short_detached_command_is_recorded_whole() {
     in_sandbox(async |sandbox| {
         let runs = (0..8).map(async |number: i32| {
             for round in 0..25 {

@@ -1,4 +1,4 @@
-//! Where a command runs, with which variables, and as whom.
+//! The directory, the variables and the user of a command.
 
 use cabana_protocol::exec::Exit;
 use cabana_tests::{in_agent, in_sandbox};
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{check, exited, mark};
 
 #[tokio::test]
-async fn surroundings_are_what_the_caller_says() {
+async fn directory_variables_and_input_are_the_callers() {
     in_sandbox(async |sandbox| {
         let root = format!("{}\n", sandbox.root);
         check(sandbox, json!({ "command": "pwd" }), root.as_bytes(), b"", exited(0)).await;
@@ -26,26 +26,7 @@ async fn surroundings_are_what_the_caller_says() {
 }
 
 #[tokio::test]
-async fn each_layer_of_variables_goes_before_the_one_below() {
-    let sandbox =
-        r#"{ "SET": "sandbox", "KEPT_BY_EXEC": "sandbox", "GONE": null, "BACK": null, "SECRET_OF_THE_CALLER": "hunter2" }"#;
-    let image = ["SET", "KEPT", "GONE", "BACK"].map(|name| (name, "image"));
-    in_agent(&[image.as_slice(), &[("CABANA_SANDBOX_ENV", sandbox)]].concat(), async |sandbox| {
-        let command = "echo ${SET-none} ${KEPT-none} ${KEPT_BY_EXEC-none} ${GONE-none} ${BACK-none}";
-        for (env, expected) in [
-            (json!({}), "sandbox image sandbox none none\n"),
-            (json!({ "SET": "exec", "KEPT": null, "BACK": "exec" }), "exec none sandbox none exec\n"),
-        ] {
-            check(sandbox, json!({ "command": command, "env": env }), expected.as_bytes(), b"", exited(0)).await;
-        }
-        let traces = "env | grep -c ^CABANA_SANDBOX; tr '\\0' '\\n' < /proc/$PPID/environ 2> /dev/null | grep -c hunter2; true";
-        assert_eq!(sandbox.shell(traces).await, "0\n0\n");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_command_runs_as_the_user_that_is_asked_for() {
+async fn a_command_runs_as_the_requested_user() {
     in_sandbox(async |sandbox| {
         let own = sandbox.shell("id -u").await;
         assert_eq!(own.trim(), "0", "only root can become somebody else: run this case as root");
@@ -82,4 +63,28 @@ async fn a_command_runs_as_the_user_that_is_asked_for() {
         assert_eq!(sandbox.count_processes(&mark).await, 0);
     })
     .await;
+}
+
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn variables_of_the_request_override_those_of_sandbox_and_image() {
+        let sandbox =
+            r#"{ "SET": "sandbox", "KEPT_BY_EXEC": "sandbox", "GONE": null, "BACK": null, "SECRET_OF_THE_CALLER": "hunter2" }"#;
+        let image = ["SET", "KEPT", "GONE", "BACK"].map(|name| (name, "image"));
+        in_agent(&[image.as_slice(), &[("CABANA_SANDBOX_ENV", sandbox)]].concat(), async |sandbox| {
+            let command = "echo ${SET-none} ${KEPT-none} ${KEPT_BY_EXEC-none} ${GONE-none} ${BACK-none}";
+            for (env, expected) in [
+                (json!({}), "sandbox image sandbox none none\n"),
+                (json!({ "SET": "exec", "KEPT": null, "BACK": "exec" }), "exec none sandbox none exec\n"),
+            ] {
+                check(sandbox, json!({ "command": command, "env": env }), expected.as_bytes(), b"", exited(0)).await;
+            }
+            let traces =
+                "env | grep -c ^CABANA_SANDBOX; tr '\\0' '\\n' < /proc/$PPID/environ 2> /dev/null | grep -c hunter2; true";
+            assert_eq!(sandbox.shell(traces).await, "0\n0\n");
+        })
+        .await;
+    }
 }

@@ -1,16 +1,16 @@
-//! A command's tree ends with it, and what stays on purpose holds up nobody.
+//! A command's process tree ends with the command, and a daemon that survives it delays nothing.
 
 use cabana_protocol::{
     exec::{Exec, ExecEvent, Exit},
     line::LineOf,
 };
-use cabana_tests::{in_sandbox, until};
+use cabana_tests::{NDJSON, SSE, in_sandbox, until};
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::{NDJSON, SSE, mark};
+use super::mark;
 
-/// Starts whatever might get away: children, another process group, another session, a daemon with another environment, and one
+/// Starts every kind of process that might escape: children, another process group, another session, a daemon with another environment, and one
 /// that ignores SIGTERM.
 fn escapees(mark: &str) -> String {
     format!(
@@ -32,7 +32,7 @@ async fn a_timeout_ends_the_whole_tree() {
 }
 
 #[tokio::test]
-async fn going_away_ends_the_whole_tree() {
+async fn a_disconnect_ends_the_whole_tree() {
     in_sandbox(async |sandbox| {
         for accept in [NDJSON, SSE] {
             let mark = mark();
@@ -55,7 +55,7 @@ async fn going_away_ends_the_whole_tree() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_text_hides_nobody() {
+async fn a_process_with_a_name_that_is_not_utf_8_is_killed() {
     in_sandbox(async |sandbox| {
         // The kernel keeps 15 bytes of a name, here half a character at the end.
         let name = "aaaaaaaaaaaaaa\u{e9}";
@@ -70,7 +70,7 @@ async fn a_name_that_is_not_text_hides_nobody() {
 }
 
 #[tokio::test]
-async fn a_stopped_process_is_ended_too() {
+async fn a_timeout_ends_a_stopped_process() {
     in_sandbox(async |sandbox| {
         let output = sandbox.exec(json!({ "command": "kill -STOP $$", "timeout_ms": 200 })).await;
         assert_eq!(output.result.exit, Some(Exit::TimedOut));
@@ -79,7 +79,7 @@ async fn a_stopped_process_is_ended_too() {
 }
 
 #[tokio::test]
-async fn a_daemon_neither_holds_the_result_nor_is_ended_by_it() {
+async fn a_daemon_survives_its_command_and_does_not_delay_the_result() {
     in_sandbox(async |sandbox| {
         let mark = mark();
         let daemon = format!("(while sleep 0.05; do echo still here; done) & sleep {mark} & echo started");

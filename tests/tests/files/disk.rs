@@ -1,21 +1,14 @@
-//! A disk that is full, a limit on a file's size, a file system that is read-only: a coded error, the old content, nothing left over.
+//! Full disks, limits on the size of files, read-only file systems: each write has a code and changes nothing.
 
 use cabana_tests::{Sandbox, in_agent_by, in_sandbox};
 use futures_util::stream;
 use reqwest::{Body, Method, header};
 use serde_json::{Value, json};
 
-use super::refusing::REFUSING;
+use super::{REFUSING, on_disk};
 
-/// Starts an agent in whose root the directory `small` is a disk of 1 MiB and 64 files, which only it sees. Takes root.
-const SMALL_DISK: [&str; 6] = [
-    "unshare",
-    "--mount",
-    "--propagation=private",
-    "sh",
-    "-c",
-    "mkdir \"$CABANA_ROOTS/small\" && mount -t tmpfs -o size=1m,nr_inodes=64 small \"$CABANA_ROOTS/small\" && exec \"$0\"",
-];
+/// A disk of 1 MiB and 64 files.
+const SMALL_DISK: &str = "small:size=1m,nr_inodes=64";
 
 /// More than is free on the small disk, and less than a file may have.
 const TOO_MUCH: usize = 700_000;
@@ -38,7 +31,8 @@ fn writes(directory: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-async fn check(sandbox: &Sandbox, directory: &str, code: &str) {
+/// Checks that everything that writes too much into this directory is refused with this code and changes nothing.
+pub(crate) async fn check(sandbox: &Sandbox, directory: &str, code: &str) {
     check_all(sandbox, directory, code, writes(directory)).await;
 }
 
@@ -57,69 +51,7 @@ async fn check_all(sandbox: &Sandbox, directory: &str, code: &str, writes: Vec<(
 }
 
 #[tokio::test]
-async fn a_full_disk_leaves_everything_as_it_was() {
-    in_agent_by(&SMALL_DISK, &[], async |sandbox| {
-        let setup = "mkdir tree; head -c 700000 /dev/urandom | tee large > tree/large; echo old > small/old; echo other > small/other; \
-                     head -c 600000 /dev/urandom > small/filler";
-        sandbox.shell(setup).await;
-        check(sandbox, "small", "storage_full").await;
-        sandbox.shell("rm small/filler; i=0; while : > small/file$i; do i=$((i + 1)); done 2> /dev/null; ls small | wc -l").await;
-        for (name, request) in [
-            ("file.write", json!({ "path": "small/old", "content": "x" })),
-            ("file.write", json!({ "path": "small/new", "content": "x", "append": true })),
-            ("file.mkdir", json!({ "path": "small/new" })),
-            ("file.mkdir", json!({ "path": "small/new/er", "parents": true })),
-            ("file.symlink", json!({ "path": "small/new", "target": "old" })),
-            ("file.copy", json!({ "from": "small/old", "to": "small/new" })),
-            ("file.copy", json!({ "from": "tree", "to": "small/new", "recursive": true })),
-            ("file.edit", json!({ "path": "small/old", "edits": [{ "old": "old", "new": "x" }] })),
-        ] {
-            assert_eq!(sandbox.post(name, request.clone()).await.code(), "storage_full", "{name} {request}");
-        }
-        assert_eq!(sandbox.shell("cat small/old; ls -A small | grep -v '^file'").await, "old\nold\nother\n");
-        sandbox.post("file.remove", json!({ "path": "small/file1" })).await.success();
-        sandbox.put("small/old", "room again").await.success();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_is_replaced_takes_no_room_for_the_next() {
-    const DISK: &str = "mkdir \"$CABANA_ROOTS/d\" && mount -t tmpfs -o size=100m d \"$CABANA_ROOTS/d\" && exec \"$0\"";
-    in_agent_by(&["unshare", "--mount", "--propagation=private", "sh", "-c", DISK], &[], async |sandbox| {
-        for round in 0..10 {
-            // Two of them fit, and no third.
-            let pieces = (0..40).map(|_| Ok::<_, std::io::Error>("x".repeat(1 << 20)));
-            let request = sandbox.file(Method::PUT, "d/file");
-            let request = if round % 2 == 0 { request.header(header::CONTENT_LENGTH, 40 << 20) } else { request };
-            sandbox.send(request.body(Body::wrap_stream(stream::iter(pieces)))).await.success();
-        }
-        assert_eq!(sandbox.shell("ls -A d; stat -c %s d/file").await, "file\n41943040\n");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_read_only_file_system_can_be_read() {
-    in_agent_by(&SMALL_DISK, &[], async |sandbox| {
-        sandbox.shell("mkdir tree; echo large | tee large > tree/large; echo old > small/old; echo other > small/other; mount -o remount,ro small").await;
-        check(sandbox, "small", "forbidden").await;
-        for (name, request) in [
-            ("file.mkdir", json!({ "path": "small/new" })),
-            ("file.symlink", json!({ "path": "small/new", "target": "old" })),
-            ("file.chmod", json!({ "path": "small/old", "mode": "0600" })),
-            ("file.remove", json!({ "path": "small/old" })),
-            ("file.move", json!({ "from": "small/old", "to": "small/new" })),
-        ] {
-            assert_eq!(sandbox.post(name, request.clone()).await.code(), "forbidden", "{name} {request}");
-        }
-        assert_eq!(sandbox.get("small/old").await.success(), b"old\n");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_limit_on_the_size_of_files_ends_the_write_and_not_the_agent() {
+async fn a_file_size_limit_ends_the_write_and_not_the_agent() {
     in_sandbox(async |sandbox| {
         sandbox
             .shell("mkdir tree d; head -c 700000 /dev/urandom | tee large > tree/large; echo old > d/old; echo other > d/other")
@@ -134,19 +66,84 @@ async fn a_limit_on_the_size_of_files_ends_the_write_and_not_the_agent() {
     .await;
 }
 
-/// Errors that take a quota, or a disk that breaks: the kernel is made to give them for each write of more than a few KiB.
-#[tokio::test]
-async fn a_quota_and_a_broken_disk_leave_everything_as_it_was() {
-    const EDQUOT: &str = "122";
-    const EIO: &str = "5";
-    for (errno, code) in [(EDQUOT, "storage_full"), (EIO, "internal")] {
-        in_agent_by(&["python3", "-c", REFUSING, "write", "4096", errno], &[], async |sandbox| {
-            sandbox.shell("mkdir d; echo old > d/old; echo other > d/other").await;
-            // A copy is the kernel's own work, and writes nothing.
-            let writes = writes("d").into_iter().filter(|(name, _)| *name != "file.copy").collect();
-            check_all(sandbox, "d", code, writes).await;
-            sandbox.put("d/old", "small enough").await.success();
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_everything_as_it_was() {
+        in_agent_by(&on_disk(SMALL_DISK), &[], async |sandbox| {
+            let setup = "mkdir tree; head -c 700000 /dev/urandom | tee large > tree/large; echo old > small/old; echo other > small/other; \
+                         head -c 600000 /dev/urandom > small/filler";
+            sandbox.shell(setup).await;
+            check(sandbox, "small", "storage_full").await;
+            sandbox.shell("rm small/filler; i=0; while : > small/file$i; do i=$((i + 1)); done 2> /dev/null; ls small | wc -l").await;
+            for (name, request) in [
+                ("file.write", json!({ "path": "small/old", "content": "x" })),
+                ("file.write", json!({ "path": "small/new", "content": "x", "append": true })),
+                ("file.mkdir", json!({ "path": "small/new" })),
+                ("file.mkdir", json!({ "path": "small/new/er", "parents": true })),
+                ("file.symlink", json!({ "path": "small/new", "target": "old" })),
+                ("file.copy", json!({ "from": "small/old", "to": "small/new" })),
+                ("file.copy", json!({ "from": "tree", "to": "small/new", "recursive": true })),
+                ("file.edit", json!({ "path": "small/old", "edits": [{ "old": "old", "new": "x" }] })),
+            ] {
+                assert_eq!(sandbox.post(name, request.clone()).await.code(), "storage_full", "{name} {request}");
+            }
+            assert_eq!(sandbox.shell("cat small/old; ls -A small | grep -v '^file'").await, "old\nold\nother\n");
+            sandbox.post("file.remove", json!({ "path": "small/file1" })).await.success();
+            sandbox.put("small/old", "room again").await.success();
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn replaced_files_free_their_room_at_once() {
+        in_agent_by(&on_disk("d:size=100m"), &[], async |sandbox| {
+            for round in 0..10 {
+                // Two of them fit, and no third.
+                let pieces = (0..40).map(|_| Ok::<_, std::io::Error>("x".repeat(1 << 20)));
+                let request = sandbox.file(Method::PUT, "d/file");
+                let request = if round % 2 == 0 { request.header(header::CONTENT_LENGTH, 40 << 20) } else { request };
+                sandbox.send(request.body(Body::wrap_stream(stream::iter(pieces)))).await.success();
+            }
+            assert_eq!(sandbox.shell("ls -A d; stat -c %s d/file").await, "file\n41943040\n");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_read_only_file_system_can_be_read() {
+        in_agent_by(&on_disk(SMALL_DISK), &[], async |sandbox| {
+            sandbox.shell("mkdir tree; echo large | tee large > tree/large; echo old > small/old; echo other > small/other; mount -o remount,ro small").await;
+            check(sandbox, "small", "forbidden").await;
+            for (name, request) in [
+                ("file.mkdir", json!({ "path": "small/new" })),
+                ("file.symlink", json!({ "path": "small/new", "target": "old" })),
+                ("file.chmod", json!({ "path": "small/old", "mode": "0600" })),
+                ("file.remove", json!({ "path": "small/old" })),
+                ("file.move", json!({ "from": "small/old", "to": "small/new" })),
+            ] {
+                assert_eq!(sandbox.post(name, request.clone()).await.code(), "forbidden", "{name} {request}");
+            }
+            assert_eq!(sandbox.get("small/old").await.success(), b"old\n");
+        })
+        .await;
+    }
+
+    /// Errors that take a quota, or a disk that breaks: the kernel is made to give them for each write of more than a few KiB.
+    #[tokio::test]
+    async fn a_quota_and_a_broken_disk_leave_everything_as_it_was() {
+        const EDQUOT: &str = "122";
+        const EIO: &str = "5";
+        for (errno, code) in [(EDQUOT, "storage_full"), (EIO, "internal")] {
+            in_agent_by(&["python3", REFUSING, "write", "4096", errno], &[], async |sandbox| {
+                sandbox.shell("mkdir d; echo old > d/old; echo other > d/other").await;
+                // A copy is the kernel's own work, and writes nothing.
+                let writes = writes("d").into_iter().filter(|(name, _)| *name != "file.copy").collect();
+                check_all(sandbox, "d", code, writes).await;
+                sandbox.put("d/old", "small enough").await.success();
+            })
+            .await;
+        }
     }
 }

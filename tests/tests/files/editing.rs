@@ -78,14 +78,20 @@ async fn an_edit_that_does_not_fit_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
-async fn edits_at_the_same_time_are_all_made() {
+async fn concurrent_edits_are_all_made() {
     in_sandbox(async |sandbox| {
         let numbers = 0..12;
         let content: String = numbers.clone().map(|number| format!("<{number}>\n")).collect();
         sandbox.put("f", content.clone()).await.success();
         let edits = numbers.map(async |number| {
             let edits = json!([{ "old": format!("<{number}>"), "new": format!("[{number}]") }]);
-            while sandbox.post("file.edit", json!({ "path": "f", "edits": edits })).await.status != 200 {}
+            loop {
+                let answer = sandbox.post("file.edit", json!({ "path": "f", "edits": edits })).await;
+                if answer.status == 200 {
+                    break;
+                }
+                assert_eq!(answer.code(), "conflict");
+            }
         });
         futures_util::future::join_all(edits).await;
         assert_eq!(sandbox.shell("cat f; ls -A").await, format!("{}f\n", content.replace('<', "[").replace('>', "]")));
@@ -94,7 +100,7 @@ async fn edits_at_the_same_time_are_all_made() {
 }
 
 #[tokio::test]
-async fn what_git_shows_can_be_applied() {
+async fn a_diff_of_git_is_applied() {
     in_sandbox(async |sandbox| {
         let make = "mkdir -p p/src && cd p && seq 1 30 > src/numbers && echo gone > gone && printf 'no break' > end && seq 40 60 > old && echo x > run && \
                     touch \"$(printf 'odd\\t\\303\\251')\" && cp -r . ../q && cd ../q && sed -i -e '3s/.*/three/' -e '25d' src/numbers && rm gone && echo ' now' >> end && \
@@ -126,7 +132,7 @@ async fn what_git_shows_can_be_applied() {
 }
 
 #[tokio::test]
-async fn a_hunk_is_found_where_it_has_moved_to() {
+async fn a_moved_hunk_is_applied() {
     in_sandbox(async |sandbox| {
         sandbox
             .shell("seq 1 30 > f; seq 1 30 | sed 's/^20$/twenty/' > g; diff -u f g > diff || true; sed -i '1i new\\nlines' f")
@@ -141,7 +147,7 @@ async fn a_hunk_is_found_where_it_has_moved_to() {
 }
 
 #[tokio::test]
-async fn a_diff_that_does_not_fit_changes_nothing() {
+async fn a_patch_that_does_not_apply_changes_nothing() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir d; echo one > d/a; echo two > d/b; ln -s /etc d/out; ln -s a d/link").await;
         let before = sandbox.shell("find d | sort; cat d/a d/b; stat -c %i%Y d/a d/b").await;

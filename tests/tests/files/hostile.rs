@@ -1,8 +1,8 @@
-//! Paths that no file can have, files that are none, sizes that no disk holds, and files that change while they are read.
+//! Paths that no file can have, special files, sizes beyond the disk, and files that change while they are read.
 
 use std::io;
 
-use cabana_tests::{drain, in_agent, in_either_confinement, in_sandbox};
+use cabana_tests::{drain, in_either_confinement, in_sandbox};
 use futures_util::{
     future,
     stream::{self, StreamExt},
@@ -11,7 +11,7 @@ use reqwest::{Body, Method, header};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_path_is_decoded_once_and_is_bytes() {
+async fn a_path_is_percent_decoded_once() {
     in_either_confinement(async |sandbox| {
         for (query, code) in [
             ("path=%2e%2e%2f%2e%2e%2fetc%2fpasswd".to_owned(), "forbidden"),
@@ -32,7 +32,7 @@ async fn a_path_is_decoded_once_and_is_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_no_regular_file_is_refused_at_once() {
+async fn special_files_are_refused_at_once() {
     in_sandbox(async |sandbox| {
         sandbox
             .shell("mkfifo fifo; mknod zero c 1 5 || mkfifo zero; python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('socket')\"; mkdir d")
@@ -46,9 +46,9 @@ async fn what_is_no_regular_file_is_refused_at_once() {
     .await;
 }
 
-/// Only who may write to a file, or owns it, can link to it, so reading and appending by another name are no way around anything.
+/// The kernel lets a user link only to files that the user owns or may write, so reading and appending by another name need no care.
 #[tokio::test]
-async fn what_replaces_a_file_leaves_its_other_names_alone() {
+async fn replacing_a_file_leaves_its_hard_links_unchanged() {
     in_either_confinement(async |sandbox| {
         let outside = format!("{}-linked", sandbox.root);
         let archive = sandbox.shell("mkdir archived; echo new > archived/f; tar -C archived -cf archive f; echo new > new").await;
@@ -77,20 +77,7 @@ async fn what_replaces_a_file_leaves_its_other_names_alone() {
 }
 
 #[tokio::test]
-async fn more_than_a_disk_holds_is_refused_before_it_comes() {
-    in_agent(&[], async |sandbox| {
-        sandbox.put("f", "kept").await.success();
-        // Of all that is announced, only the beginning is ever sent.
-        let beginning = stream::iter([Ok::<_, io::Error>("x")]).chain(stream::pending());
-        let request = sandbox.file(Method::PUT, "f").header(header::CONTENT_LENGTH, 1_u64 << 50);
-        assert_eq!(sandbox.send(request.body(Body::wrap_stream(beginning))).await.code(), "storage_full");
-        assert_eq!(sandbox.shell("cat f; ls -A").await, "keptf\n");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_reader_sees_one_version_whole() {
+async fn readers_see_one_whole_version_of_a_replaced_file() {
     in_sandbox(async |sandbox| {
         let content = |round: usize| ["a", "b"][round % 2].repeat(300_000);
         sandbox.put("f", content(0)).await.success();
@@ -111,7 +98,7 @@ async fn a_reader_sees_one_version_whole() {
 }
 
 #[tokio::test]
-async fn a_file_that_becomes_shorter_breaks_its_download_off() {
+async fn a_file_truncated_during_a_download_breaks_it_off() {
     in_sandbox(async |sandbox| {
         sandbox.shell("truncate -s 500M f").await;
         let mut response = sandbox.file(Method::GET, "f").send().await.unwrap();
@@ -119,6 +106,19 @@ async fn a_file_that_becomes_shorter_breaks_its_download_off() {
         sandbox.shell("truncate -s 1000 f").await;
         assert!(drain(response).await.is_err(), "it must not look whole");
         assert_eq!(sandbox.get("f").await.success().len(), 1_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upload_larger_than_the_disk_is_refused_before_its_body() {
+    in_sandbox(async |sandbox| {
+        sandbox.put("f", "kept").await.success();
+        // Of all that is announced, only the beginning is ever sent.
+        let beginning = stream::iter([Ok::<_, io::Error>("x")]).chain(stream::pending());
+        let request = sandbox.file(Method::PUT, "f").header(header::CONTENT_LENGTH, 1_u64 << 50);
+        assert_eq!(sandbox.send(request.body(Body::wrap_stream(beginning))).await.code(), "storage_full");
+        assert_eq!(sandbox.shell("cat f; ls -A").await, "keptf\n");
     })
     .await;
 }

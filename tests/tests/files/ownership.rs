@@ -1,7 +1,7 @@
-//! Whose the files are. Only where the case starts the agent itself can it say whom commands run as.
+//! The owners of files. A kind of sandbox, or the agent that a case starts, names the user of commands.
 
 use cabana_protocol::system::Info;
-use cabana_tests::{Sandbox, in_agent};
+use cabana_tests::{Kind, Sandbox, in_agent, in_kind};
 use reqwest::Method;
 use serde_json::json;
 
@@ -12,8 +12,8 @@ async fn shell(sandbox: &Sandbox, user: &str, script: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_callers_make_belongs_to_the_user_whom_commands_run_as() {
-    in_agent(&[("CABANA_USER", "nobody")], async |sandbox| {
+async fn created_files_belong_to_the_configured_user() {
+    in_kind(Kind::Nobody, async |sandbox| {
         shell(sandbox, "root", "chown nobody .").await;
         assert_eq!(sandbox.shell("id -un; echo $USER").await, "nobody\nnobody\n");
         assert_eq!(shell(sandbox, "root", "id -un").await, "root\n");
@@ -36,8 +36,8 @@ async fn what_callers_make_belongs_to_the_user_whom_commands_run_as() {
 }
 
 #[tokio::test]
-async fn what_is_somebody_elses_is_within_reach_and_stays_theirs() {
-    in_agent(&[("CABANA_USER", "nobody")], async |sandbox| {
+async fn files_of_other_users_are_written_and_keep_their_owner() {
+    in_kind(Kind::Nobody, async |sandbox| {
         shell(
             sandbox,
             "root",
@@ -59,21 +59,25 @@ async fn what_is_somebody_elses_is_within_reach_and_stays_theirs() {
     .await;
 }
 
-#[tokio::test]
-async fn a_root_that_is_missing_is_made_for_the_user() {
-    let directory = tempfile::tempdir().unwrap();
-    let root = directory.path().join("deep/root");
-    in_agent(&[("CABANA_USER", "nobody"), ("CABANA_ROOTS", root.to_str().unwrap())], async |sandbox| {
-        assert_eq!(sandbox.shell("pwd; stat -c %U . ; stat -c %U ..").await, format!("{}\nnobody\nnobody\n", root.display()));
-    })
-    .await;
-}
+mod agent_only {
+    use super::*;
 
-#[tokio::test]
-async fn a_user_who_is_the_agents_own_needs_no_rights() {
-    in_agent(&[("CABANA_USER", "root")], async |sandbox| {
-        sandbox.put("file", "x").await.success();
-        assert_eq!(sandbox.shell("stat -c %U file; echo $USER").await, "root\nroot\n");
-    })
-    .await;
+    #[tokio::test]
+    async fn a_missing_root_is_created_for_the_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("deep/root");
+        in_agent(&[("CABANA_USER", "nobody"), ("CABANA_ROOTS", root.to_str().unwrap())], async |sandbox| {
+            assert_eq!(sandbox.shell("pwd; stat -c %U . ; stat -c %U ..").await, format!("{}\nnobody\nnobody\n", root.display()));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_agents_own_user_can_be_configured() {
+        in_agent(&[("CABANA_USER", "root")], async |sandbox| {
+            sandbox.put("file", "x").await.success();
+            assert_eq!(sandbox.shell("stat -c %U file; echo $USER").await, "root\nroot\n");
+        })
+        .await;
+    }
 }

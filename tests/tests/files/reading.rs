@@ -1,4 +1,4 @@
-//! Reading in JSON: ranges of bytes and of lines, encodings, and what a file is.
+//! Reading in JSON: ranges of bytes and of lines, encodings, and media types.
 
 use cabana_protocol::file::Lines;
 use cabana_tests::in_sandbox;
@@ -36,7 +36,7 @@ async fn lines_are_read_with_their_breaks() {
 }
 
 #[tokio::test]
-async fn a_line_far_into_a_large_file_is_found_and_one_too_large_is_refused() {
+async fn lines_deep_in_large_files_are_read_and_oversized_ones_refused() {
     in_sandbox(async |sandbox| {
         sandbox
             .shell("seq 3000000 > numbers; head -c 9000000 /dev/zero | tr '\\0' x > wide; echo >> wide; echo end >> wide")
@@ -58,7 +58,7 @@ async fn a_line_far_into_a_large_file_is_found_and_one_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn content_comes_in_the_encoding_that_was_asked_for() {
+async fn content_is_read_in_the_requested_encoding() {
     in_sandbox(async |sandbox| {
         sandbox.put("text", "h\u{e9}").await.success();
         sandbox.put("binary", vec![0xff, 0xfe]).await.success();
@@ -82,7 +82,7 @@ async fn content_comes_in_the_encoding_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_file_is_told_by_its_content_and_its_name() {
+async fn the_media_type_follows_content_and_name() {
     in_sandbox(async |sandbox| {
         for (path, content, media_type) in [
             ("main.rs", b"fn main() {}".as_slice(), "text/x-rust"),

@@ -3,16 +3,12 @@
 use cabana_tests::{in_either_confinement, in_sandbox};
 use serde_json::json;
 
+use super::make_deep_tree;
+
 #[tokio::test]
-async fn a_tree_of_any_depth_is_removed() {
+async fn a_deep_tree_is_removed() {
     in_either_confinement(async |sandbox| {
-        // The agent may then open less than a descriptor for each level.
-        let limit = "import os, resource\n\
-                     hard = resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[1]\n\
-                     resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (128, hard))\n";
-        let deep = "os.mkdir('top')\nos.chdir('top')\nfor _ in range(600):\n    open('f', 'w'); os.mkdir('d'); os.mkdir('e'); os.chdir('d')\n";
-        let made = sandbox.exec(json!({ "command": ["python3", "-c", format!("{limit}{deep}")] })).await;
-        assert!(made.result.success(), "{made:?}");
+        make_deep_tree(sandbox, "top", true).await;
         sandbox.post("file.remove", json!({ "path": "top", "recursive": true })).await.success();
         assert_eq!(sandbox.shell("ls -A").await, "");
     })
@@ -20,7 +16,7 @@ async fn a_tree_of_any_depth_is_removed() {
 }
 
 #[tokio::test]
-async fn what_another_removes_meanwhile_is_as_good_as_removed() {
+async fn concurrent_removals_of_one_tree_succeed() {
     in_sandbox(async |sandbox| {
         for _ in 0..10 {
             sandbox.shell("for i in $(seq 20); do mkdir -p tree/$i/a/b; touch tree/$i/a/b/f; done").await;
@@ -35,7 +31,7 @@ async fn what_another_removes_meanwhile_is_as_good_as_removed() {
 }
 
 #[tokio::test]
-async fn a_path_with_a_slash_at_its_end_names_a_directory() {
+async fn a_path_with_a_trailing_slash_names_a_directory() {
     in_either_confinement(async |sandbox| {
         sandbox.shell("echo kept > file; mkdir directory; ln -s directory link").await;
         for (name, body) in [

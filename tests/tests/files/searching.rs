@@ -1,7 +1,7 @@
 //! Finding by name and searching content.
 
 use cabana_protocol::file::{FilePath, Find, Found, Search, Searched, Span};
-use cabana_tests::{Sandbox, in_agent, in_agent_by, in_sandbox, until};
+use cabana_tests::{Kind, Sandbox, in_agent_by, in_kind, in_sandbox, until};
 use serde_json::{Value, json};
 
 /// An operation that must succeed, by its JSON.
@@ -68,7 +68,7 @@ async fn files_are_found_as_ripgrep_finds_them() {
 }
 
 #[tokio::test]
-async fn what_ignore_files_say_depends_on_where_they_are() {
+async fn ignore_files_apply_to_the_directories_below_them() {
     in_sandbox(async |sandbox| {
         // Without a repository .gitignore says nothing; a repository within does not hear of those above it.
         sandbox
@@ -87,7 +87,7 @@ async fn what_ignore_files_say_depends_on_where_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_found_is_limited_in_order() {
+async fn found_files_are_sorted_before_the_limit() {
     in_sandbox(async |sandbox| {
         sandbox.shell("for d in $(seq 20); do mkdir $d; for f in $(seq 100); do : > $d/$f.txt; done; done").await;
         let mut all = paths(&find(sandbox, json!({ "pattern": "*.txt", "limit": 10_000 })).await);
@@ -171,7 +171,7 @@ async fn a_search_is_limited_and_says_so() {
 }
 
 #[tokio::test]
-async fn whatever_is_searched_takes_bounded_memory_and_time() {
+async fn searches_take_bounded_memory_and_time() {
     in_sandbox(async |sandbox| {
         // A line that is larger than may be held, a line that is long, a file without end, and one that cannot be read as text.
         sandbox.shell("truncate -s 40M wide; tr '\\0' a < wide > line; rm wide; mkfifo fifo; seq -s ' ' 100000 > numbers").await;
@@ -181,33 +181,11 @@ async fn whatever_is_searched_takes_bounded_memory_and_time() {
         assert!(line.offset > 500_000 && line.text.0.len() <= 1_024, "{line:?}");
         let Span { start, end } = line.matches[0];
         assert_eq!(&line.text.0[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()], b"99999 1");
-        // Gigabytes, to whoever reads them all.
+        // Gigabytes for a search that reads them all.
         let links = "import os\nfor i in range(1000):\n    os.link('large', f'link{i}')";
         sandbox.shell(&format!("rm line; seq 1000000 > large; python3 -c \"{links}\"")).await;
         let found = search(sandbox, json!({ "pattern": "no such text", "timeout_ms": 1 })).await;
         assert_eq!((found.timed_out, found.truncated, found.matches), (true, true, 0));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_search_that_nobody_waits_for_ends() {
-    in_agent(&[("CABANA_MAX_SEARCHES", "1")], async |sandbox| {
-        // Many gigabytes, to whoever reads them all.
-        let links = "import os\nos.mkdir('links')\nfor i in range(10000):\n    os.link('large', f'links/{i}')";
-        sandbox.shell(&format!("seq 1000000 > large; python3 -c \"{links}\"; echo text > small")).await;
-        for name in ["file.search", "file.find"] {
-            let mut socket = sandbox.connect().await;
-            socket.send("file.search", "long", json!({ "path": "links", "pattern": "text", "timeout_ms": 600_000 })).await;
-            let short = async || {
-                let path = if name == "file.find" { "." } else { "small" };
-                sandbox.post(name, json!({ "path": path, "pattern": "text", "timeout_ms": 100 })).await
-            };
-            until("the long one has its turn", async || short().await.status == 429).await;
-            assert_eq!(short().await.json()["error"]["details"]["limit"], 1);
-            drop(socket);
-            until("it has given it up", async || short().await.status == 200).await;
-        }
     })
     .await;
 }
@@ -236,21 +214,47 @@ async fn a_tree_with_cycles_and_great_depth_is_walked_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_counted_and_the_rest_is_searched() {
-    // Root, but bound by permission bits like anybody else.
-    let bound = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all", "--"];
-    in_agent_by(&bound, &[], async |sandbox| {
-        sandbox.shell("mkdir shut; echo here | tee open closed shut/file; chmod 0 closed shut").await;
-        let searched = search(sandbox, json!({ "pattern": "here" })).await;
-        assert_eq!(lines(&searched), ["open:1:here"]);
-        assert_eq!((searched.skipped, searched.searched), (2, 1), "{searched:?}");
-        assert_eq!(paths(&find(sandbox, json!({ "pattern": "*" })).await), ["closed", "open", "shut"]);
-        for (name, body) in
-            [("file.search", json!({ "path": "closed", "pattern": "here" })), ("file.read", json!({ "path": "closed" }))]
-        {
-            assert_eq!(sandbox.post(name, body).await.code(), "forbidden");
+async fn a_search_ends_when_its_client_disconnects() {
+    in_kind(Kind::Tight, async |sandbox| {
+        // Many gigabytes for a search that reads them all.
+        let links = "import os\nos.mkdir('links')\nfor i in range(10000):\n    os.link('large', f'links/{i}')";
+        sandbox.shell(&format!("seq 1000000 > large; python3 -c \"{links}\"; echo text > small")).await;
+        for name in ["file.search", "file.find"] {
+            let mut socket = sandbox.connect().await;
+            socket.send("file.search", "long", json!({ "path": "links", "pattern": "text", "timeout_ms": 600_000 })).await;
+            let short = async || {
+                let path = if name == "file.find" { "." } else { "small" };
+                sandbox.post(name, json!({ "path": path, "pattern": "text", "timeout_ms": 100 })).await
+            };
+            until("the long one has its turn", async || short().await.status == 429).await;
+            assert_eq!(short().await.json()["error"]["details"]["limit"], 1);
+            drop(socket);
+            until("it has given it up", async || short().await.status == 200).await;
         }
-        sandbox.shell("chmod 700 shut").await;
     })
     .await;
+}
+
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn unreadable_files_are_counted_and_the_rest_is_searched() {
+        // Root, but bound by permission bits like anybody else.
+        let bound = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all", "--"];
+        in_agent_by(&bound, &[], async |sandbox| {
+            sandbox.shell("mkdir shut; echo here | tee open closed shut/file; chmod 0 closed shut").await;
+            let searched = search(sandbox, json!({ "pattern": "here" })).await;
+            assert_eq!(lines(&searched), ["open:1:here"]);
+            assert_eq!((searched.skipped, searched.searched), (2, 1), "{searched:?}");
+            assert_eq!(paths(&find(sandbox, json!({ "pattern": "*" })).await), ["closed", "open", "shut"]);
+            for (name, body) in
+                [("file.search", json!({ "path": "closed", "pattern": "here" })), ("file.read", json!({ "path": "closed" }))]
+            {
+                assert_eq!(sandbox.post(name, body).await.code(), "forbidden");
+            }
+            sandbox.shell("chmod 700 shut").await;
+        })
+        .await;
+    }
 }

@@ -8,11 +8,9 @@ use cabana_protocol::{
     file::{Change, FilePath, GetChanges, RecentChanges, Watch, WatchEnd},
     line::LineOf,
 };
-use cabana_tests::{Sandbox, in_agent, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, in_agent, in_sandbox, until};
 use futures_util::{Stream, StreamExt};
 use serde_json::json;
-
-const NDJSON: &str = "application/x-ndjson";
 
 fn watch(path: &str) -> Watch {
     Watch { path: path.into(), recursive: None, include: Vec::new(), exclude: None, limit: None, timeout_ms: None }
@@ -79,7 +77,7 @@ fn show(change: &Change) -> String {
 }
 
 #[tokio::test]
-async fn every_change_is_told_as_what_it_is() {
+async fn each_change_is_reported_by_its_kind() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p w/old/deep w/gone .out/in && touch w/f w/g w/old/deep/x .out/in/y").await;
         let mut listener = listen(sandbox, &watch("w")).await;
@@ -120,7 +118,7 @@ async fn every_change_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn directories_made_at_once_are_told_whole() {
+async fn directories_created_in_a_burst_are_reported_whole() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir w").await;
         let mut listener = listen(sandbox, &watch("w")).await;
@@ -140,7 +138,7 @@ async fn directories_made_at_once_are_told_whole() {
 }
 
 #[tokio::test]
-async fn a_burst_is_told_whole_or_its_loss_is() {
+async fn a_burst_of_changes_is_reported_whole_or_as_lost() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p w/sub").await;
         let mut listener = listen(sandbox, &watch("w")).await;
@@ -169,7 +167,7 @@ async fn a_burst_is_told_whole_or_its_loss_is() {
 }
 
 #[tokio::test]
-async fn only_what_is_asked_for_is_told() {
+async fn only_matching_changes_are_reported() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p w/sub/below w/.git").await;
         let all = Some(Vec::new());
@@ -214,7 +212,7 @@ async fn a_file_is_watched_by_its_name() {
 }
 
 #[tokio::test]
-async fn names_of_any_bytes_are_told() {
+async fn changes_of_names_of_any_bytes_are_reported() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir w").await;
         let mut listener = listen(sandbox, &watch("w")).await;
@@ -245,17 +243,21 @@ async fn a_watch_ends_with_what_it_watches() {
         sandbox.shell("mkdir w").await;
         let short = Watch { timeout_ms: Some(1), ..watch("w") };
         assert_eq!(listen(sandbox, &short).await.end().await, WatchEnd::TimedOut);
-        for request in [json!({ "path": "w", "timeout_ms": 100 }), json!({ "path": "w", "limit": 1, "timeout_ms": 60_000 })] {
-            let asked = sandbox.post("file.watch", request);
-            let (answer, _) = tokio::join!(asked, async {
-                // Until it is told, for nobody can see when the JSON form has begun to listen.
-                for number in 0..20 {
-                    sandbox.shell(&format!("touch w/f{number}")).await;
+        for (request, reason) in [
+            (json!({ "path": "w", "timeout_ms": 100 }), "timed_out"),
+            (json!({ "path": "w", "limit": 1, "timeout_ms": 60_000 }), "limit"),
+        ] {
+            // Changes go on until the answer is there: nothing shows when the JSON form has begun to listen.
+            let changes = async {
+                for number in 0.. {
+                    sandbox.shell(&format!("touch w/{reason}{number}")).await;
                 }
-            });
-            let answer = answer.json();
-            assert!(matches!(answer["reason"].as_str(), Some("timed_out" | "limit")), "{answer}");
-            assert_eq!(answer["truncated"], false);
+            };
+            let answer = tokio::select! {
+                answer = sandbox.post("file.watch", request) => answer.json(),
+                () = changes => unreachable!("changes never end"),
+            };
+            assert_eq!((&answer["reason"], &answer["truncated"]), (&json!(reason), &json!(false)), "{answer}");
         }
         let mut socket = sandbox.connect().await;
         socket.send("file.watch", "a", json!({ "path": "w" })).await;
@@ -267,7 +269,7 @@ async fn a_watch_ends_with_what_it_watches() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_watched_is_refused() {
+async fn paths_that_cannot_be_watched_are_refused() {
     in_sandbox(async |sandbox| {
         sandbox.shell("ln -s / out").await;
         for (request, code) in [
@@ -286,31 +288,7 @@ async fn what_cannot_be_watched_is_refused() {
 }
 
 #[tokio::test]
-async fn watches_are_counted_and_given_back() {
-    in_agent(&[("CABANA_MAX_WATCHES", "2"), ("CABANA_MAX_WATCHED_DIRECTORIES", "3")], async |sandbox| {
-        sandbox.shell("mkdir -p w/a w/b v").await;
-        let mut listener = listen(sandbox, &watch("w")).await;
-        let other = listen(sandbox, &watch("v")).await;
-        let refused = sandbox.post("file.watch", json!({ "path": "v" })).await;
-        assert_eq!((refused.code(), &refused.json()["error"]["details"]["limit"]), ("too_many_requests".into(), &json!(2)));
-        drop(other);
-        until("there is room", async || sandbox.post("file.watch", json!({ "path": "v", "timeout_ms": 1 })).await.status == 200)
-            .await;
-        sandbox.shell("mkdir w/c").await;
-        let ended = loop {
-            match listener.0.next().await {
-                Some(LineOf::<Watch>::Event(_)) => {}
-                Some(LineOf::<Watch>::Error(error)) => break error,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!((ended.code, &ended.details.unwrap()["limit"]), (Code::TooManyRequests, &json!(3)));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_cannot_listen_asks_what_has_changed() {
+async fn changes_are_polled_by_version() {
     in_sandbox(async |sandbox| {
         let ask = |since: Option<String>, path: &str| GetChanges {
             path: path.into(),
@@ -341,4 +319,34 @@ async fn who_cannot_listen_asks_what_has_changed() {
         assert_eq!(sandbox.post("file.changes", json!({ "path": "none" })).await.code(), "not_found");
     })
     .await;
+}
+
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn watches_above_the_limit_are_refused_until_one_ends() {
+        in_agent(&[("CABANA_MAX_WATCHES", "2"), ("CABANA_MAX_WATCHED_DIRECTORIES", "3")], async |sandbox| {
+            sandbox.shell("mkdir -p w/a w/b v").await;
+            let mut listener = listen(sandbox, &watch("w")).await;
+            let other = listen(sandbox, &watch("v")).await;
+            let refused = sandbox.post("file.watch", json!({ "path": "v" })).await;
+            assert_eq!((refused.code(), &refused.json()["error"]["details"]["limit"]), ("too_many_requests".into(), &json!(2)));
+            drop(other);
+            until("there is room", async || {
+                sandbox.post("file.watch", json!({ "path": "v", "timeout_ms": 1 })).await.status == 200
+            })
+            .await;
+            sandbox.shell("mkdir w/c").await;
+            let ended = loop {
+                match listener.0.next().await {
+                    Some(LineOf::<Watch>::Event(_)) => {}
+                    Some(LineOf::<Watch>::Error(error)) => break error,
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!((ended.code, &ended.details.unwrap()["limit"]), (Code::TooManyRequests, &json!(3)));
+        })
+        .await;
+    }
 }

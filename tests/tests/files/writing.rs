@@ -1,4 +1,4 @@
-//! What writing leaves: whole content, the right owner and mode, and nothing else.
+//! Writes keep the owner, the mode and whole content, and leave nothing else.
 
 use cabana_tests::{Sandbox, in_sandbox, until};
 use reqwest::{Method, header};
@@ -27,7 +27,7 @@ async fn write(sandbox: &Sandbox, body: Value) -> cabana_tests::Answer {
 }
 
 #[tokio::test]
-async fn asked_for_modes_are_exact() {
+async fn requested_modes_ignore_the_umask() {
     in_sandbox(async |sandbox| {
         for (path, append) in [("replaced", false), ("appended", true)] {
             write(sandbox, json!({ "path": path, "content": "", "append": append, "mode": "0666" })).await.success();
@@ -44,7 +44,7 @@ async fn asked_for_modes_are_exact() {
 #[tokio::test]
 async fn a_replaced_file_keeps_its_owner_and_loses_its_privileges() {
     in_sandbox(async |sandbox| {
-        // Who may not give files away keeps them.
+        // A user that may not give files away keeps them.
         let before = sandbox.shell("touch f; chown 1000:1000 f 2> /dev/null; chmod 6755 f; stat -c %u:%g f").await;
         sandbox.put("f", "new").await.success();
         assert_eq!(sandbox.shell("stat -c %u:%g f").await, before);
@@ -54,7 +54,7 @@ async fn a_replaced_file_keeps_its_owner_and_loses_its_privileges() {
 }
 
 #[tokio::test]
-async fn a_link_is_written_through_as_it_is_read() {
+async fn a_symlink_is_followed_by_reads_and_writes() {
     in_sandbox(async |sandbox| {
         sandbox
             .shell("mkdir d; echo old > d/file; chmod 600 d/file; ln -s d/file link; ln -s link twice; ln -s new/sub/file dangling; ln -s loop loop; ln -s d directory; ln -s d/file removed")
@@ -96,7 +96,7 @@ async fn a_refused_write_makes_no_directories() {
 }
 
 #[tokio::test]
-async fn a_fifo_is_refused_and_its_writer_not_disturbed() {
+async fn a_fifo_is_refused_without_disturbing_its_writer() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkfifo fifo").await;
         let script = "echo $$ > writer; exec sh -c 'printf precious > fifo; : waits for a reader'";

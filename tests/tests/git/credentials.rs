@@ -1,7 +1,7 @@
-//! Who may read a repository, and where the secret is not.
+//! Credentials of repositories, and the places where they must not be found.
 
 use cabana_protocol::git::{Clone, Pull, Push};
-use cabana_tests::{Sandbox, in_agent, in_sandbox, until};
+use cabana_tests::{Kind, Sandbox, in_kind, in_sandbox, until};
 use serde_json::{Value, json};
 
 use super::remote::Remote;
@@ -24,7 +24,7 @@ async fn found(sandbox: &Sandbox, secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_private_repository_wants_credentials() {
+async fn a_private_repository_needs_credentials() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let url = remote.url("private/project.git");
@@ -62,21 +62,7 @@ async fn a_private_repository_wants_credentials() {
 }
 
 #[tokio::test]
-async fn git_runs_as_the_user_whom_commands_run_as() {
-    in_agent(&[("CABANA_USER", "nobody")], async |sandbox| {
-        sandbox.exec(json!({ "command": "chown nobody .", "user": "root" })).await;
-        let remote = Remote::start_as(sandbox, Some("root")).await;
-        let request = json!({ "url": remote.url("private/project.git"), "path": "a/work", "credentials": ada() });
-        remote.fold::<Clone>(request).await;
-        remote.commit("a/work", "file", "changed\n").await;
-        remote.fold::<Push>(json!({ "path": "a/work", "credentials": ada() })).await;
-        assert_eq!(sandbox.shell("find a -not -user nobody").await, "");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn nobody_sees_the_secret_while_git_runs() {
+async fn credentials_are_not_visible_while_git_runs() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let mut socket = sandbox.connect().await;
@@ -94,7 +80,7 @@ async fn nobody_sees_the_secret_while_git_runs() {
 }
 
 #[tokio::test]
-async fn credentials_are_for_the_host_of_the_url_alone() {
+async fn credentials_are_sent_to_the_host_of_the_url_only() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let refused = async |operation: &str, request: Value, reason: &str| {
@@ -120,6 +106,20 @@ async fn credentials_are_for_the_host_of_the_url_alone() {
             sandbox.shell(&format!("git -C work config --unset {key}")).await;
         }
         remote.fold::<Pull>(pull("origin")).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn git_runs_as_the_configured_user() {
+    in_kind(Kind::Nobody, async |sandbox| {
+        sandbox.exec(json!({ "command": "chown nobody .", "user": "root" })).await;
+        let remote = Remote::start_as(sandbox, Some("root")).await;
+        let request = json!({ "url": remote.url("private/project.git"), "path": "a/work", "credentials": ada() });
+        remote.fold::<Clone>(request).await;
+        remote.commit("a/work", "file", "changed\n").await;
+        remote.fold::<Push>(json!({ "path": "a/work", "credentials": ada() })).await;
+        assert_eq!(sandbox.shell("find a -not -user nobody").await, "");
     })
     .await;
 }

@@ -1,6 +1,6 @@
-//! Whatever goes wrong has a code to act on and a reason.
+//! Failures of git operations, each with a code to act on and a reason.
 
-use cabana_tests::{Answer, in_agent, in_sandbox};
+use cabana_tests::{Answer, Kind, in_agent, in_kind, in_sandbox};
 use serde_json::{Value, json};
 
 use super::remote::Remote;
@@ -14,7 +14,7 @@ fn refused(answer: &Answer, code: &str, reason: Option<&str>, what: &Value) {
 }
 
 #[tokio::test]
-async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
+async fn missing_repositories_and_occupied_paths_have_different_errors() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         for clone in ["work", "loose", "locked"] {
@@ -89,7 +89,7 @@ async fn what_is_not_there_and_what_is_in_the_way_are_told_apart() {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_for_an_option_or_another_transport() {
+async fn options_and_foreign_transports_are_refused() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         remote.clone("work").await;
@@ -145,7 +145,7 @@ async fn nothing_is_taken_for_an_option_or_another_transport() {
 }
 
 #[tokio::test]
-async fn time_runs_out() {
+async fn a_clone_ends_at_its_timeout() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let request = json!({ "url": remote.url("stall/3592.git"), "path": "work", "timeout_ms": 300 });
@@ -157,8 +157,8 @@ async fn time_runs_out() {
 }
 
 #[tokio::test]
-async fn a_remote_that_stalls_is_given_up() {
-    in_agent(&[("CABANA_GIT_STALL_MS", "1000")], async |sandbox| {
+async fn a_stalled_remote_is_given_up() {
+    in_kind(Kind::Tight, async |sandbox| {
         let remote = Remote::start(sandbox).await;
         remote.clone("work").await;
         remote.commit("work", "file", "changed\n").await;
@@ -181,11 +181,15 @@ async fn a_remote_that_stalls_is_given_up() {
     .await;
 }
 
-#[tokio::test]
-async fn a_sandbox_without_git_says_so() {
-    in_agent(&[("PATH", "/nowhere")], async |sandbox| {
-        let answer = sandbox.post("git.status", json!({})).await;
-        refused(&answer, "unprocessable", Some("no_git"), &json!("no git"));
-    })
-    .await;
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sandbox_without_git_says_so() {
+        in_agent(&[("PATH", "/nowhere")], async |sandbox| {
+            let answer = sandbox.post("git.status", json!({})).await;
+            refused(&answer, "unprocessable", Some("no_git"), &json!("no git"));
+        })
+        .await;
+    }
 }

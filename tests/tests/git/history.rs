@@ -1,10 +1,10 @@
-//! Branches, commits and what differs between them.
+//! Branches, commits and the differences between them.
 
 use cabana_protocol::git::{
     self, Add, Branch, BranchAction, Checkout, Clone, Commit, Conflict, Diff, Log, Pull, Push, PushOutcome, TransferEvent,
 };
 use cabana_protocol::{file::FilePath, line::LineOf};
-use cabana_tests::{Answer, Sandbox, in_agent, in_sandbox};
+use cabana_tests::{Answer, NDJSON, Sandbox, in_agent, in_sandbox};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ async fn commits_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn branches_come_and_go() {
+async fn branches_are_created_and_deleted() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         remote.clone("work").await;
@@ -89,7 +89,7 @@ async fn branches_come_and_go() {
 }
 
 #[tokio::test]
-async fn what_differs_is_shown() {
+async fn diff_shows_every_kind_of_change() {
     in_sandbox(async |sandbox| {
         Remote::start(sandbox).await.clone("work").await;
         sandbox.put("work/file", "line 1\nline two\nline 3\n").await.success();
@@ -155,7 +155,7 @@ async fn both_sides_commit(sandbox: &Sandbox) -> Remote<'_> {
 }
 
 #[tokio::test]
-async fn two_lines_of_commits_come_together_only_when_asked_to() {
+async fn diverged_branches_are_merged_only_on_request() {
     in_sandbox(async |sandbox| {
         let remote = both_sides_commit(sandbox).await;
         for (operation, request) in [("git.push", json!({ "path": "work" })), ("git.pull", json!({ "path": "work" }))] {
@@ -184,7 +184,7 @@ async fn two_lines_of_commits_come_together_only_when_asked_to() {
 }
 
 #[tokio::test]
-async fn a_push_by_force_replaces_only_what_was_seen() {
+async fn a_forced_push_replaces_only_known_commits() {
     in_sandbox(async |sandbox| {
         let remote = both_sides_commit(sandbox).await;
         let force = json!({ "path": "work", "force": true });
@@ -231,11 +231,11 @@ async fn a_commit_has_an_author() {
 }
 
 #[tokio::test]
-async fn a_clone_tells_how_far_it_is() {
+async fn a_clone_reports_its_progress() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let request = serde_json::from_value(json!({ "url": remote.url("project.git"), "path": "work" })).unwrap();
-        let mut lines = sandbox.listen::<Clone>("application/x-ndjson", &request).await;
+        let mut lines = sandbox.listen::<Clone>(NDJSON, &request).await;
         let mut phases = Vec::new();
         let cloned = loop {
             match lines.next().await.unwrap() {
@@ -253,17 +253,21 @@ async fn a_clone_tells_how_far_it_is() {
     .await;
 }
 
-#[tokio::test]
-async fn long_output_is_cut_and_says_so() {
-    in_agent(&[("CABANA_MAX_GIT_OUTPUT_BYTES", "1000")], async |sandbox| {
-        let script = "git init -q work; cd work; seq 1000 > tracked; git add tracked; git commit -qm 1; seq 2000 3000 > tracked; \
-                      for number in $(seq 100); do echo $number > file-$number; done";
-        sandbox.shell(&format!("{IDENTITY} {script}")).await;
-        let state = sandbox.call(status("work")).await;
-        assert!(state.truncated && (10..101).contains(&state.entries.len()), "{state:?}");
-        assert!(state.entries.iter().skip(1).all(|entry| entry.path.to_string().starts_with("file-")), "whole names only");
-        let difference = sandbox.call(diff()).await;
-        assert_eq!((difference.truncated, difference.patch.0.len(), difference.files.len()), (true, 1_000, 1));
-    })
-    .await;
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn long_output_is_cut_and_says_so() {
+        in_agent(&[("CABANA_MAX_GIT_OUTPUT_BYTES", "1000")], async |sandbox| {
+            let script = "git init -q work; cd work; seq 1000 > tracked; git add tracked; git commit -qm 1; seq 2000 3000 > tracked; \
+                          for number in $(seq 100); do echo $number > file-$number; done";
+            sandbox.shell(&format!("{IDENTITY} {script}")).await;
+            let state = sandbox.call(status("work")).await;
+            assert!(state.truncated && (10..101).contains(&state.entries.len()), "{state:?}");
+            assert!(state.entries.iter().skip(1).all(|entry| entry.path.to_string().starts_with("file-")), "whole names only");
+            let difference = sandbox.call(diff()).await;
+            assert_eq!((difference.truncated, difference.patch.0.len(), difference.files.len()), (true, 1_000, 1));
+        })
+        .await;
+    }
 }

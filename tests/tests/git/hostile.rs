@@ -1,6 +1,6 @@
-//! Repositories that would have their programs run.
+//! Repositories whose configuration names programs.
 
-use cabana_protocol::git::Push;
+use cabana_protocol::{exec::Exit, git::Push};
 use cabana_tests::{Sandbox, in_sandbox};
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ async fn arm(sandbox: &Sandbox, repository: &str) {
 }
 
 #[tokio::test]
-async fn the_traps_snap_when_nobody_prevents_it() {
+async fn plain_git_runs_the_programs_of_the_traps() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let root = &sandbox.root;
@@ -96,7 +96,7 @@ async fn the_traps_snap_when_nobody_prevents_it() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_repository_is_run() {
+async fn programs_configured_by_a_repository_are_not_run() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         for clone in ["work", "theirs"] {
@@ -160,14 +160,16 @@ async fn a_repository_of_another_owner_is_worked_on() {
         let remote = Remote::start(sandbox).await;
         remote.clone("work").await;
         sandbox.shell("chown -R nobody work").await;
-        assert_ne!(sandbox.exec(json!({ "command": "HOME=/nowhere git -C work status" })).await.result.exit, None);
+        let plain = sandbox.exec(json!({ "command": "HOME=/nowhere git -C work status" })).await;
+        assert_eq!(plain.result.exit, Some(Exit::Exited { code: 128 }));
+        assert!(String::from_utf8_lossy(&plain.stderr.0).contains("dubious ownership"), "{plain:?}");
         sandbox.post("git.status", json!({ "path": "work" })).await.success();
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_roots_end_the_search_for_a_repository() {
+async fn repositories_above_the_roots_are_not_found() {
     in_sandbox(async |sandbox| {
         // Links lead out for git as for every operation on files.
         sandbox.shell("git init -q outside-work; ln -s / up; ln -s ../etc up2; mkdir plain").await;

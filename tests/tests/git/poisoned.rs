@@ -1,4 +1,4 @@
-//! Repositories whose content would have git write elsewhere, or run what they bring along.
+//! Repositories whose content makes git write elsewhere or run programs.
 
 use cabana_tests::{Sandbox, in_sandbox};
 use serde_json::json;
@@ -43,7 +43,7 @@ async fn serve(sandbox: &Sandbox, tree: &str) {
 }
 
 #[tokio::test]
-async fn a_tree_that_no_directory_may_have_is_refused() {
+async fn trees_with_forbidden_names_are_refused() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let pull = json!({ "path": "work", "remote": remote.url("poisoned.git"), "branch": "main" });
@@ -65,7 +65,7 @@ async fn a_tree_that_no_directory_may_have_is_refused() {
 }
 
 #[tokio::test]
-async fn a_tree_writes_nothing_elsewhere_and_runs_nothing() {
+async fn hostile_trees_write_nothing_outside_and_run_nothing() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let below = |name: &str, what: &str| format!("040000 tree {}", tree(&[(what, name)]));
@@ -124,7 +124,7 @@ async fn a_tree_writes_nothing_elsewhere_and_runs_nothing() {
 }
 
 #[tokio::test]
-async fn submodules_are_left_alone_whatever_the_configuration_says() {
+async fn submodules_are_ignored_whatever_the_configuration_says() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         let (project, poisoned) = (remote.url("project.git"), remote.url("poisoned.git"));

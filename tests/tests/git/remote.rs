@@ -8,7 +8,7 @@ use cabana_protocol::{
 use cabana_tests::Sandbox;
 use serde_json::{Value, json};
 
-/// Who commits in the cases.
+/// The author of the cases' commits.
 pub(super) fn author() -> Option<Person> {
     Some(Person { name: "Ada".into(), email: "ada@example.com".into() })
 }

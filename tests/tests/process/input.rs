@@ -19,12 +19,9 @@ async fn end(sandbox: &Sandbox, process: &str) {
 
 /// A server that speaks JSON-RPC on its stdin and stdout, as tools of assistants do.
 #[tokio::test]
-async fn a_server_on_stdio_is_driven_by_requests() {
+async fn a_server_on_stdio_is_used_through_input_and_logs() {
     in_sandbox(async |sandbox| {
-        let server = "import json, sys\ntotal = 0\nprint('ready', file=sys.stderr, flush=True)\n\
-                      for line in sys.stdin:\n  call = json.loads(line); total += call['params']['n']\n  \
-                      print(json.dumps({'jsonrpc': '2.0', 'id': call['id'], 'result': total}), flush=True)\nsys.exit(total % 256)";
-        let request = json!({ "command": ["python3", "-c", server], "stdin": { "stream": true }, "name": "server" });
+        let request = json!({ "command": ["python3", "-c", include_str!("adding_server.py")], "stdin": { "stream": true }, "name": "server" });
         let id = detach(sandbox, request).await;
         wait(sandbox, &id, Until::Log(Pattern::Text("ready".to_owned()))).await;
         let (mut from, mut total) = (0, 0);
@@ -48,13 +45,11 @@ async fn a_server_on_stdio_is_driven_by_requests() {
 }
 
 #[tokio::test]
-async fn a_process_that_does_not_read_holds_up_whoever_writes() {
+async fn a_process_that_does_not_read_blocks_its_writer() {
     const PIECES: usize = 64;
     const PIECE: usize = 1 << 20;
     in_sandbox(async |sandbox| {
-        let script = "import hashlib, os, sys, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n\
-                      digest = hashlib.sha256()\nwhile piece := os.read(0, 10_000): digest.update(piece)\nprint(digest.hexdigest())";
-        let id = detach(sandbox, json!({ "command": ["python3", "-c", script], "stdin": { "stream": true } })).await;
+        let id = detach(sandbox, json!({ "command": ["python3", "-c", include_str!("late_reader.py")], "stdin": { "stream": true } })).await;
         let piece = |number: usize| vec![b'@' + u8::try_from(number).unwrap(); PIECE];
         let taken = std::cell::Cell::new(0);
         let writes = async {
@@ -82,7 +77,7 @@ async fn a_process_that_does_not_read_holds_up_whoever_writes() {
 }
 
 #[tokio::test]
-async fn what_nobody_will_read_is_refused_and_no_failure_of_the_process() {
+async fn input_to_a_closed_stdin_is_refused_and_harmless() {
     in_sandbox(async |sandbox| {
         // It closes its stdin and lives on: what is written then is lost, as in a pipe.
         let id = detach(
@@ -111,7 +106,7 @@ async fn what_nobody_will_read_is_refused_and_no_failure_of_the_process() {
 }
 
 #[tokio::test]
-async fn a_line_is_found_wherever_it_was_cut() {
+async fn a_wait_for_a_line_finds_it_across_writes() {
     in_sandbox(async |sandbox| {
         for (script, line) in [
             ("printf rea; sleep 0.05; printf 'dy on 1\\n'", "ready on 1"),
@@ -127,7 +122,7 @@ async fn a_line_is_found_wherever_it_was_cut() {
             let until = || Until::Log(Pattern::Regex("^ready on \\d$".to_owned()));
             let early = wait(sandbox, &id, until()).await;
             sandbox.call(Wait { process: id.clone(), until: Until::Exit {}, timeout_ms: None }).await;
-            // Whoever comes later finds the same.
+            // A later wait finds the same line.
             assert_eq!((early, wait(sandbox, &id, until()).await), (found.clone(), found), "{script}");
         }
     })

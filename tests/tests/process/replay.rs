@@ -1,23 +1,23 @@
-//! What a process has printed, for those who come late, come back, or do not keep up.
+//! Replay of a process's output for listeners that come late, reconnect, or do not keep up.
 
 use cabana_protocol::{
     exec::{ExecEvent, ExecResult, Exit},
     line::Line,
     process::{Get, Logs, Pattern, SendSignal, Until, Waited},
 };
-use cabana_tests::{gather, in_sandbox};
+use cabana_tests::{Dice, NDJSON, SSE, gather, in_sandbox};
 use futures_util::StreamExt;
 use reqwest::{Method, header};
 use serde_json::json;
 
-use super::{NDJSON, SSE, detach, exited, wait};
+use super::{detach, exited, wait};
 
 #[tokio::test]
-async fn a_listener_that_comes_back_hears_each_byte_once() {
+async fn a_reconnecting_listener_reads_each_byte_once() {
     in_sandbox(async |sandbox| {
         let script = "for i in $(seq 1 300); do echo line $i; echo error $i >&2; seq $i; sleep 0.002; done";
         let id = detach(sandbox, json!({ "command": script })).await;
-        let (mut ears, mut dice, mut from, mut patience) = (Ears::default(), Dice(40), 0, 1_000);
+        let (mut listener, mut dice, mut from, mut patience) = (Listener::default(), Dice::new(40), 0, 1_000);
         for connection in 0.. {
             // Each breaks off after some bytes: in the middle of a line, an event, a character.
             let accept = [NDJSON, SSE][connection % 2];
@@ -33,7 +33,7 @@ async fn a_listener_that_comes_back_hears_each_byte_once() {
             }
             body.truncate(most);
             let before = from;
-            if ears.hear(&body, &mut from) {
+            if listener.receive(&body, &mut from) {
                 assert!(connection > 50, "{connection} connections prove little");
                 break;
             }
@@ -42,23 +42,23 @@ async fn a_listener_that_comes_back_hears_each_byte_once() {
         let numbers = |last: u32| (1..=last).map(|number| format!("{number}\n")).collect::<String>();
         let stdout: String = (1..=300).map(|number| format!("line {number}\n{}", numbers(number))).collect();
         let stderr: String = (1..=300).map(|number| format!("error {number}\n")).collect();
-        assert!(ears.stdout == stdout.as_bytes() && ears.stderr == stderr.as_bytes());
+        assert!(listener.stdout == stdout.as_bytes() && listener.stderr == stderr.as_bytes());
         let (again, errors, _) = gather(sandbox.stream_of("process.attach", NDJSON, json!({ "process": id })).await).await;
-        assert!(again == stdout.as_bytes() && errors == stderr.as_bytes(), "what is kept is heard from the beginning");
+        assert!(again == stdout.as_bytes() && errors == stderr.as_bytes(), "kept output is replayed from the beginning");
     })
     .await;
 }
 
-/// What has been heard over many connections.
+/// The output received over many connections.
 #[derive(Default)]
-struct Ears {
+struct Listener {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Ears {
-    /// Takes the whole lines of what came over one, which must begin at `from` and go on without a gap; true at the end.
-    fn hear(&mut self, body: &[u8], from: &mut u64) -> bool {
+impl Listener {
+    /// Takes the whole lines that came over one connection, which must begin at `from` and have no gap; true at the end.
+    fn receive(&mut self, body: &[u8], from: &mut u64) -> bool {
         let lines = body.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let mut id = None;
         for line in lines.map(|line| line.trim_ascii()) {
@@ -70,7 +70,7 @@ impl Ears {
             if data.is_empty() || data.starts_with(b":") {
                 continue;
             }
-            let (heard, offset, bytes) = match Line::decode(data).unwrap() {
+            let (received, offset, bytes) = match Line::decode(data).unwrap() {
                 Line::Event(ExecEvent::Started { .. }) => continue,
                 Line::Event(ExecEvent::Stdout { offset, bytes }) => (&mut self.stdout, offset, bytes.0),
                 Line::Event(ExecEvent::Stderr { offset, bytes }) => (&mut self.stderr, offset, bytes.0),
@@ -82,25 +82,15 @@ impl Ears {
             };
             assert_eq!(offset, *from);
             *from += bytes.len() as u64;
-            heard.extend(bytes);
+            received.extend(bytes);
             assert!(id.take().is_none_or(|id| id == *from), "an event's id is where to go on");
         }
         false
     }
 }
 
-/// Numbers that look random and are always the same.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides as usize
-    }
-}
-
 #[tokio::test]
-async fn what_has_been_printed_is_read_page_by_page() {
+async fn logs_are_read_in_pages() {
     in_sandbox(async |sandbox| {
         let script = "printf '\\360\\237\\214\\212%.0s' $(seq 1000); seq 1 1000 >&2; until [ -e go ]; do sleep 0.02; done";
         let id = detach(sandbox, json!({ "command": script })).await;
@@ -142,7 +132,7 @@ async fn what_has_been_printed_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_goes_on_only_where_nothing_is_done_twice() {
+async fn only_idempotent_requests_are_resumed_after_a_lost_connection() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "echo once" })).await;
         wait(sandbox, &id, Until::Exit {}).await;
@@ -162,7 +152,7 @@ async fn a_lost_connection_goes_on_only_where_nothing_is_done_twice() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_memory_is_kept_beyond_the_end() {
+async fn output_beyond_memory_is_replayed_from_disk_after_the_end() {
     in_sandbox(async |sandbox| {
         let script = "echo first; seq 1 1000000; echo err >&2; until [ -e go ]; do sleep 0.02; done; echo last";
         let id = detach(sandbox, json!({ "command": script })).await;
@@ -184,7 +174,7 @@ async fn what_does_not_fit_into_memory_is_kept_beyond_the_end() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_is_a_gap() {
+async fn forgotten_output_is_reported_as_a_gap() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "head -c 100000000 /dev/zero | tr '\\0' x; echo end" })).await;
         assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited(0));
@@ -205,7 +195,7 @@ async fn what_is_no_longer_kept_is_a_gap() {
 }
 
 #[tokio::test]
-async fn many_listen_and_none_holds_up_another() {
+async fn many_listeners_do_not_delay_each_other() {
     in_sandbox(async |sandbox| {
         let id =
             detach(sandbox, json!({ "command": "until [ -e go ]; do sleep 0.02; done; seq 1 40000", "name": "talker" })).await;
@@ -223,7 +213,7 @@ async fn many_listen_and_none_holds_up_another() {
 }
 
 #[tokio::test]
-async fn who_does_not_listen_misses_something_and_holds_up_nobody() {
+async fn a_slow_listener_gets_gaps_and_delays_nobody() {
     in_sandbox(async |sandbox| {
         // More than the agent keeps of one process and the way to a listener holds.
         const MUCH: u64 = 200_000_000;
@@ -254,7 +244,7 @@ async fn who_does_not_listen_misses_something_and_holds_up_nobody() {
                 other => panic!("{other:?}"),
             }
         };
-        assert!(!gaps.is_empty(), "{next} bytes were heard without a gap");
+        assert!(!gaps.is_empty(), "{next} bytes were received without a gap");
         assert_eq!(sandbox.call(Get { process: id }).await.output_bytes, next);
         assert_eq!(result.exit, Some(Exit::Signalled { signal: "SIGKILL".parse().unwrap() }));
     })

@@ -1,4 +1,4 @@
-//! Signals and great numbers.
+//! Signals, and a thousand processes at once.
 
 use cabana_protocol::{
     exec::Exit,
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{detach, exited, wait};
 
 #[tokio::test]
-async fn a_signal_is_the_one_that_was_asked_for() {
+async fn the_requested_signal_is_sent() {
     in_sandbox(async |sandbox| {
         let script = "import os, signal, sys, time\n\
                       for number in {*range(1, 32)} - {9, 17, 18, 19}: signal.signal(number, lambda number, _: os._exit(number))\n\
@@ -30,7 +30,7 @@ async fn a_signal_is_the_one_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_thousand_run_at_once_and_all_end() {
+async fn a_thousand_processes_run_at_once_and_are_killed() {
     const COUNT: usize = 1000;
     in_sandbox(async |sandbox| {
         let starts = stream::iter(0..COUNT).map(async |_| detach(sandbox, json!({ "command": ["sleep", "3708.5"] })).await);

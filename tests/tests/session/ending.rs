@@ -1,11 +1,11 @@
-//! How a session ends, and what ends with it.
+//! The end of a session, and what ends with it.
 
 use cabana_protocol::session::{Delete, Get, List};
 
 use super::*;
 
 #[tokio::test]
-async fn a_session_ends_with_its_shell_and_is_gone_then() {
+async fn a_session_ends_with_its_shell() {
     in_sandbox(async |sandbox| {
         for (command, stdout, code) in [
             ("echo last; exit 7; echo no", "last\n", 7),
@@ -37,7 +37,7 @@ async fn a_session_ends_with_its_shell_and_is_gone_then() {
 }
 
 #[tokio::test]
-async fn what_was_set_in_one_command_ends_the_session_in_a_later_one() {
+async fn errexit_of_one_command_ends_the_session_in_a_later_one() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             check(sandbox, &session, "set -e; trap 'echo bye' EXIT", "", "", 0).await;
@@ -50,7 +50,7 @@ async fn what_was_set_in_one_command_ends_the_session_in_a_later_one() {
 }
 
 #[tokio::test]
-async fn a_shell_that_is_killed_takes_its_session_along() {
+async fn a_killed_shell_ends_its_session() {
     in_sandbox(async |sandbox| {
         for running in [None, Some("sleep 3724.1")] {
             let opened = sandbox.call(Create::default()).await;
@@ -79,7 +79,7 @@ async fn a_shell_that_is_killed_takes_its_session_along() {
 }
 
 #[tokio::test]
-async fn a_deleted_session_is_gone_with_all_that_it_runs() {
+async fn deleting_a_session_ends_all_its_processes() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             let detached = sandbox.exec(json!({ "command": "sleep 3725.1", "detach": true })).await;

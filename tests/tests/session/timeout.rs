@@ -1,4 +1,4 @@
-//! What ends a command leaves its session as it was.
+//! Timeouts, signals and disconnects end a command and keep its session.
 
 use super::*;
 
@@ -25,7 +25,7 @@ const ENDLESS: [&str; 18] = [
 ];
 
 #[tokio::test]
-async fn a_timeout_ends_what_runs_and_leaves_the_session() {
+async fn a_timeout_ends_the_command_and_keeps_the_session() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             check(sandbox, &session, "state=kept; f() { while :; do :; done; echo no; }; g() { echo g; }", "", "", 0).await;
@@ -52,7 +52,7 @@ async fn a_timeout_ends_what_runs_and_leaves_the_session() {
 }
 
 #[tokio::test]
-async fn traps_of_a_caller_neither_prevent_a_timeout_nor_get_lost() {
+async fn traps_do_not_prevent_a_timeout_and_are_kept() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             for action in ["echo interrupted", ""] {
@@ -83,7 +83,7 @@ async fn traps_of_a_caller_neither_prevent_a_timeout_nor_get_lost() {
 }
 
 #[tokio::test]
-async fn a_shell_that_does_not_come_back_ends_with_its_command() {
+async fn a_shell_that_stays_stuck_ends_with_its_command() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             let slow = json!({ "command": "exec sh -c \"trap '' INT TERM 39; while :; do sleep 3728.1; done\"", "session": session, "timeout_ms": 60 });
@@ -97,7 +97,7 @@ async fn a_shell_that_does_not_come_back_ends_with_its_command() {
 }
 
 #[tokio::test]
-async fn going_away_and_cancelling_end_what_runs_and_leave_the_session() {
+async fn a_disconnect_or_cancel_ends_the_command_and_keeps_the_session() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             let request = json!({ "command": "kept=1; echo on; sleep 3729.1; echo no >gone", "session": session });
@@ -120,7 +120,7 @@ async fn going_away_and_cancelling_end_what_runs_and_leave_the_session() {
 }
 
 #[tokio::test]
-async fn a_signal_reaches_what_the_command_has_started_and_not_the_shell() {
+async fn a_signal_reaches_the_command_and_not_the_shell() {
     in_sandbox(async |sandbox| {
         for session in create_each(sandbox).await {
             check(sandbox, &session, "sleep 3730.2 & :", "", "", 0).await;

@@ -1,14 +1,14 @@
 //! Commands that wait for their turn in a session.
 
 use cabana_protocol::process::List;
-use cabana_tests::{gather, in_sandbox};
+use cabana_tests::{NDJSON, gather, in_sandbox};
 use futures_util::{StreamExt, future::join_all};
 use serde_json::json;
 
-use super::{NDJSON, check, create};
+use super::{check, create};
 
 #[tokio::test]
-async fn commands_run_in_the_order_in_which_they_came() {
+async fn commands_run_in_the_order_of_their_arrival() {
     in_sandbox(async |sandbox| {
         let session = create(sandbox).await;
         let mut socket = sandbox.connect().await;
@@ -41,7 +41,7 @@ async fn sixteen_clients_of_one_session_do_not_mix() {
 }
 
 #[tokio::test]
-async fn a_waiting_command_holds_up_nothing_else_and_can_be_cancelled() {
+async fn a_queued_command_delays_nothing_else_and_can_be_cancelled() {
     in_sandbox(async |sandbox| {
         let session = create(sandbox).await;
         let script = json!({ "command": "until [ -e go ]; do sleep 0.01; done", "session": session });

@@ -1,4 +1,4 @@
-//! Bytes in binary frames, of clients that have asked for them.
+//! Binary frames, for clients that ask for them.
 
 use cabana_tests::{Socket, in_sandbox};
 use serde_json::json;
@@ -19,7 +19,7 @@ async fn code(socket: &mut Socket) -> String {
 }
 
 #[tokio::test]
-async fn what_is_printed_comes_as_it_is() {
+async fn output_arrives_in_binary_frames() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
         socket.send("exec", "a", json!({ "command": r"printf 'text\377\0'; sleep 0.1; printf '\376' >&2" })).await;
@@ -30,7 +30,7 @@ async fn what_is_printed_comes_as_it_is() {
 }
 
 #[tokio::test]
-async fn inputs_are_taken_as_they_are() {
+async fn input_is_taken_from_binary_frames() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=true").await.unwrap();
         socket.send("exec", "cat", json!({ "command": "cat", "stdin": { "stream": true } })).await;
@@ -46,7 +46,7 @@ async fn inputs_are_taken_as_they_are() {
 }
 
 #[tokio::test]
-async fn files_are_written_and_read_as_they_are() {
+async fn files_are_written_and_read_in_binary_frames() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
         for content in [all(), b"text".to_vec(), vec![], vec![0xfe; 3 << 20]] {
@@ -68,7 +68,7 @@ async fn files_are_written_and_read_as_they_are() {
 }
 
 #[tokio::test]
-async fn each_client_hears_a_process_in_its_own_way() {
+async fn clients_with_and_without_binary_frames_follow_one_process() {
     in_sandbox(async |sandbox| {
         let (mut binary, mut text) =
             (sandbox.connect_with("?binary=1").await.unwrap(), sandbox.connect_with("?binary=0").await.unwrap());
@@ -91,7 +91,7 @@ async fn each_client_hears_a_process_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn who_reads_slowly_loses_nothing() {
+async fn a_slow_reader_of_binary_frames_loses_nothing() {
     in_sandbox(async |sandbox| {
         let mut slow = sandbox.connect_with("?binary=1").await.unwrap();
         let command = "head -c 25000000 /dev/urandom > random; cat random; touch printed";
@@ -107,7 +107,7 @@ async fn who_reads_slowly_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_binary_frame_is_refused_and_the_rest_goes_on() {
+async fn malformed_binary_frames_are_refused_and_the_socket_survives() {
     in_sandbox(async |sandbox| {
         let mut socket = sandbox.connect_with("?binary=1").await.unwrap();
         socket.send("exec", "busy", json!({ "command": "cat", "stdin": { "stream": true } })).await;
@@ -137,7 +137,7 @@ async fn what_is_no_binary_frame_is_refused_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn who_asks_for_something_else_is_refused() {
+async fn unknown_values_of_binary_are_refused() {
     in_sandbox(async |sandbox| {
         for query in ["?binary=2", "?binary", "?binary=1&binary=0"] {
             assert_eq!(sandbox.connect_with(query).await.err(), Some(Some(400)), "{query}");

@@ -1,14 +1,25 @@
-//! JWTs of an issuer that the service trusts. Where it trusts none that is known here, as a deployment may, nothing is tried.
+//! JWTs of an issuer that the service trusts.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cabana_tests::{Caller, Issuer, PATIENCE};
+use cabana_tests::{Caller, Issuer, PATIENCE, require};
 use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 use super::super::fresh_name;
+
+/// The issuer that the service trusts; a deployment may trust none that is known here.
+fn issuer() -> Option<Issuer> {
+    require("issuer", Issuer::of_service(), "CABANA_TEST_ISSUER names no file")
+}
+
+/// Held by each case that shows the service unknown keys: the service then fetches the keys anew, which another case counts.
+static FETCHES: Mutex<()> = Mutex::const_new(());
 
 fn claims(tenant: &str, life: i64) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
@@ -21,8 +32,8 @@ async fn ask(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_algorithm_lets_its_own_tokens_in() {
-    let Some(issuer) = Issuer::of_service() else { return };
+async fn each_algorithm_accepts_only_its_own_tokens() {
+    let Some(issuer) = issuer() else { return };
     for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         let token = issuer.sign(algorithm, &claims("a", 60));
         assert_eq!((ask(&token).await.as_str(), ask(&token).await.as_str()), ("not_found", "not_found"), "{algorithm:?}");
@@ -41,8 +52,9 @@ async fn every_algorithm_lets_its_own_tokens_in() {
 }
 
 #[tokio::test]
-async fn what_the_header_says_does_not_count() {
-    let Some(issuer) = Issuer::of_service() else { return };
+async fn tokens_with_forged_headers_are_refused() {
+    let Some(issuer) = issuer() else { return };
+    let _alone = FETCHES.lock().await;
     let (rsa, ed) = (issuer.key(Algorithm::RS256), Issuer::generate_for(Algorithm::EdDSA));
     let evil = ed.key(Algorithm::EdDSA);
     let public = EncodingKey::from_secret(rsa.jwk["n"].as_str().unwrap().as_bytes());
@@ -66,8 +78,9 @@ async fn what_the_header_says_does_not_count() {
 }
 
 #[tokio::test]
-async fn unknown_keys_do_not_make_the_service_fetch_and_fetch() {
-    let Some(issuer) = Issuer::of_service() else { return };
+async fn unknown_key_ids_cause_at_most_one_fetch() {
+    let Some(issuer) = issuer() else { return };
+    let _alone = FETCHES.lock().await;
     assert_eq!(ask(&issuer.sign(Algorithm::EdDSA, &claims("a", 60))).await, "not_found");
     let before = issuer.publication().fetches();
     let stranger = Issuer::generate_for(Algorithm::EdDSA);
@@ -83,8 +96,9 @@ async fn unknown_keys_do_not_make_the_service_fetch_and_fetch() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_issuer_publishes_later_is_found() {
-    let Some(issuer) = Issuer::of_service() else { return };
+async fn a_key_published_later_is_accepted() {
+    let Some(issuer) = issuer() else { return };
+    let _alone = FETCHES.lock().await;
     let next = Issuer::generate_for(Algorithm::EdDSA);
     let key = next.key(Algorithm::EdDSA);
     let header = Header { kid: Some("ed-2".to_owned()), ..Header::new(Algorithm::EdDSA) };
@@ -103,8 +117,8 @@ async fn a_key_that_the_issuer_publishes_later_is_found() {
 }
 
 #[tokio::test]
-async fn claims_say_whose_and_what_for() {
-    let Some(issuer) = Issuer::of_service() else { return };
+async fn claims_set_tenant_and_scopes() {
+    let Some(issuer) = issuer() else { return };
     let (tenant, name) = (fresh_name("jwt"), fresh_name("jwt"));
     let caller = |tenant: &str, scopes: Value| {
         let mut claims = claims(tenant, 60);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{super::fresh_name, words};
 
 #[tokio::test]
-async fn a_key_lives_and_ends() {
+async fn a_key_is_created_changed_and_revoked() {
     let (operator, tenant) = (Caller::operator(), fresh_name("keys"));
     let body = json!({ "name": "ci", "tenant": tenant, "scopes": { "operations": ["file"] }, "expires_in_ms": 60_000 });
     let made = operator.post("/v1/keys", body).await;
@@ -39,7 +39,7 @@ async fn a_key_lives_and_ends() {
 }
 
 #[tokio::test]
-async fn keys_come_in_pages() {
+async fn keys_are_listed_in_pages() {
     let (operator, tenant) = (Caller::operator(), fresh_name("pages"));
     let mut made = Vec::new();
     for _ in 0..3 {
@@ -66,7 +66,7 @@ async fn keys_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_tenant_makes_keys_of_its_own() {
+async fn a_tenant_creates_keys_for_itself_only() {
     let tenant = fresh_name("maker");
     let maker = Caller::of_tenant(&tenant, json!({ "operations": ["key", "file"] })).await;
     let made = maker.post("/v1/keys", json!({ "name": "less", "scopes": { "operations": ["file.read"] } })).await;
@@ -95,7 +95,7 @@ async fn a_tenant_makes_keys_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_known_key_waits_for_no_database() {
+async fn a_cached_key_needs_no_database_query() {
     let bearer = Caller::of_tenant(&fresh_name("hot"), json!({})).await;
     let listed = Caller::operator().get("/v1/keys?limit=1").await;
     assert_eq!(listed.header("server-timing"), Some(r#"d1;desc="1""#), "queries are counted");
@@ -109,7 +109,7 @@ async fn a_known_key_waits_for_no_database() {
 }
 
 #[tokio::test]
-async fn variants_of_a_key_are_no_keys() {
+async fn altered_keys_are_refused() {
     let bearer = Caller::of_tenant(&fresh_name("variants"), json!({})).await;
     let key = bearer.token.clone().unwrap();
     let other = Caller::of_tenant(&fresh_name("variants"), json!({})).await.token.unwrap();

@@ -1,11 +1,11 @@
-//! Allowed or refused: every operation and control route, asked for with every kind of credentials. The sandbox is one that was never
-//! made, so that whoever may ask is told so, and nothing is started.
+//! Allowed or refused: every operation and every route of the description, asked for with every kind of credentials. The sandbox, the key
+//! and the project do not exist, so that an allowed request is told so, and nothing starts.
 
 use cabana_protocol::{Access, Code, SandboxId, Scopes, table::DESCRIPTORS};
 use cabana_tests::Caller;
 use futures_util::{StreamExt, stream};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::fresh_name;
 
@@ -18,48 +18,81 @@ struct Cell {
     operation: String,
     read_only: bool,
     about_sandbox: bool,
+    /// The status where the request is allowed.
+    allowed: u16,
 }
 
+/// Every request that needs credentials.
 fn requests() -> Vec<Cell> {
-    let operations = DESCRIPTORS.iter().map(|operation| {
-        let route = format!("/v1/sandboxes/{ID}/{}", operation.name.replace('.', "/"));
-        (Method::POST, route, operation.name, operation.read_only, true)
+    let operations = DESCRIPTORS.iter().map(|operation| Cell {
+        method: Method::POST,
+        route: format!("/v1/sandboxes/{ID}/{}", operation.name.replace('.', "/")),
+        operation: operation.name.to_owned(),
+        read_only: operation.read_only,
+        about_sandbox: true,
+        allowed: 404,
     });
-    let sandbox = |rest: &str| format!("/v1/sandboxes/{ID}{rest}");
-    let key = || "/v1/keys/aaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned();
-    let others = [
-        (Method::GET, sandbox(""), "sandbox.get", true, true),
-        (Method::GET, sandbox("/files?path=a"), "file.read", true, true),
-        (Method::HEAD, sandbox("/files?path=a"), "file.read", true, true),
-        (Method::PUT, sandbox("/files?path=a"), "file.write", false, true),
-        (Method::DELETE, sandbox("/files?path=a"), "file.write", false, true),
-        (Method::GET, sandbox("/archive?path=a"), "file.read", true, true),
-        (Method::PUT, sandbox("/archive?path=a"), "file.write", false, true),
-        (Method::GET, sandbox("/connect"), "connect", true, true),
-        (Method::POST, sandbox("/tokens"), "token.create", true, true),
-        (Method::POST, sandbox("/no/such"), "no.such", false, true),
-        (Method::GET, key(), "key.get", true, false),
-        (Method::PATCH, key(), "key.update", false, false),
-        (Method::DELETE, key(), "key.delete", false, false),
-    ];
-    operations
-        .chain(others)
-        .map(|(method, route, operation, read_only, about_sandbox)| {
-            let operation = operation.to_owned();
-            Cell { method, route, operation, read_only, about_sandbox }
-        })
-        .collect()
+    let others = [(Method::HEAD, "/files?path=a", "file.read", true), (Method::POST, "/no/such", "no.such", false)];
+    let others = others.map(|(method, route, operation, read_only)| Cell {
+        method,
+        route: format!("/v1/sandboxes/{ID}{route}"),
+        operation: operation.to_owned(),
+        read_only,
+        about_sandbox: true,
+        allowed: 404,
+    });
+    operations.chain(routes()).chain(others).collect()
 }
 
-async fn check(caller: &Caller, cell: &Cell, expected: Code, what: &str) {
-    let body = (cell.method == Method::POST || cell.method == Method::PATCH).then(|| json!({ "name": "n" }));
+/// The routes of the description that are no agent operations.
+fn routes() -> impl Iterator<Item = Cell> {
+    let description: Value = serde_json::from_str(include_str!("../../../../crates/protocol/openapi.json")).unwrap();
+    let paths = description["paths"].as_object().unwrap().clone();
+    let routes = paths.into_iter().flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().clone();
+        methods.into_iter().filter_map(move |(method, route)| cell(&path, &method, &route))
+    });
+    routes.collect::<Vec<_>>().into_iter()
+}
+
+/// A route of the description; `None` for a route that is open to everyone, and for an agent operation.
+fn cell(path: &str, method: &str, route: &Value) -> Option<Cell> {
+    let operation = route["operationId"].as_str()?.split('#').next()?.to_owned();
+    let is_open = !operation.contains('.') && operation != "connect";
+    if is_open || DESCRIPTORS.iter().any(|known| method == "post" && known.name == operation) {
+        return None;
+    }
+    // A request to a program counts as a change: only the program knows what it does. A token can do no more than its maker.
+    let read_only = method == "get" && operation != "port.proxy" || operation == "token.create";
+    let mut route = path.to_owned();
+    for (parameter, value) in
+        [("id", ID), ("key", "aaaaaaaaaaaaaaaaaaaaaaaaaa"), ("port", "3000"), ("path", "a"), ("name", "never-made")]
+    {
+        route = route.replace(&format!("{{{parameter}}}"), value);
+    }
+    let allowed = match method {
+        _ if path.contains('{') => 404,
+        "get" => 200,
+        // The body has a field that no such request has.
+        _ => 400,
+    };
+    if ["file.read", "file.write"].contains(&operation.as_str()) {
+        route += "?path=a";
+    }
+    let method = method.to_uppercase().parse().unwrap();
+    Some(Cell { method, route, operation, read_only, about_sandbox: path.contains("{id}"), allowed })
+}
+
+async fn check(caller: &Caller, cell: &Cell, refused: Option<Code>, what: &str) {
+    let body = (cell.method == Method::POST || cell.method == Method::PATCH).then(|| json!({ "no_such_field": "n" }));
     let answer = caller.ask(cell.method.clone(), &cell.route, body).await;
+    let expected = refused.map_or(cell.allowed, Code::status);
     let Cell { method, route, .. } = cell;
-    assert_eq!(answer.status.as_u16(), expected.status(), "{what}: {method} {route}: {}", String::from_utf8_lossy(&answer.bytes));
+    assert_eq!(answer.status.as_u16(), expected, "{what}: {method} {route}: {}", String::from_utf8_lossy(&answer.bytes));
 }
 
 #[tokio::test]
-async fn every_request_with_every_kind_of_key() {
+async fn every_route_obeys_the_scopes_of_a_key() {
     let id: SandboxId = ID.parse().unwrap();
     for scopes in [
         json!({}),
@@ -80,29 +113,34 @@ async fn every_request_with_every_kind_of_key() {
         let ask = async |cell: Cell| {
             let access =
                 Access { sandbox: cell.about_sandbox.then_some(&id), operation: &cell.operation, read_only: cell.read_only };
-            let expected = if scopes.check(&access).is_ok() { Code::NotFound } else { Code::Forbidden };
-            check(&caller, &cell, expected, &what).await;
+            // Which sandbox is made or listed is asked later.
+            let refused = match cell.operation.as_str() {
+                "sandbox.create" | "sandbox.list" => scopes.check_operation(&access),
+                _ => scopes.check(&access),
+            };
+            let refused = refused.is_err().then_some(Code::Forbidden);
+            check(&caller, &cell, refused, &what).await;
         };
         stream::iter(requests()).map(ask).buffer_unordered(8).for_each(async |()| {}).await;
     }
 }
 
 #[tokio::test]
-async fn every_request_without_credentials_and_with_the_operators() {
-    let wrong: [(Caller, Code, &str); 4] = [
-        (Caller::nobody(), Code::Unauthorized, "nobody"),
-        (Caller::with("wrong"), Code::Unauthorized, "a wrong key"),
-        (Caller::with("a.b.c"), Code::Unauthorized, "no JWT"),
-        (Caller::operator(), Code::NotFound, "the operator"),
+async fn every_route_refuses_bad_credentials_and_admits_the_operator() {
+    let callers = [
+        (Caller::nobody(), Some(Code::Unauthorized), "nobody"),
+        (Caller::with("wrong"), Some(Code::Unauthorized), "a wrong key"),
+        (Caller::with("a.b.c"), Some(Code::Unauthorized), "no JWT"),
+        (Caller::operator(), None, "the operator"),
     ];
-    for (caller, expected, what) in &wrong {
-        let ask = async |cell: Cell| check(caller, &cell, *expected, what).await;
+    for (caller, refused, what) in &callers {
+        let ask = async |cell: Cell| check(caller, &cell, *refused, what).await;
         stream::iter(requests()).map(ask).buffer_unordered(8).for_each(async |()| {}).await;
     }
 }
 
 #[tokio::test]
-async fn creation_is_for_those_whose_scopes_name_the_sandbox() {
+async fn creation_needs_a_scope_that_names_the_sandbox() {
     let name = fresh_name("scoped");
     for (scopes, status) in [
         (json!({ "read_only": true }), 403),

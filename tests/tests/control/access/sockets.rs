@@ -19,7 +19,7 @@ impl Owned {
         Self { owner, route: format!("/v1/sandboxes/{}", made["id"].as_str().unwrap()) }
     }
 
-    /// Whoever has a token of the owner's.
+    /// A caller with a token of the owner's.
     async fn guest(&self, token: Value) -> Caller {
         let made = self.owner.post(&format!("{}/tokens", self.route), token).await.json();
         Caller::with(made["token"].as_str().unwrap())
@@ -45,7 +45,7 @@ impl Owned {
 }
 
 #[tokio::test]
-async fn the_sockets_of_a_key_end_with_it() {
+async fn sockets_close_when_their_key_is_revoked() {
     for kind in ["sbx", "python"] {
         let sandbox = Owned::new(kind).await;
         let guest = sandbox.guest(json!({})).await;
@@ -63,7 +63,7 @@ async fn the_sockets_of_a_key_end_with_it() {
 }
 
 #[tokio::test]
-async fn a_socket_ends_with_its_token() {
+async fn a_socket_closes_when_its_token_expires() {
     let sandbox = Owned::new("sbx").await;
     let guest = sandbox.guest(json!({ "expires_in_ms": 2_000 })).await;
     let (mut idle, mut busy) = (sandbox.connect(&guest).await, sandbox.connect(&guest).await);
@@ -74,7 +74,7 @@ async fn a_socket_ends_with_its_token() {
 }
 
 #[tokio::test]
-async fn frames_are_held_against_scopes_one_by_one() {
+async fn each_frame_is_checked_against_the_scopes() {
     let sandbox = Owned::new("sbx").await;
     let reader = sandbox.guest(json!({ "operations": ["file", "process"], "read_only": true })).await;
     let mut socket = sandbox.connect(&reader).await;

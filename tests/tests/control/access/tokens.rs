@@ -19,7 +19,7 @@ async fn token(maker: &Caller, sandbox: &str, body: Value) -> Caller {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_sandbox() {
+async fn a_token_is_accepted_for_its_sandbox_only() {
     let (owner, sandbox) = owned().await;
     let guest = token(&owner, &sandbox, json!({})).await;
     assert_eq!(guest.get(&sandbox).await.status, 200);
@@ -44,7 +44,7 @@ async fn a_token_is_good_for_its_sandbox() {
 }
 
 #[tokio::test]
-async fn a_token_may_less_than_its_maker() {
+async fn a_token_has_no_more_scopes_than_its_maker() {
     let (owner, sandbox) = owned().await;
     let reader = token(&owner, &sandbox, json!({ "operations": ["file", "sandbox"], "read_only": true })).await;
     for (route, code) in [("/exec", "forbidden"), ("/file/write", "forbidden"), ("/process/list", "forbidden")] {
@@ -64,7 +64,7 @@ async fn a_token_may_less_than_its_maker() {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_key() {
+async fn a_token_is_refused_when_its_key_is_revoked() {
     let (owner, sandbox) = owned().await;
     let guest = token(&owner, &sandbox, json!({})).await;
     assert_eq!(guest.get(&sandbox).await.status, 200);
@@ -74,7 +74,7 @@ async fn a_token_ends_with_its_key() {
 }
 
 #[tokio::test]
-async fn an_operators_token_is_of_the_sandboxes_tenant() {
+async fn an_operators_token_acts_for_the_sandboxes_tenant() {
     let (owner, sandbox) = owned().await;
     let guest = token(&Caller::operator(), &sandbox, json!({})).await;
     assert_eq!(guest.get(&sandbox).await.status, 200);
@@ -87,7 +87,7 @@ async fn an_operators_token_is_of_the_sandboxes_tenant() {
 }
 
 #[tokio::test]
-async fn altered_tokens_are_none() {
+async fn altered_tokens_are_refused() {
     let (owner, sandbox) = owned().await;
     let guest = token(&owner, &sandbox, json!({})).await.token.unwrap();
     let (message, signature) = guest.rsplit_once('.').unwrap();

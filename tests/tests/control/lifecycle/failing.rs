@@ -1,28 +1,12 @@
-use std::time::Instant;
-
+use cabana_tests::until;
 use futures_util::{StreamExt, stream};
 use reqwest::Body;
 
 use super::*;
 use crate::control::code;
 
-/// Uses the sandbox until that works again, and says how long it took. Until then it is said that it was not carried out, or may not
-/// have been.
-async fn recover(sandbox: &Named, what: &str) {
-    let begun = Instant::now();
-    loop {
-        let (status, answer) = sandbox.run("echo back").await;
-        if status == StatusCode::OK {
-            assert_eq!(answer["stdout"], "back\n");
-            break eprintln!("{what}: back after {} ms", begun.elapsed().as_millis());
-        }
-        assert!(["container_not_ready", "interrupted"].contains(&code(&answer)), "{answer}");
-        pause(20).await;
-    }
-}
-
 #[tokio::test]
-async fn a_command_whose_agent_is_killed_is_interrupted_and_not_repeated() {
+async fn a_command_of_a_killed_agent_is_interrupted_and_not_repeated() {
     let sandbox = Named::new("killed", json!({})).await;
     let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
     let running = sandbox.run("echo once >> counter; sleep 600");
@@ -34,7 +18,7 @@ async fn a_command_whose_agent_is_killed_is_interrupted_and_not_repeated() {
     };
     let ((status, cut), ()) = tokio::join!(running, killing);
     assert_eq!((status, code(&cut)), (StatusCode::CONFLICT, "interrupted"), "{cut}");
-    recover(&sandbox, "the agent, killed in an exec").await;
+    sandbox.recover().await;
     assert_eq!(sandbox.print("cat counter 2>/dev/null || echo nothing").await, "nothing\n", "it was not carried out again");
     let shown = sandbox.show().await;
     assert_eq!((&shown["starts"], &shown["last_failure"]["code"]), (&json!(2), &json!("crashed")), "{shown}");
@@ -43,7 +27,7 @@ async fn a_command_whose_agent_is_killed_is_interrupted_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_agent_is_killed_is_interrupted_and_leaves_nothing() {
+async fn an_upload_to_a_killed_agent_is_interrupted_and_leaves_nothing() {
     let sandbox = Named::new("upload", json!({})).await;
     let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
     let pieces = stream::iter(0..200).then(move |number| async move {
@@ -58,13 +42,13 @@ async fn an_upload_whose_agent_is_killed_is_interrupted_and_leaves_nothing() {
     if let Ok(answer) = upload.body(Body::wrap_stream(pieces)).send().await {
         assert_eq!(code(&answer.json().await.unwrap()), "interrupted");
     }
-    recover(&sandbox, "the agent, killed in an upload").await;
+    sandbox.recover().await;
     assert_eq!(sandbox.print("ls -A").await, "");
     sandbox.end().await;
 }
 
 #[tokio::test]
-async fn a_socket_outlives_an_agent_that_is_killed() {
+async fn a_socket_survives_a_killed_agent() {
     let sandbox = Named::new("socket", json!({})).await;
     let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
     let mut socket = sandbox.connect().await.unwrap();
@@ -73,7 +57,7 @@ async fn a_socket_outlives_an_agent_that_is_killed() {
     agent.signal("KILL");
     let interrupted = socket.wait_for("error", "1").await;
     assert_eq!((&interrupted["code"], &interrupted["details"]["admitted"]), (&json!("interrupted"), &json!(true)));
-    recover(&sandbox, "the agent, killed under a socket").await;
+    sandbox.recover().await;
     socket.send("exec", "1", json!({ "command": "true" })).await;
     assert_eq!(socket.wait_for("result", "1").await["exit"]["code"], 0);
     sandbox.end().await;
@@ -85,19 +69,19 @@ async fn an_agent_that_hangs_is_replaced() {
     let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
     let running = sandbox.run("sleep 600");
     let halting = async {
-        pause(500).await;
+        until("it runs", async || sandbox.count("sleep 600").await > 0).await;
         agent.signal("STOP");
     };
     let ((status, cut), ()) = tokio::join!(running, halting);
     assert_eq!((status, code(&cut)), (StatusCode::CONFLICT, "interrupted"), "{cut}");
-    recover(&sandbox, "the agent, halted").await;
+    sandbox.recover().await;
     let shown = sandbox.show().await;
     assert_eq!((&shown["last_failure"]["code"], &shown["starts"]), (&json!("unresponsive"), &json!(2)), "{shown}");
     sandbox.end().await;
 }
 
 #[tokio::test]
-async fn a_crash_loop_is_slowed_down_and_left_in_time() {
+async fn a_crash_loop_is_delayed_and_recovers() {
     let sandbox = Named::new("loop", json!({})).await;
     let mut kills = 0;
     let (status, refused) = loop {
@@ -116,6 +100,6 @@ async fn a_crash_loop_is_slowed_down_and_left_in_time() {
     assert!(details["retry_after_ms"].as_u64() > Some(0) && details["reason"]["code"] == "crashed", "{refused}");
     let shown = sandbox.show().await;
     assert!(kills > 3 && shown["state"] == "failed" && shown["retry_at"].is_string(), "{kills} {shown}");
-    recover(&sandbox, "a crash loop, its pause included").await;
+    sandbox.recover().await;
     sandbox.end().await;
 }

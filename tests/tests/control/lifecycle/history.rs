@@ -1,4 +1,4 @@
-use cabana_tests::{Sandbox, until};
+use cabana_tests::{NDJSON, SSE, Sandbox, until};
 use reqwest::{Client, Response};
 
 use super::*;
@@ -15,11 +15,11 @@ async fn follow(sandbox: &Named, accept: &str, query: &str, last_id: Option<&str
 }
 
 #[tokio::test]
-async fn its_history_is_told_and_followed() {
+async fn the_history_is_listed_and_followed() {
     let sandbox = Named::new("history", json!({ "sleep_after_ms": 1_000 })).await;
     sandbox.print("true").await;
-    // Followed from the first event on, all the way to the end. Whoever follows keeps nothing awake.
-    let followed = follow(&sandbox, "application/x-ndjson", "?follow=true", None).await;
+    // Followed from the first event on, all the way to the end. A follower does not keep the sandbox awake.
+    let followed = follow(&sandbox, NDJSON, "?follow=true", None).await;
     let followed = tokio::spawn(followed.text());
     sandbox.until("sleeping").await;
     let (_, kept) = sandbox.call(Method::GET, "/events", None).await;
@@ -39,9 +39,9 @@ async fn its_history_is_told_and_followed() {
     assert_eq!(ids, [1, 2, 3, 4, 5]);
     let (_, rest) = sandbox.call(Method::GET, "/events?from=3", None).await;
     assert_eq!(rest["events"].as_array().unwrap()[..], kept[3..]);
-    let lines = follow(&sandbox, "application/x-ndjson", "", None).await.text().await.unwrap();
+    let lines = follow(&sandbox, NDJSON, "", None).await.text().await.unwrap();
     assert_eq!(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>(), kept);
-    let sse = follow(&sandbox, "text/event-stream", "", Some("4")).await.text().await.unwrap();
+    let sse = follow(&sandbox, SSE, "", Some("4")).await.text().await.unwrap();
     assert!(sse.starts_with("id: 5\nevent: state\ndata: {") && sse.ends_with("}\n\n"), "{sse}");
     assert_eq!(sandbox.show().await["starts"], 1, "nothing of this has woken it");
     for bad in ["/events?from=x", "/events?from=-1"] {
@@ -56,7 +56,7 @@ async fn its_history_is_told_and_followed() {
 }
 
 #[tokio::test]
-async fn a_follower_that_has_gone_is_forgotten() {
+async fn a_disconnected_follower_makes_room_for_another() {
     let sandbox = Named::new("followers", json!({})).await;
     let (url, key) = Sandbox::service();
     let events = format!("{url}/v1/sandboxes/{}/events?follow=true", sandbox.id);

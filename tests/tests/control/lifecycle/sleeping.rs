@@ -1,12 +1,12 @@
-use cabana_tests::{Sandbox, Socket};
-use futures_util::{StreamExt, stream};
-use reqwest::{Body, Client};
+use cabana_tests::{NDJSON, SSE};
+use futures_util::{StreamExt, future::join_all, stream};
+use reqwest::Body;
 
 use super::*;
 use crate::control::code;
 
 #[tokio::test]
-async fn it_sleeps_by_itself_and_wakes_on_use() {
+async fn an_idle_sandbox_sleeps_and_wakes_on_use() {
     let sandbox = Named::new("sleeps", json!({ "sleep_after_ms": 1_500 })).await;
     sandbox.print("true").await;
     let up = sandbox.show().await;
@@ -20,32 +20,77 @@ async fn it_sleeps_by_itself_and_wakes_on_use() {
     sandbox.end().await;
 }
 
+/// How long the sandboxes here may be idle.
+const SLEEP_AFTER_MS: u64 = 1_000;
+
+/// Waits for as long as an idle sandbox takes to fall asleep.
+async fn until_an_idle_one_sleeps() {
+    let idle = Named::new("reference", json!({ "sleep_after_ms": SLEEP_AFTER_MS })).await;
+    idle.print("true").await;
+    idle.until("sleeping").await;
+    idle.end().await;
+}
+
+/// Runs a case that keeps its sandbox busy until an idle one sleeps, and checks that the busy one was up all the time.
+async fn keeps_awake(case: impl AsyncFnOnce(&Named)) {
+    let sandbox = Named::new("busy", json!({ "sleep_after_ms": SLEEP_AFTER_MS })).await;
+    sandbox.print("true").await;
+    case(&sandbox).await;
+    assert_eq!(sandbox.show().await["starts"], 1, "it slept");
+    sandbox.until("sleeping").await;
+    sandbox.end().await;
+}
+
+/// Ends once the file `go` is there.
+const WAITS: &str = "until [ -e go ]; do sleep 0.02; done; echo done";
+
 #[tokio::test]
-async fn what_is_under_way_keeps_it_awake() {
-    let sandbox = Named::new("busy", json!({ "sleep_after_ms": 1_000 })).await;
-    let (url, key) = Sandbox::service();
-    let base = format!("{url}/v1/sandboxes/{}", sandbox.id);
-    assert_eq!(sandbox.print("sleep 4; echo said nothing for long").await, "said nothing for long\n");
-
-    let quiet = Client::new().post(format!("{base}/exec")).bearer_auth(&key).header("accept", "application/x-ndjson");
-    let said = quiet.json(&json!({ "command": "sleep 4; echo x" })).send().await.unwrap().text().await.unwrap();
-    assert!(said.contains(r#""bytes":"x\n""#) && said.contains(r#""type":"result""#), "{said}");
-
-    let pieces = stream::iter(0..20).then(async |_| {
-        pause(200).await;
-        Ok::<_, std::io::Error>("piece\n")
+async fn a_command_in_any_form_keeps_the_sandbox_awake() {
+    let accepts = ["application/json", NDJSON, SSE].map(async |accept| {
+        keeps_awake(async |sandbox| {
+            let call = sandbox.request(Method::POST, "/exec").header("accept", accept).json(&json!({ "command": WAITS }));
+            let waiting = async {
+                until_an_idle_one_sleeps().await;
+                assert_eq!(sandbox.show().await["state"], "running", "{accept}");
+                sandbox.print(": > go").await;
+            };
+            let (answer, ()) = tokio::join!(call.send(), waiting);
+            let answer = answer.unwrap().text().await.unwrap();
+            assert!(answer.contains(r#""reason":"exited""#) && answer.contains("done"), "{accept}: {answer}");
+        })
+        .await;
     });
-    let upload = Client::new().put(format!("{base}/files?path=slow")).bearer_auth(&key).body(Body::wrap_stream(pieces));
-    assert!(upload.send().await.unwrap().status().is_success());
-    assert_eq!(sandbox.print("wc -l < slow").await, "20\n");
+    join_all(accepts).await;
+}
 
-    let mut socket = Socket::open(&format!("{base}/connect"), &[("authorization", format!("Bearer {key}"))]).await.unwrap();
-    assert_eq!(socket.next().await["type"], "ready");
-    socket.send("exec", "1", json!({ "command": "sleep 4" })).await;
+#[tokio::test]
+async fn an_upload_keeps_the_sandbox_awake() {
+    keeps_awake(async |sandbox| {
+        let pieces = stream::iter(0..2).then(async |number| {
+            if number == 1 {
+                until_an_idle_one_sleeps().await;
+            }
+            Ok::<_, std::io::Error>("piece\n")
+        });
+        let upload = sandbox.request(Method::PUT, "/files?path=slow").body(Body::wrap_stream(Box::pin(pieces)));
+        assert!(upload.send().await.unwrap().status().is_success());
+        assert_eq!(sandbox.print("wc -l < slow").await, "2\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_on_a_socket_keeps_the_sandbox_awake_and_an_idle_socket_does_not() {
+    let sandbox = Named::new("socket", json!({ "sleep_after_ms": SLEEP_AFTER_MS })).await;
+    let mut socket = sandbox.connect().await.unwrap();
+    socket.send("exec", "1", json!({ "command": WAITS })).await;
+    socket.wait_for("event", "1").await;
+    until_an_idle_one_sleeps().await;
+    assert_eq!(sandbox.show().await["state"], "running");
+    sandbox.print(": > go").await;
     assert_eq!(socket.wait_for("result", "1").await["exit"]["code"], 0);
-
-    assert_eq!(sandbox.show().await["starts"], 1, "it was up all the time");
-    // The socket is still open, and a detached process runs: neither keeps it awake.
+    assert_eq!(sandbox.show().await["starts"], 1, "it slept");
+    // Neither the socket, which is still open, nor a detached process keeps it awake.
     let (_, detached) = sandbox.call(Method::POST, "/exec", Some(json!({ "command": "sleep 1000", "detach": true }))).await;
     assert!(detached["process"].is_string(), "{detached}");
     assert_eq!(sandbox.until("sleeping").await["state_reason"]["code"], "idle");
@@ -54,34 +99,24 @@ async fn what_is_under_way_keeps_it_awake() {
 }
 
 #[tokio::test]
-async fn a_visit_keeps_it_awake_to_the_last_byte() {
-    let sandbox = Named::new("visit", json!({ "sleep_after_ms": 1_000 })).await;
-    let server = r#"
-import http.server, time
-class Slow(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        for number in range(20):
-            self.wfile.write(b"piece\n")
-            self.wfile.flush()
-            time.sleep(0.2)
-http.server.ThreadingHTTPServer(("127.0.0.1", 8123), Slow).serve_forever()
-"#;
-    let (_, started) =
-        sandbox.call(Method::POST, "/exec", Some(json!({ "command": ["python3", "-c", server], "detach": true }))).await;
-    let port = json!({ "process": started["process"], "until": { "port": { "port": 8123 } } });
-    assert_eq!(sandbox.call(Method::POST, "/process/wait", Some(port)).await.0, StatusCode::OK);
-    let (url, key) = Sandbox::service();
-    let visit = Client::new().get(format!("{url}/v1/sandboxes/{}/ports/8123/proxy/", sandbox.id)).bearer_auth(key);
-    assert_eq!(visit.send().await.unwrap().text().await.unwrap(), "piece\n".repeat(20));
-    assert_eq!(sandbox.show().await["starts"], 1, "it was up all the time");
-    sandbox.until("sleeping").await;
-    sandbox.end().await;
+async fn a_preview_visit_keeps_the_sandbox_awake_to_the_last_byte() {
+    keeps_awake(async |sandbox| {
+        let server = json!(["python3", "-c", include_str!("slow_server.py")]);
+        let (_, started) = sandbox.call(Method::POST, "/exec", Some(json!({ "command": server, "detach": true }))).await;
+        let port = json!({ "process": started["process"], "until": { "port": { "port": 8123 } } });
+        assert_eq!(sandbox.call(Method::POST, "/process/wait", Some(port)).await.0, StatusCode::OK);
+        let mut visit = sandbox.request(Method::GET, "/ports/8123/proxy/").send().await.unwrap();
+        assert_eq!(visit.chunk().await.unwrap().unwrap(), "piece\n");
+        until_an_idle_one_sleeps().await;
+        assert_eq!(sandbox.show().await["state"], "running");
+        sandbox.print(": > go").await;
+        assert_eq!(visit.text().await.unwrap(), "last piece\n");
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn looking_neither_wakes_it_nor_keeps_it_awake() {
+async fn read_only_operations_neither_wake_a_sandbox_nor_keep_it_awake() {
     let sandbox = Named::new("looked-at", json!({ "sleep_after_ms": 1_000 })).await;
     let look = async |name: &str| {
         let (status, body) = sandbox.call(Method::POST, &format!("/{name}"), Some(json!({}))).await;
@@ -111,10 +146,10 @@ async fn looking_neither_wakes_it_nor_keeps_it_awake() {
 }
 
 #[tokio::test]
-async fn it_stays_up_while_it_is_kept_alive_and_no_longer() {
+async fn keep_alive_holds_until_it_is_reset() {
     let sandbox = Named::new("alive", json!({ "sleep_after_ms": 1_000, "keep_alive": true })).await;
     sandbox.print("true").await;
-    pause(4_000).await;
+    until_an_idle_one_sleeps().await;
     let shown = sandbox.show().await;
     assert_eq!((&shown["state"], &shown["sleeps_at"], &shown["keep_alive"]), (&json!("running"), &Value::Null, &json!(true)));
     sandbox.change(json!({ "keep_alive": null })).await;
@@ -123,7 +158,7 @@ async fn it_stays_up_while_it_is_kept_alive_and_no_longer() {
 }
 
 #[tokio::test]
-async fn its_settings_change_and_what_is_set_again_changes_nothing() {
+async fn setting_the_same_values_again_changes_nothing() {
     let sandbox = Named::new("settings", json!({ "env": { "A": "1", "B": "1" } })).await;
     let default = sandbox.show().await["sleep_after_ms"].clone();
     sandbox.print("true").await;
@@ -147,7 +182,7 @@ async fn its_settings_change_and_what_is_set_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn its_lifetime_ends_whatever_runs_in_it() {
+async fn the_lifetime_ends_a_busy_sandbox() {
     let sandbox = Named::new("mortal", json!({ "max_lifetime_ms": 3_000, "keep_alive": true })).await;
     let (status, cut) = sandbox.run("sleep 600").await;
     let ended = cut["error"]["code"] == "interrupted" || (status == StatusCode::OK && cut["exit"]["reason"] != "exited");
@@ -164,19 +199,22 @@ async fn its_lifetime_ends_whatever_runs_in_it() {
 }
 
 #[tokio::test]
-async fn an_idle_sandbox_is_woken_by_nothing_but_its_deadlines() {
-    let sandbox = Named::new("idle", json!({ "sleep_after_ms": 40_000 })).await;
+async fn an_idle_sandbox_does_not_load_its_object() {
+    let sandbox = Named::new("idle", json!({ "sleep_after_ms": 600_000 })).await;
     sandbox.print("true").await;
-    let before = sandbox.show().await["wakeups"].clone();
-    // The object leaves memory meanwhile, while its container runs.
-    pause(15_000).await;
-    let after = sandbox.show().await;
+    let loads = |shown: &Value| shown["wakeups"]["loads"].as_u64().unwrap();
+    let before = loads(&sandbox.show().await);
+    // A look loads the object or keeps it loaded, so it is left alone for longer than the runtime keeps an idle object.
+    let after = loop {
+        pause(12_000).await;
+        let after = sandbox.show().await;
+        if loads(&after) != before {
+            break after;
+        }
+    };
     assert_eq!((&after["state"], &after["wakeups"]["alarms"]), (&json!("running"), &json!(0)));
-    let loads = |wakeups: &Value| wakeups["loads"].as_u64().unwrap();
-    let loaded = loads(&after["wakeups"]) - loads(&before);
-    assert!(loaded <= 1, "but for our own look: {loaded}");
-    eprintln!("the object left memory while its container ran: {}", loaded == 1);
-    assert_eq!(sandbox.print("echo $PPID > up; echo still there").await, "still there\n");
+    assert_eq!(loads(&after), before + 1, "nothing but the look has loaded it");
+    assert_eq!(sandbox.print("echo still there").await, "still there\n");
     assert_eq!(sandbox.show().await["starts"], 1);
     sandbox.end().await;
 }

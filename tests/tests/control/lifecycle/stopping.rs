@@ -2,7 +2,7 @@ use super::*;
 use crate::control::code;
 
 #[tokio::test]
-async fn its_owner_starts_stops_and_restarts_it() {
+async fn a_sandbox_is_started_stopped_and_restarted_by_its_owner() {
     let sandbox = Named::new("owner", json!({})).await;
     let ask = async |action: &str| {
         let (status, shown) = sandbox.call(Method::POST, action, None).await;
@@ -12,14 +12,23 @@ async fn its_owner_starts_stops_and_restarts_it() {
     assert_eq!(ask("/stop").await, (json!("created"), 0), "there is nothing to stop");
     assert_eq!(ask("/start").await, (json!("running"), 1));
     assert_eq!(ask("/start").await, (json!("running"), 1), "it runs");
-    sandbox.print("trap 'echo ended > /tmp/x' TERM; echo kept > f").await;
+    sandbox.print("echo old | tee f > /tmp/f").await;
     assert_eq!(ask("/stop").await, (json!("sleeping"), 1));
     assert_eq!(ask("/stop").await, (json!("sleeping"), 1));
     assert_eq!(sandbox.show().await["state_reason"]["code"], "stopped_by_caller");
     assert_eq!(ask("/restart").await, (json!("running"), 2), "it starts what does not run");
-    let incarnation = sandbox.print("cat /proc/sys/kernel/random/boot_id > f; echo $CABANA_PROCESS").await;
+    let left = "cat f /tmp/f 2>/dev/null || echo nothing";
+    assert_eq!(sandbox.print(left).await, "nothing\n", "a stop takes the container's files");
+    let incarnation = async || {
+        let (_, output) = sandbox.run("echo new | tee f > /tmp/f").await;
+        let (incarnation, _) = output["process"].as_str().unwrap().rsplit_once('-').unwrap();
+        incarnation.to_owned()
+    };
+    let before = incarnation().await;
+    assert_eq!(incarnation().await, before, "two commands of one container");
     assert_eq!(ask("/restart").await, (json!("running"), 3));
-    assert_ne!(sandbox.print("echo $CABANA_PROCESS").await, incarnation);
+    assert_eq!(sandbox.print(left).await, "nothing\n");
+    assert_ne!(incarnation().await, before);
     for (method, action) in [(Method::GET, "/start"), (Method::DELETE, "/stop"), (Method::POST, "/events")] {
         assert_eq!(code(&sandbox.call(method.clone(), action, None).await.1), "invalid_request", "{method} {action}");
     }
@@ -32,7 +41,7 @@ async fn its_owner_starts_stops_and_restarts_it() {
 }
 
 #[tokio::test]
-async fn all_at_once_it_comes_to_one_end() {
+async fn concurrent_starts_stops_and_destroys_end_in_one_state() {
     let sandbox = Named::new("at-once", json!({})).await;
     let (start, stop, restart, run) = ("/start", "/stop", "/restart", "true");
     let calls = tokio::join!(
@@ -53,7 +62,7 @@ async fn all_at_once_it_comes_to_one_end() {
 }
 
 #[tokio::test]
-async fn many_at_once_leave_nothing_behind() {
+async fn many_destroyed_sandboxes_leave_no_process() {
     // Of its own, so that no other case is taken for what was left.
     let mark = format!("6{}.25", std::process::id());
     let sandboxes = futures_util::future::join_all((0..12).map(async |number| {

@@ -1,4 +1,4 @@
-//! Who may visit: public, token and private ports, and the one answer for all others.
+//! Access to previews: public, token and private ports, and one answer for everything else.
 
 use cabana_tests::{Answer, Caller, Sandbox, until};
 use reqwest::{Method, StatusCode};
@@ -25,7 +25,7 @@ fn anonymous(answer: &Answer) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn whatever_is_not_there_for_a_visitor_has_one_answer() {
+async fn hidden_and_missing_previews_have_the_same_answer() {
     with_program(async |sandbox| {
         let made = expose(sandbox, json!({ "port": 3000 })).await;
         let (url, token) = (made["url"].as_str().unwrap(), made["token"].as_str().unwrap());
@@ -61,7 +61,7 @@ async fn whatever_is_not_there_for_a_visitor_has_one_answer() {
 }
 
 #[tokio::test]
-async fn a_host_is_the_same_however_it_is_spelled() {
+async fn a_preview_host_is_case_insensitive() {
     with_program(async |sandbox| {
         let made = expose(sandbox, json!({ "port": 3000, "token": "abcdefgh" })).await;
         let visitor = Visitor::at(made["url"].as_str().unwrap());
@@ -76,7 +76,7 @@ async fn a_host_is_the_same_however_it_is_spelled() {
 }
 
 #[tokio::test]
-async fn access_and_token_are_changed_by_asking() {
+async fn exposing_again_changes_access_and_token() {
     with_program(async |sandbox| {
         let mut earlier: Vec<Visitor> = Vec::new();
         for request in [
@@ -97,7 +97,7 @@ async fn access_and_token_are_changed_by_asking() {
 }
 
 #[tokio::test]
-async fn a_private_port_asks_for_the_apis_credentials() {
+async fn a_private_port_needs_credentials_of_the_api() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000, "access": "private" })).await;
         let (_, key) = Sandbox::service();
@@ -141,7 +141,7 @@ async fn a_private_port_asks_for_the_apis_credentials() {
 }
 
 #[tokio::test]
-async fn a_private_websocket_asks_for_them_too() {
+async fn a_websocket_to_a_private_port_needs_credentials() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000, "access": "private" })).await;
         let (_, key) = Sandbox::service();
@@ -168,7 +168,7 @@ async fn a_private_websocket_asks_for_them_too() {
 }
 
 #[tokio::test]
-async fn a_private_port_is_open_to_those_whose_scopes_say_so() {
+async fn a_private_port_obeys_scopes() {
     let (owner, stranger) = (tenant().await, tenant().await);
     let (route, elsewhere) = (create(&owner).await, create(&owner).await);
     let private = json!({ "port": 3000, "access": "private", "wakes": false });
@@ -176,7 +176,7 @@ async fn a_private_port_is_open_to_those_whose_scopes_say_so() {
     let visitor = Visitor::at(&url);
     let token =
         async |route: &str, body| owner.post(&format!("{route}/tokens"), body).await.json()["token"].as_str().unwrap().to_owned();
-    // Who is let in finds that the sandbox sleeps.
+    // An admitted visitor is told that the sandbox sleeps.
     let let_in = "container_not_ready";
     for (who, credential, expected) in [
         ("the owner", owner.token.clone().unwrap(), let_in),

@@ -1,40 +1,33 @@
-//! Names and origins that are not what they seem.
+//! Forged hosts, request targets and origins.
 
-use cabana_tests::Sandbox;
+use cabana_tests::{Caller, Sandbox, http1};
 use reqwest::{Client, Method};
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::AsyncWriteExt;
 
 use super::{Visitor, expose, reached, send, with_program};
 
-/// What comes back for bytes as they are.
+/// The answer to these bytes.
 async fn raw(bytes: &str) -> String {
-    let (service, _) = Sandbox::service();
-    let mut stream = TcpStream::connect(service.split_once("://").unwrap().1).await.unwrap();
+    let mut stream = http1::dial(&Caller::nobody().anonymous(Method::GET, "/").build().unwrap()).await;
     stream.write_all(bytes.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    // One that is cut off is an answer too.
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8_lossy(&answer).into_owned()
+    http1::read_until(&mut stream, &[]).await
 }
 
 #[tokio::test]
-async fn a_host_decides_alone_who_answers() {
+async fn the_host_alone_selects_api_or_preview() {
     with_program(async |sandbox| {
         let made = expose(sandbox, json!({ "port": 3000 })).await;
         let visitor = Visitor::at(made["url"].as_str().unwrap());
         let (service, key) = Sandbox::service();
         let (label, rest) = visitor.host().split_once('.').unwrap();
         let (_, port) = rest.split_once(':').unwrap();
-        // A preview's host sees nothing of the API, whoever asks.
+        // A preview's host serves nothing of the API, with any credentials.
         for path in ["/health", "/v1/sandboxes", "/v1/openapi.json"] {
             let said = send(visitor.request(Method::GET, path).bearer_auth(&key)).await;
             assert_eq!(said.header("x-program"), Some("yes"), "{path}");
         }
-        // Others see nothing of a preview, and nobody's name nothing at all.
+        // Other hosts serve nothing of a preview, and unknown names nothing at all.
         for (host, expected) in [
             (format!("{label}.evil.com"), "forbidden"),
             (format!("{label}.evil.com:{port}"), "forbidden"),
@@ -53,7 +46,7 @@ async fn a_host_decides_alone_who_answers() {
 }
 
 #[tokio::test]
-async fn only_the_port_of_the_host_is_dialled() {
+async fn request_targets_cannot_change_the_dialed_port() {
     with_program(async |sandbox| {
         let made = expose(sandbox, json!({ "port": 3000 })).await;
         let visitor = Visitor::at(made["url"].as_str().unwrap());
@@ -79,7 +72,7 @@ async fn only_the_port_of_the_host_is_dialled() {
 }
 
 #[tokio::test]
-async fn pages_of_previews_get_nothing_from_the_api() {
+async fn requests_from_preview_origins_to_the_api_are_refused() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000, "access": "public" })).await;
         let (service, key) = Sandbox::service();

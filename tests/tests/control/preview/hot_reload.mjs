@@ -1,4 +1,4 @@
-// Opens $PREVIEW_URL in Chromium, and says on stdout what the page says, as it changes.
+// Opens $PREVIEW_URL in $CABANA_TEST_CHROMIUM, and says on stdout what the page says, as it changes.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const profile = mkdtempSync(join(tmpdir(), "cabana-browser-"));
-const browser = await chromium.launchPersistentContext(profile, { executablePath: "/usr/bin/chromium", args: quiet });
+const browser = await chromium.launchPersistentContext(profile, { executablePath: process.env.CABANA_TEST_CHROMIUM, args: quiet });
 try {
   const page = await browser.newPage();
   page.on("console", (message) => console.error(message.type(), message.text()));

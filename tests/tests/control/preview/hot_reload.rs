@@ -1,8 +1,14 @@
 //! A real web application: Vite's development server in a sandbox, its page in Chromium, and a change that shows without a reload.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
-use cabana_tests::{PATIENCE, Sandbox, in_sandbox};
+use cabana_tests::{PATIENCE, Sandbox, in_sandbox, require};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -54,6 +60,15 @@ async fn install(sandbox: &Sandbox) {
     }
 }
 
+/// The browser: the one that `CABANA_TEST_CHROMIUM` names, or the first of its usual names on the path.
+fn chromium() -> Option<PathBuf> {
+    let named = std::env::var_os("CABANA_TEST_CHROMIUM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|directory| ["chromium", "chromium-browser", "google-chrome"].map(|name| directory.join(name)));
+    named.into_iter().chain(found).find(|program| program.is_file())
+}
+
 async fn serve(sandbox: &Sandbox) {
     let vite = "exec node_modules/node/bin/node node_modules/vite/bin/vite.js --host 127.0.0.1 --port 5173 --strictPort";
     sandbox.exec(json!({ "command": vite, "cwd": "app", "detach": true, "name": "vite" })).await;
@@ -70,17 +85,18 @@ async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
 }
 
 #[tokio::test]
-async fn a_change_of_a_source_file_shows_in_the_browser_without_a_reload() {
+async fn a_changed_source_file_is_hot_reloaded_in_the_browser() {
+    let Some(chromium) = require("chromium", chromium(), "neither CABANA_TEST_CHROMIUM nor PATH has it") else { return };
     in_sandbox(async |sandbox| {
         install(sandbox).await;
         serve(sandbox).await;
         let (_, key) = Sandbox::service();
         for (access, query) in [("token", String::new()), ("private", format!("?token={key}"))] {
             let made = expose(sandbox, json!({ "port": 5173, "access": access })).await;
-            let url = format!("{}{query}", made["url"].as_str().unwrap());
+            let url = OsString::from(format!("{}{query}", made["url"].as_str().unwrap()));
             let mut browser = Command::new(format!("{ROOT}/node_modules/.bin/node"))
                 .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/control/preview/hot_reload.mjs"))
-                .env("PREVIEW_URL", url)
+                .envs([("PREVIEW_URL", url.as_os_str()), ("CABANA_TEST_CHROMIUM", chromium.as_os_str())])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)

@@ -1,4 +1,4 @@
-//! What passes between a visitor and a program: everything, as it is, but for what is ours.
+//! Traffic between a visitor and a program passes unchanged, but for credentials and forwarded fields.
 
 use cabana_tests::{Sandbox, until};
 use futures_util::{SinkExt, StreamExt, stream};
@@ -43,7 +43,7 @@ pub(super) async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Value {
 }
 
 #[tokio::test]
-async fn requests_reach_the_program_as_they_are() {
+async fn requests_reach_the_program_unchanged() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         for (method, target, body) in [
@@ -77,7 +77,7 @@ async fn requests_reach_the_program_as_they_are() {
 }
 
 #[tokio::test]
-async fn the_program_learns_where_a_request_comes_from_and_nothing_of_ours() {
+async fn the_program_sees_forwarded_fields_and_no_credentials() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         let ours = [
@@ -111,7 +111,7 @@ async fn the_program_learns_where_a_request_comes_from_and_nothing_of_ours() {
 }
 
 #[tokio::test]
-async fn answers_come_back_as_they_are() {
+async fn answers_of_the_program_pass_unchanged() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         for status in
@@ -142,7 +142,7 @@ async fn answers_come_back_as_they_are() {
 }
 
 #[tokio::test]
-async fn cookies_of_a_program_are_for_its_own_host() {
+async fn cookies_of_a_program_are_confined_to_its_host() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         let host = visitor.host().split(':').next().unwrap().to_owned();
@@ -161,7 +161,7 @@ async fn cookies_of_a_program_are_for_its_own_host() {
 }
 
 #[tokio::test]
-async fn bodies_are_streams_in_both_directions() {
+async fn bodies_stream_in_both_directions() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         for route in ["preview", "path"] {
@@ -208,7 +208,7 @@ async fn large_bodies_arrive_whole() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_is_missed_by_the_program() {
+async fn a_visitor_that_hangs_up_ends_the_programs_connection() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         let mut response = visitor.request(Method::GET, "/forever").send().await.unwrap();
@@ -220,7 +220,7 @@ async fn who_hangs_up_is_missed_by_the_program() {
 }
 
 #[tokio::test]
-async fn programs_that_do_not_speak_http_are_an_error() {
+async fn a_program_that_does_not_speak_http_is_an_error() {
     with_program(async |sandbox| {
         let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
         for path in ["/broken", "/odd"] {
@@ -253,7 +253,7 @@ async fn websockets_pass_with_their_subprotocols() {
 }
 
 #[tokio::test]
-async fn the_api_reaches_any_port_by_path() {
+async fn any_port_is_reached_by_path_under_the_api() {
     with_program(async |sandbox| {
         let prefix = "/ports/3000/proxy";
         let request = sandbox.request(Method::POST, &format!("{prefix}/a%2Fb//c?d=e&token=ours")).body("x");
