@@ -5,8 +5,11 @@ use std::{fs, path::Path};
 /// Mutations of each seed.
 const MUTATIONS: usize = 100;
 
+/// A target: its name, and what reads the bytes.
+type Target = (&'static str, fn(&[u8]));
+
 /// Fails where a target has no seeds, or panics at one or at a mutation of it.
-pub(crate) fn replay(targets: &[(&str, fn(&[u8]))], fuzz: &Path) {
+pub(crate) fn replay(targets: &[Target], fuzz: &Path) {
     for (name, target) in targets {
         assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).exists(), "{name}: no target");
         let mut seeds: Vec<_> = fs::read_dir(fuzz.join("seeds").join(name)).unwrap().map(|seed| seed.unwrap().path()).collect();

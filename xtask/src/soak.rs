@@ -58,13 +58,16 @@ struct Soak {
 impl Soak {
     /// The rows of the service first, so that it is gone when the agents are measured.
     fn run(&mut self, mut plan: Plan, time: Duration) {
-        let parts: [(Needs, fn(&mut Self, &mut Plan, Duration) -> Result<()>); 3] =
-            [(Needs::Stack, Self::stack), (Needs::Fuzzer, Self::fuzzers), (Needs::Agent, Self::agents)];
-        for (needs, part) in parts {
+        for needs in [Needs::Stack, Needs::Fuzzer, Needs::Agent] {
             if !plan.needs(needs) {
                 continue;
             }
-            let Err(error) = part(self, &mut plan, time) else { continue };
+            let outcome = match needs {
+                Needs::Stack => self.stack(&mut plan, time),
+                Needs::Fuzzer => self.fuzzers(&mut plan, time),
+                Needs::Agent => self.agents(&mut plan, time),
+            };
+            let Err(error) = outcome else { continue };
             say(&format!("{error:#}"));
             self.table.add(needs.name(), Err(error));
             // What has not run by now cannot.

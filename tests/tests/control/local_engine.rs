@@ -27,7 +27,7 @@ impl LocalEngine {
         let agent = host::agent_of(sandbox).await?;
         let mut ancestors = std::iter::successors(Some(agent), |process| process.parent());
         let words = ancestors.find(|process| process.name() == "cabana-engine")?.words();
-        assert!(words.iter().any(|word| word == "--faults"), "start the stack with --faults: {words:?}");
+        assert!(words.iter().any(|word| word == "--faults"), "start the stack with `cargo xtask dev --testing`: {words:?}");
         let argument = |name: &str| words.iter().skip_while(|word| *word != name).nth(1).expect("the engine has it").into();
         Some(Self { socket: argument("--socket"), state: argument("--state") })
     }
