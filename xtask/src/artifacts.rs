@@ -1,5 +1,7 @@
 //! What is compiled from this repository before anything runs: agent, engine, Worker.
 
+mod wasm_opt;
+
 use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
 use crate::{paths, setup, shell};
@@ -9,6 +11,8 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub(crate) use wasm_opt::WasmOpt;
 
 /// How the agent and the engine are compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,25 +61,6 @@ pub(crate) fn build_programs(profile: Profile) -> Result<Programs> {
     })
 }
 
-/// Whether the Worker's wasm goes through wasm-opt, and so how it is compiled before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WasmOpt {
-    /// Larger, and ready a minute sooner.
-    Skip,
-    /// As it is deployed.
-    Run,
-}
-
-impl WasmOpt {
-    /// Cargo's profile for the Worker.
-    fn profile(self) -> &'static str {
-        match self {
-            Self::Skip => "worker-dev",
-            Self::Run => "worker",
-        }
-    }
-}
-
 /// Builds the Worker as it is deployed into worker/build.
 pub(crate) fn build_worker() -> Result<()> {
     let tools = setup::run()?;
@@ -100,11 +85,16 @@ fn compile_worker(root: &Path, tools: &Tools, wasm_opt: WasmOpt) -> Result<()> {
             .args(["--profile", wasm_opt.profile()])
             .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
             .env("ESBUILD_BIN", tools.node.program("esbuild"))
-            .env("WASM_OPT_BIN", tools.node.program("wasm-opt"))
             // Native builds lock target/: the two may run at once.
             .env("CARGO_TARGET_DIR", wasm_target(root));
-        if wasm_opt == WasmOpt::Skip {
-            build.arg("--no-opt");
+        match wasm_opt {
+            WasmOpt::Skip => {
+                build.arg("--no-opt");
+            }
+            WasmOpt::Run => {
+                let kept = target(root).join("xtask/wasm-opt");
+                wasm_opt::keep_output(&mut build, root, &tools.node.program("wasm-opt"), &kept);
+            }
         }
         tools.wasm.configure(&mut build, tools.node.search_path())?;
         shell::run_logged(&mut build, &log(root, "worker"), step, None)?;
