@@ -154,7 +154,7 @@ fn read_status(log: &Path) -> String {
 /// The last `count` lines of a text file, of which at most the last 64 KiB are read; nothing when it cannot be read.
 pub(crate) fn last_lines(log: &Path, count: usize) -> String {
     let text = tail(log);
-    let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty() && !cargo::is_bar(line)).collect();
+    let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty() && !cargo::is_progress(line)).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
@@ -212,8 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_carries_the_end_of_the_log_without_bars() {
-        let error = failure("echo one; printf '    Building [==> ] 1/2: a\\r'; echo two >&2; exit 3", None);
+    fn a_failure_carries_the_end_of_the_log_without_progress() {
+        let script = "echo one; echo '   Compiling a v1.0.0'; printf '    Building [==> ] 1/2: a\\r'; echo two >&2; exit 3";
+        let error = failure(script, None);
         assert!(error.contains("one\ntwo") && error.contains("exit status: 3"), "{error}");
     }
 

@@ -7,9 +7,14 @@ pub(crate) fn enable(command: &mut Command) {
     command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100").env("CARGO_TERM_COLOR", "never");
 }
 
-/// Whether a line is nothing but a bar: it is of no use once it has been drawn over.
-pub(crate) fn is_bar(line: &str) -> bool {
-    read(line).is_some()
+/// What cargo says of its own work, by the first word of the line.
+const ACTIONS: [&str; 10] =
+    ["Blocking", "Checking", "Compiling", "Documenting", "Downloaded", "Downloading", "Finished", "Fresh", "Locking", "Updating"];
+
+/// Whether a line says only what cargo does or how far it is: it is of no use once the command has failed.
+pub(crate) fn is_progress(line: &str) -> bool {
+    let starts = |action: &str| line.trim_start().strip_prefix(action).is_some_and(|rest| rest.starts_with(' '));
+    read(line).is_some() || (line.starts_with(' ') && ACTIONS.into_iter().any(starts))
 }
 
 /// What a bar says: `Building [====>   ] 56/187: syn, serde` is `56 of 187 crates`.
@@ -28,7 +33,7 @@ pub(crate) fn read(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{is_progress, read};
 
     #[test]
     fn the_counts_of_a_bar_are_read() {
@@ -42,6 +47,16 @@ mod tests {
     fn other_lines_are_not_bars() {
         for line in ["   Compiling syn v2.0.0", "error[E0308]: a [b] 1/2", "", "Building [===>] soon", "help: [a] 7/8"] {
             assert_eq!(read(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cargo_does_is_told_from_what_is_wrong() {
+        for line in ["    Checking syn v2.0.0", "   Compiling xtask v0.1.0 (/w)", "    Building [==>  ] 3/4: a"] {
+            assert!(is_progress(line), "{line}");
+        }
+        for line in ["error: could not compile `a`", "  --> src/a.rs:1:2", "Checking that a is not b", "     Compilingly"] {
+            assert!(!is_progress(line), "{line}");
         }
     }
 }

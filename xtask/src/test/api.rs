@@ -9,8 +9,10 @@ use crate::setup::PythonTools;
 use crate::shell;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,11 +59,51 @@ pub(super) fn fuzz(tools: &PythonTools, root: &Path, running: &Stack, step: &Ste
     for operation in EXCLUDED {
         fuzz.args(["--exclude-operation-id", operation]);
     }
-    let outcome = shell::run_logged(fuzz.arg(root.join(DESCRIPTION)), &artifacts::log(root, "schemathesis"), step, Some(LIMIT));
+    // Its own output comes a phase at a time.
+    let events = running.directory().join("schemathesis.ndjson");
+    fuzz.arg("--report-ndjson-path").arg(&events).arg(root.join(DESCRIPTION));
+    let tested = Tested::new(events);
+    let log = artifacts::log(root, "schemathesis");
+    let outcome = shell::run_measured(&mut fuzz, &log, step, Some(LIMIT), |_| tested.status());
     let destroyed = client.destroy(&sandbox);
     // Its verdict comes first: what it did to the sandbox may be why that cannot be destroyed.
     outcome.with_context(|| format!("seed {seed}"))?;
     destroyed
+}
+
+/// Counts the operations that schemathesis has tested, by the events that it writes.
+struct Tested {
+    events: PathBuf,
+    /// How much of the file has been read, and the count.
+    read: Cell<(u64, usize)>,
+}
+
+impl Tested {
+    /// How a line of an operation that has been tested begins.
+    const EVENT: &str = "{\"ScenarioFinished\"";
+
+    fn new(events: PathBuf) -> Self {
+        Self { events, read: Cell::default() }
+    }
+
+    fn status(&self) -> String {
+        let (mut offset, mut count) = self.read.get();
+        let mut new = String::new();
+        let read = |text: &mut String| -> io::Result<()> {
+            let mut file = File::open(&self.events)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_to_string(text).map(drop)
+        };
+        // A file that is not there yet has no events; a character cut in two is read whole the next time.
+        if read(&mut new).is_ok()
+            && let Some(end) = new.rfind('\n')
+        {
+            offset += end as u64 + 1;
+            count += new[..end].lines().filter(|line| line.starts_with(Self::EVENT)).count();
+            self.read.set((offset, count));
+        }
+        format!("{count} operations tested, each in two phases")
+    }
 }
 
 /// Another one each day: other requests are made up, and all runs of a day are alike.
@@ -109,8 +151,9 @@ fn configure(running: &Stack, key: &str, sandbox: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::families;
+    use super::{Tested, families};
     use serde_json::json;
+    use std::fs;
 
     #[test]
     fn the_key_is_for_every_family_of_the_description() {
@@ -120,5 +163,20 @@ mod tests {
             "/c": { "get": { "operationId": "connect" } },
         } });
         assert_eq!(families(&description).into_iter().collect::<Vec<_>>(), ["file", "key"]);
+    }
+
+    #[test]
+    fn tested_operations_are_counted_as_their_events_are_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let events = directory.path().join("events");
+        let tested = Tested::new(events.clone());
+        for (text, count) in [
+            ("", 0),
+            ("{\"Initialize\":{}}\n{\"ScenarioFinished\":1}\n{\"Scena", 1),
+            ("{\"Initialize\":{}}\n{\"ScenarioFinished\":1}\n{\"ScenarioFinished\":2}\n", 2),
+        ] {
+            fs::write(&events, text).unwrap();
+            assert!(tested.status().starts_with(&format!("{count} operations")), "{text}");
+        }
     }
 }
