@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
@@ -10,7 +11,7 @@ use std::{
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// Removed when dropped; by then its processes must have ended.
+/// Removed when dropped, with whatever still runs in it.
 pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -54,10 +55,14 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Processes that have been killed stay for some milliseconds.
+        // Processes that have been killed stay for some milliseconds, and an agent that has crashed has killed none.
         for _ in 0..200 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;
+            }
+            let left = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+            if !left.is_empty() {
+                let _ = Command::new("kill").arg("-KILL").args(left.lines()).stderr(Stdio::null()).status();
             }
             thread::sleep(Duration::from_millis(10));
         }
