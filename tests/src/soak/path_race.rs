@@ -183,7 +183,6 @@ impl Swapper {
             while !is_over.load(Ordering::Relaxed) || count.load(Ordering::Relaxed) % 2 == 1 {
                 renameat_with(CWD, &real, CWD, &evil, RenameFlags::EXCHANGE).unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
-                thread::yield_now();
             }
         };
         Self { stop, swaps, thread: Some(thread::spawn(swap)) }

@@ -22,8 +22,8 @@ const NDJSON: &str = "application/x-ndjson";
 const READERS: [(&str, usize); 3] = [("none", 0), ("one", 1), ("many", 64)];
 /// Clients that are served meanwhile.
 const OTHERS: usize = 2;
-/// The most that the agent may grow by: the replay of all processes (32 MiB), and the way to each reader.
-const GROWTH_KIB: u64 = (32 + 65) << 10;
+/// The most that the agent may grow by: the replay of all processes (32 MiB), and less than 1.5 MiB on the way to each reader.
+const GROWTH_KIB: u64 = (32 + 96) << 10;
 
 pub(super) async fn run(budget: &Budget) -> String {
     let sandbox = Sandbox::of_agent(Agent::start(&[], &[]));
