@@ -47,6 +47,19 @@ const fn exited(code: i32) -> Exit {
     Exit::Exited { code }
 }
 
+/// Runs a command that does not end by itself until its timeout: the first one that leaves it enough time to print this, however busy
+/// the machine is.
+async fn time_out(sandbox: &Sandbox, command: Value, printed: &str) {
+    for timeout_ms in [1_000, 4_000, 16_000, 64_000] {
+        let output = sandbox.exec(json!({ "command": command, "timeout_ms": timeout_ms })).await;
+        assert_eq!(output.result.exit, Some(Exit::TimedOut));
+        if output.stdout.0 == printed {
+            return;
+        }
+    }
+    panic!("{command} never prints {printed:?}");
+}
+
 #[tokio::test]
 async fn a_command_runs_as_a_script_or_an_exact_argv() {
     in_sandbox(async |sandbox| {

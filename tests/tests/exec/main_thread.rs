@@ -1,8 +1,9 @@
 //! Programs whose main thread ends before the others: the kernel shows them as zombies while they run.
 
-use cabana_protocol::exec::Exit;
 use cabana_tests::in_sandbox;
 use serde_json::json;
+
+use super::time_out;
 
 /// Holds a lock on the file `lock` in a second thread, after the main thread has ended.
 const PROGRAM: &str = "import ctypes, fcntl, threading, time\nlock = open('lock', 'w')\nfcntl.flock(lock, fcntl.LOCK_EX)\n\
@@ -12,8 +13,7 @@ const PROGRAM: &str = "import ctypes, fcntl, threading, time\nlock = open('lock'
 #[tokio::test]
 async fn a_timeout_ends_a_program_whose_main_thread_has_ended() {
     in_sandbox(async |sandbox| {
-        let output = sandbox.exec(json!({ "command": ["python3", "-c", PROGRAM], "timeout_ms": 1_000 })).await;
-        assert_eq!((output.stdout.0, output.result.exit), ("up\n".into(), Some(Exit::TimedOut)));
+        time_out(sandbox, json!(["python3", "-c", PROGRAM]), "up\n").await;
         sandbox.shell("flock --nonblock lock true").await;
     })
     .await;
@@ -24,8 +24,7 @@ async fn a_timeout_ends_a_program_whose_main_thread_has_ended() {
 async fn a_timeout_ends_a_daemon_whose_main_thread_has_ended() {
     in_sandbox(async |sandbox| {
         let daemon = "setsid --fork python3 -c \"$0\"; while flock --nonblock lock true; do sleep 0.02; done; sleep 1000";
-        let output = sandbox.exec(json!({ "command": ["sh", "-c", daemon, PROGRAM], "timeout_ms": 2_000 })).await;
-        assert_eq!((output.stdout.0, output.result.exit), ("up\n".into(), Some(Exit::TimedOut)));
+        time_out(sandbox, json!(["sh", "-c", daemon, PROGRAM]), "up\n").await;
         sandbox.shell("flock --nonblock lock true").await;
     })
     .await;

@@ -1,15 +1,12 @@
 //! A command that uses up every process that the sandbox may have.
 
-use cabana_protocol::{
-    exec::{ExecEvent, Exit},
-    line::Line,
-};
-use cabana_tests::{Sandbox, Target, gather, in_agent_by, in_sandbox, until};
+use cabana_protocol::{exec::ExecEvent, line::Line};
+use cabana_tests::{Sandbox, Target, in_agent_by, in_sandbox, until};
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::{NDJSON, cgroup::Cgroup, mark};
+use super::{NDJSON, cgroup::Cgroup, mark, time_out};
 
 /// Processes and threads of an agent of the case's own: what container engines often allow is a few hundred.
 const PIDS: u64 = 200;
@@ -92,9 +89,7 @@ async fn a_timeout_ends_a_fork_loop_and_the_agent_lives() {
         let mark = mark();
         // By a command: file operations would leave threads behind, and with them it is another case.
         sandbox.shell("printf kept > kept").await;
-        let request = json!({ "command": fork_loop(&mark), "timeout_ms": 4_000 });
-        let (stdout, _, result) = gather(sandbox.stream(NDJSON, request).await).await;
-        assert_eq!((String::from_utf8(stdout).unwrap().as_str(), result.exit), ("full\n", Some(Exit::TimedOut)));
+        time_out(sandbox, fork_loop(&mark), "full\n").await;
         assert_eq!(sandbox.count_processes(&mark).await, 0);
         assert_eq!(sandbox.get("kept").await.success(), b"kept");
         use_files(sandbox).await;
