@@ -265,9 +265,10 @@ async fn commands_inherit_nothing_of_the_agent() {
         }
         assert_eq!(sandbox.shell("env | grep -c SECRET || true").await, "0\n");
         let secret = "grep -azc '^CABANA_AGENT_SECRET=[^[:cntrl:]]' /proc/$PPID/environ 2>/dev/null || true";
-        // The engine keeps the capability from sandboxes that opens another's environment.
-        let seen = if Target::get() == Target::Agent { "0" } else { "" };
-        assert_eq!(sandbox.shell(secret).await.trim(), seen, "the value is wiped where the kernel keeps it");
+        let seen = sandbox.shell(secret).await;
+        // A sandbox of the stack may be unable to open the agent's environment at all.
+        let closed = Target::get() == Target::Stack && seen.trim().is_empty();
+        assert!(closed || seen.trim() == "0", "the value is wiped where the kernel keeps it: {seen:?}");
         for user in ["root", "nobody"] {
             let script =
                 "(: < /proc/$PPID/mem) 2> /dev/null && echo mem; [ $USER = root ] || cat /proc/$PPID/environ 2> /dev/null; true";
