@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Visitor, passing, with_program};
 
 /// Mixed requests of one visitor. `CABANA_TEST_ROUNDS` asks for another number: a soak wants more.
-const ROUNDS: usize = 250;
+const ROUNDS: usize = 80;
 
 fn rounds() -> usize {
     std::env::var("CABANA_TEST_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap())
