@@ -1,14 +1,18 @@
 //! Running commands, in every form.
 
+mod agent_only {
+    mod clock;
+    mod oom;
+    mod pid_reuse;
+}
 mod cgroup;
-mod clock;
 mod ending;
 mod isolation;
 mod main_thread;
-mod oom;
 mod output;
-mod pid_limit;
-mod pid_reuse;
+mod serial {
+    mod pid_limit;
+}
 mod surroundings;
 mod tree;
 mod vanishing;

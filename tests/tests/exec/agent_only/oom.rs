@@ -4,7 +4,7 @@ use cabana_protocol::exec::Exit;
 use cabana_tests::in_agent_by;
 use serde_json::json;
 
-use super::{cgroup::Cgroup, exited};
+use crate::exec::{cgroup::Cgroup, exited};
 
 /// Takes memory until it is killed.
 const HOG: &str = "held = []\nwhile True: held.append(b'x' * (8 << 20))";

@@ -7,7 +7,7 @@ use cabana_protocol::{
 use cabana_tests::{Sandbox, in_agent_by};
 use serde_json::{Value, json};
 
-use super::exited;
+use crate::exec::exited;
 
 /// Runs a case on an agent whose processes have numbers of their own: the kernel can be told which one comes next, and nobody else
 /// takes it. The first child of what `unshare` starts is the first process of the namespace. In a sandbox of the stack this is not

@@ -1,12 +1,12 @@
 //! A command that uses up every process that the sandbox may have.
 
 use cabana_protocol::{exec::ExecEvent, line::Line};
-use cabana_tests::{Sandbox, Target, in_agent_by, in_sandbox, until};
+use cabana_tests::{NDJSON, Sandbox, Target, in_agent_by, in_sandbox, until};
 use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use super::{NDJSON, cgroup::Cgroup, mark, time_out};
+use crate::exec::{cgroup::Cgroup, mark, time_out};
 
 /// Processes and threads of an agent of the case's own: what container engines often allow is a few hundred.
 const PIDS: u64 = 200;

@@ -3,18 +3,18 @@
 use std::{fs, os::unix::fs::FileExt, path::Path, process::Command};
 
 use cabana_protocol::{exec::Exit, process::Get};
-use cabana_tests::{Sandbox, gather, in_agent};
+use cabana_tests::{NDJSON, Sandbox, gather, in_agent};
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::{NDJSON, exited};
+use crate::exec::exited;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Builds the library that moves the clock.
 fn build_library(directory: &Path) -> String {
     let library = directory.join("clock.so").to_str().unwrap().to_owned();
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exec/clock.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exec/agent_only/clock.c");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o", &library, source, "-ldl"]).status();
     assert!(built.expect("there is a C compiler").success());
     library
