@@ -82,6 +82,7 @@ impl Places {
 /// Finds or builds everything that the Worker needs. Safe against several at once: each step has a lock in the cache.
 pub(crate) fn run() -> Result<Tools> {
     let places = Places::find()?;
+    node::check(&places)?;
     thread::scope(|scope| {
         // npm waits for the network and the disk while the compilers work.
         let node = scope.spawn(|| places.step("node, wrangler", |step| node::provide(&places, step)));

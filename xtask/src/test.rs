@@ -79,9 +79,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     run.lanes(&report);
     drop(guard);
     let durations = report.durations();
-    let file = artifacts::target(&run.root).join("xtask/durations.txt");
-    durations.write(&file)?;
-    println!("\nThe slowest cases (all are in {}):\n{}\n{report}", file.display(), durations.slowest(SLOWEST));
+    let slowest = durations.slowest(SLOWEST);
+    if !slowest.is_empty() {
+        let file = artifacts::target(&run.root).join("xtask/durations.txt");
+        durations.write(&file)?;
+        println!("\nThe slowest cases (all are in {}):\n{slowest}", file.display());
+    }
+    print!("\n{report}");
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -46,9 +46,9 @@ pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, Node)> {
     let modules = places.repository.join("node_modules");
     let lock = places.repository.join("package-lock.json");
     let stamp = Stamp::of(&lock)?;
-    let present = stamp.is_on(&modules) && PROGRAMS.iter().all(|name| modules.join(".bin").join(name).exists());
+    let present = is_present(&modules, &stamp);
     if !present {
-        let npm = paths::which("npm").context("npm is missing: install Node.js with npm (Debian: nodejs npm)")?;
+        let npm = npm()?;
         step.announce("npm ci: installing what package-lock.json pins");
         let mut install = Command::new(npm);
         // It says what it fetches, by which its progress is known.
@@ -63,6 +63,20 @@ pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, Node)> {
     let text = format!("node {node}, wrangler {wrangler}");
     let outcome = if present { Outcome::Present(text) } else { Outcome::Done(text) };
     Ok((outcome, Node { modules, search_path }))
+}
+
+/// Fails where the modules can neither be found nor installed: better before minutes of compiling than after.
+pub(super) fn check(places: &Places) -> Result<()> {
+    let stamp = Stamp::of(&places.repository.join("package-lock.json"))?;
+    if is_present(&places.repository.join("node_modules"), &stamp) { Ok(()) } else { npm().map(drop) }
+}
+
+fn is_present(modules: &Path, stamp: &Stamp) -> bool {
+    stamp.is_on(modules) && PROGRAMS.iter().all(|name| modules.join(".bin").join(name).exists())
+}
+
+fn npm() -> Result<PathBuf> {
+    paths::which("npm").context("npm is missing: install Node.js with npm (Debian: nodejs npm) and start again")
 }
 
 /// How many packages a lock file lists; optional ones, made for other systems, are not counted.
