@@ -37,6 +37,9 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 /// What is left out: a WebSocket is no answer of HTTP's, and without its sandbox the rest would be `not_found`.
 const EXCLUDED: [&str; 2] = ["connect", "sandbox.delete"];
 
+/// What may revoke the very key that is in use, since it is listed: tested last, with a key of its own.
+const KEY_CHANGES: [&str; 2] = ["key.delete", "key.update"];
+
 /// Has a validator that is not ours read the description.
 pub(super) fn validate(tools: &PythonTools, root: &Path, step: &Step) -> Result<()> {
     let mut validate = tools.command("openapi-spec-validator");
@@ -45,30 +48,43 @@ pub(super) fn validate(tools: &PythonTools, root: &Path, step: &Step) -> Result<
 
 /// Sends the service whatever the description allows, and what it does not, at a sandbox and a tenant of its own.
 pub(super) fn fuzz(tools: &PythonTools, root: &Path, running: &Stack, step: &Step) -> Result<()> {
-    let key = tenant_key(&Client::new(running.url(), running.api_key()), root)?;
+    let operator = Client::new(running.url(), running.api_key());
+    let key = tenant_key(&operator, root)?;
     let client = Client::new(running.url(), &key);
     let sandbox = client.create()?;
-    let configuration = configure(running, &key, &sandbox)?;
     let seed = seed();
     step.announce(&format!("seed {seed}"));
+    let excluded: Vec<&str> = EXCLUDED.iter().chain(&KEY_CHANGES).flat_map(|name| ["--exclude-operation-id", name]).collect();
+    let outcome = run(tools, root, running, &configure(running, &key, &sandbox)?, &seed, &excluded, step);
+    let destroyed = client.destroy(&sandbox);
+    // Its verdict comes first: what it did to the sandbox may be why that cannot be destroyed.
+    outcome.with_context(|| format!("seed {seed}"))?;
+    destroyed?;
+    let configuration = configure(running, &tenant_key(&operator, root)?, &sandbox)?;
+    let included = KEY_CHANGES.map(|name| ["--include-operation-id", name]).concat();
+    run(tools, root, running, &configuration, &seed, &included, step).with_context(|| format!("seed {seed}"))
+}
+
+fn run(
+    tools: &PythonTools,
+    root: &Path,
+    running: &Stack,
+    configuration: &Path,
+    seed: &str,
+    selection: &[&str],
+    step: &Step,
+) -> Result<()> {
     let mut fuzz = tools.command("schemathesis");
     fuzz.current_dir(running.directory()).arg("--config-file").arg(configuration);
     fuzz.args(["run", "--url", running.url(), "--checks", CHECKS, "--phases", "coverage,fuzzing"]);
-    fuzz.args(["--max-examples", EXAMPLES, "--seed", &seed, "--request-timeout", ANSWER_SECONDS]);
-    fuzz.args(["--no-shrink", "--warnings", "off", "--suppress-health-check", "all"]);
-    for operation in EXCLUDED {
-        fuzz.args(["--exclude-operation-id", operation]);
-    }
+    fuzz.args(["--max-examples", EXAMPLES, "--seed", seed, "--request-timeout", ANSWER_SECONDS]);
+    fuzz.args(["--no-shrink", "--warnings", "off", "--suppress-health-check", "all"]).args(selection);
     // Its own output comes a phase at a time.
     let events = running.directory().join("schemathesis.ndjson");
     fuzz.arg("--report-ndjson-path").arg(&events).arg(root.join(DESCRIPTION));
     let tested = Tested::new(events);
     let log = artifacts::log(root, "schemathesis");
-    let outcome = shell::run_measured(&mut fuzz, &log, step, Some(LIMIT), |_| tested.status());
-    let destroyed = client.destroy(&sandbox);
-    // Its verdict comes first: what it did to the sandbox may be why that cannot be destroyed.
-    outcome.with_context(|| format!("seed {seed}"))?;
-    destroyed
+    shell::run_measured(&mut fuzz, &log, step, Some(LIMIT), |_| tested.status())
 }
 
 /// Counts the operations that schemathesis has tested, by the events that it writes.
