@@ -24,6 +24,18 @@ try {
   console.log("the page says after");
   const left = await page.evaluate(() => window.mark);
   console.log(left === mark ? "it was not reloaded" : "it was reloaded");
+  // Most answers to a reload are 304: each is sent without a body, and the next one must not suffer from it.
+  const failed = [];
+  let unchanged = 0;
+  page.on("response", (response) => {
+    if (response.status() >= 400) failed.push(`${response.status()} ${response.url()}`);
+    if (response.status() === 304) unchanged += 1;
+  });
+  for (let round = 0; round < 10; round += 1) {
+    await page.reload({ waitUntil: "networkidle" });
+    await says("after");
+  }
+  console.log(failed.length > 0 ? failed.join(" ") : unchanged > 0 ? "ten reloads met no failure" : "no answer was 304");
 } finally {
   await browser.close();
   rmSync(profile, { recursive: true, force: true });

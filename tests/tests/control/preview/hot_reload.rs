@@ -108,6 +108,7 @@ async fn a_changed_source_file_is_hot_reloaded_in_the_browser() {
             sandbox.post("file.edit", edit("before", "after")).await.success();
             assert_eq!(next(&mut lines).await, "the page says after", "{access}");
             assert_eq!(next(&mut lines).await, "it was not reloaded", "{access}");
+            assert_eq!(next(&mut lines).await, "ten reloads met no failure", "{access}");
             assert!(browser.wait().await.unwrap().success());
             sandbox.post("file.edit", edit("after", "before")).await.success();
         }
