@@ -1,12 +1,17 @@
 //! The process inside the sandbox's container: runs commands and handles files over HTTP and WebSocket.
 //!
 //! [`run`] serves one listener until it is told to stop. A request becomes an operation in [`http`], finds its handler in
-//! [`dispatch`], and is carried out by [`exec`] or [`file`]; a command's process is owned by one task in [`process`], and so is
+//! [`dispatch`], and is carried out by [`exec`] or [`mod@file`]; a command's process is owned by one task in [`process`], and so is
 //! a shell that lives between commands in [`session`].
 //! [`git`] has processes too. [`port`] and [`system`] look around in the sandbox.
 //!
 //! The agent trusts whoever knows its secret and nobody else: what runs in the sandbox reaches its port, but never learns
 //! the secret.
+
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "a library for the program, the tests and the fuzzer: its readers see private items"
+)]
 
 mod activity;
 pub mod agent;

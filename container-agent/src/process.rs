@@ -1,5 +1,5 @@
 //! Processes that callers start. Each is owned by one task ([`owner`]), which alone reads it, signals it and waits for it;
-//! everybody else holds a [`Process`] and talks to that task.
+//! all other code holds a handle and sends messages to that task.
 //!
 //! | file | what it holds |
 //! | --- | --- |

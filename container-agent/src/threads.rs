@@ -11,7 +11,10 @@ use std::{
     collections::VecDeque,
     fmt, io,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -49,7 +52,12 @@ pub(crate) enum Length {
     Long,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Queued work.
+struct Job {
+    work: Box<dyn FnOnce() + Send>,
+    /// Set once nobody wants it any more; it then does nothing.
+    withdrawn: Arc<AtomicBool>,
+}
 
 static POOL: Pool = Pool::new(MAX_THREADS);
 
@@ -60,7 +68,7 @@ pub fn reserve() -> io::Result<()> {
     POOL.reserve(RESERVED)
 }
 
-/// Does work on a thread that may block. It is done even when this future is dropped.
+/// Does work on a thread that may block. Dropping this future withdraws long work that has not begun; all other work is done all the same.
 ///
 /// Fails with `too_many_requests` when no thread is free in time; then nothing has been done.
 pub(crate) async fn run<T: Send + 'static>(length: Length, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
@@ -116,6 +124,8 @@ impl Pool {
         if !self.submit(length, job, MAX_QUEUED) {
             return Err(busy());
         }
+        // Long work holds permits. Without its caller it would keep them from those who still wait.
+        let _withdrawal = (length == Length::Long).then(|| OnDrop(&withdraw));
         tokio::select! {
             biased;
             result = &mut result => return result.map_err(panicked),
@@ -138,7 +148,7 @@ impl Pool {
         if state.idle <= state.short.len() {
             return Err(work);
         }
-        state.short.push_back(Box::new(work));
+        state.short.push_back(Job { work: Box::new(work), withdrawn: Arc::default() });
         self.work.notify_one();
         Ok(())
     }
@@ -146,20 +156,26 @@ impl Pool {
     /// Queues a job, and makes a thread for it if need be. False when the queue is full, or there is no thread at all.
     fn submit(&'static self, length: Length, job: Job, max_queued: usize) -> bool {
         let mut state = self.lock();
-        let queued = state.short.len() + state.long.len();
+        // Short work goes first, so long work takes no thread from it.
+        let before = match length {
+            Length::Short => state.short.len(),
+            Length::Long => state.short.len() + state.long.len(),
+        };
         let reserved_for_short =
             length == Length::Long && state.long_running + state.long.len() + FOR_SHORT_WORK >= state.threads;
-        if (state.idle <= queued || reserved_for_short) && state.threads < self.max_threads {
+        if (state.idle <= before || reserved_for_short) && state.threads < self.max_threads {
             // Where no thread can be made, those that exist do it all, one after another.
             let _ = self.spawn(&mut state, false);
         }
-        if state.threads == 0 || queued >= max_queued {
+        let has_threads = state.threads > 0;
+        let queue = state.queue(length);
+        if queue.len() >= max_queued {
+            queue.retain(|job| !job.withdrawn.load(Ordering::Relaxed));
+        }
+        if !has_threads || queue.len() >= max_queued {
             return false;
         }
-        match length {
-            Length::Short => state.short.push_back(job),
-            Length::Long => state.long.push_back(job),
-        }
+        queue.push_back(job);
         self.work.notify_one();
         true
     }
@@ -177,7 +193,7 @@ impl Pool {
             if let Some((length, job)) = state.take() {
                 drop(state);
                 // A panic ends the work; the thread, whose number is fixed, must go on.
-                let _ = panic::catch_unwind(AssertUnwindSafe(job));
+                let _ = panic::catch_unwind(AssertUnwindSafe(job.work));
                 state = self.lock();
                 state.long_running -= usize::from(length == Length::Long);
                 continue;
@@ -204,6 +220,13 @@ impl Pool {
 }
 
 impl State {
+    fn queue(&mut self, length: Length) -> &mut VecDeque<Job> {
+        match length {
+            Length::Short => &mut self.short,
+            Length::Long => &mut self.long,
+        }
+    }
+
     /// The next job, short ones first.
     fn take(&mut self) -> Option<(Length, Job)> {
         if let Some(job) = self.short.pop_front() {
@@ -220,7 +243,7 @@ impl State {
 }
 
 /// A job that does this work in the caller's runtime, a function that withdraws it unless it has begun, and its result.
-fn job<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> (Job, impl FnOnce() -> bool, oneshot::Receiver<T>) {
+fn job<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> (Job, impl Fn() -> bool, oneshot::Receiver<T>) {
     let (sender, result) = oneshot::channel();
     let runtime = Handle::current();
     let work = move || {
@@ -230,13 +253,30 @@ fn job<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> (Job, im
     };
     let slot = Arc::new(Mutex::new(Some(work)));
     let take = |slot: &Mutex<Option<_>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let withdrawn = Arc::clone(&slot);
-    let job = Box::new(move || {
-        if let Some(work) = take(&slot) {
-            work();
-        }
-    });
-    (job, move || take(&withdrawn).is_some(), result)
+    let (withdrawn, kept) = (Arc::<AtomicBool>::default(), Arc::clone(&slot));
+    let job = Job {
+        work: Box::new(move || {
+            if let Some(work) = take(&slot) {
+                work();
+            }
+        }),
+        withdrawn: Arc::clone(&withdrawn),
+    };
+    let withdraw = move || {
+        let was_waiting = take(&kept).is_some();
+        withdrawn.store(was_waiting, Ordering::Relaxed);
+        was_waiting
+    };
+    (job, withdraw, result)
+}
+
+/// Calls the function when it is dropped.
+struct OnDrop<'a, F: Fn() -> bool>(&'a F);
+
+impl<F: Fn() -> bool> Drop for OnDrop<'_, F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 fn busy() -> Error {
@@ -318,11 +358,48 @@ mod tests {
         let first = tokio::spawn(pool.run_next(work));
         wait_for(&begins).await;
         for _ in 0..2 {
-            assert!(pool.submit(Length::Short, Box::new(|| {}), 2));
+            assert!(pool.submit(Length::Short, job(|| {}).0, 2));
         }
-        assert!(!pool.submit(Length::Short, Box::new(|| {}), 2));
+        assert!(!pool.submit(Length::Short, job(|| {}).0, 2));
         drop(hold);
         assert_eq!(first.await.unwrap(), Some(()));
+    }
+
+    #[tokio::test]
+    async fn withdrawn_long_work_keeps_no_place_in_the_queue() {
+        let pool = pool(FOR_SHORT_WORK + 1);
+        let (begun, begins) = mpsc::channel();
+        let (work, hold) = blocked(&begun);
+        let first = tokio::spawn(pool.run(Length::Long, work));
+        wait_for(&begins).await;
+        for _ in 0..3 {
+            let (long, withdraw, _result) = job(|| {});
+            assert!(pool.submit(Length::Long, long, 2));
+            assert!(withdraw());
+        }
+        assert_eq!(pool.run(Length::Short, || 7).await, Ok(7));
+        drop(hold);
+        assert_eq!(first.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn long_work_whose_caller_has_gone_is_not_begun() {
+        let pool = pool(FOR_SHORT_WORK + 1);
+        let (begun, begins) = mpsc::channel();
+        let (work, hold) = blocked(&begun);
+        let first = tokio::spawn(pool.run(Length::Long, work));
+        wait_for(&begins).await;
+        let (abandoned, _kept) = blocked(&begun);
+        let second = tokio::spawn(pool.run(Length::Long, abandoned));
+        while pool.lock().long.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        second.abort();
+        assert!(second.await.unwrap_err().is_cancelled());
+        drop(hold);
+        assert_eq!(first.await.unwrap(), Ok(()));
+        assert_eq!(pool.run(Length::Long, || 7).await, Ok(7));
+        assert!(begins.try_recv().is_err(), "it was begun all the same");
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ pub fn format(instant_ms: u64) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Undoes [`format`], and takes other offsets and precisions.
+/// Undoes [`format()`], and takes other offsets and precisions.
 ///
 /// Fails with `invalid_request`, naming the field.
 pub fn parse(field: &str, text: &str) -> Result<u64, Error> {

@@ -52,8 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let options = Options { port, engine, profile: Profile::Dev, wasm_opt: WasmOpt::Skip, log, testing, variables: variables() };
     let layout = Layout::create()?;
     // Beside the tools and the Worker: cargo and the linker leave a processor idle now and then. A thread that nobody waits for, because
-    // a tool that cannot be had ends this program, and the build with it.
-    let programs = (engine == Engine::Cabana).then(|| thread::spawn(|| artifacts::build_programs(Profile::Dev)));
+    // a tool that cannot be had ends this program, and the build with it. Its failure is shown when it happens, minutes before the rest ends.
+    let build = || artifacts::build_programs(Profile::Dev).inspect_err(|error| say(&format!("error: {error:#}")));
+    let programs = (engine == Engine::Cabana).then(|| thread::spawn(build));
     let tools = setup::run()?;
     layout.build_worker(&tools, options.wasm_opt)?;
     match programs {

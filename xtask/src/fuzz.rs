@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: runs libFuzzer on the targets of fuzz/.
 
-use crate::progress::say;
+use crate::progress::{Outcome, Step, say};
 use crate::{artifacts, paths, setup, shell};
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return renew_lock(&root);
     }
     if arguments.check {
-        return check(&root);
+        return Step::run("fuzz targets", |step| Ok((Outcome::Done("compiled".to_owned()), check(&root, step)?)));
     }
     let targets = targets(&root)?;
     let selected = |target: &&String| arguments.target.as_ref().is_none_or(|name| name == *target);
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Compiles all targets, without libFuzzer itself, with the dependencies of this repository's lock file.
-pub(crate) fn check(root: &Path) -> Result<()> {
+pub(crate) fn check(root: &Path, step: &Step) -> Result<()> {
     let drift = drift(&locked(&root.join("fuzz/Cargo.lock"))?, &locked(&root.join("Cargo.lock"))?);
     ensure!(drift.is_empty(), "fuzz/Cargo.lock is older than Cargo.lock in {}: run cargo xtask fuzz --lock", drift.join(", "));
     let mut check = Command::new(artifacts::cargo());
@@ -64,7 +64,8 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     check.arg("--target-dir").arg(artifacts::target(root));
     // Nothing is linked, so any existing file passes for libFuzzer, whose C++ is not compiled.
     check.env("CUSTOM_LIBFUZZER_PATH", root.join("fuzz/Cargo.toml")).current_dir(root);
-    shell::capture(&mut check).map(drop).context("compile fuzz/; if its lock file is stale, run cargo xtask fuzz --lock")
+    shell::run_logged(&mut check, &artifacts::log(root, "fuzz-check"), step, None)
+        .context("compile fuzz/; if its lock file is stale, run cargo xtask fuzz --lock")
 }
 
 /// Gives fuzz/ the versions of the repository; only what fuzz/ alone needs is resolved anew.

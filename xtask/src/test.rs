@@ -82,8 +82,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let slowest = durations.slowest(SLOWEST);
     if !slowest.is_empty() {
         let file = artifacts::target(&run.root).join("xtask/durations.txt");
-        durations.write(&file)?;
-        println!("\nThe slowest cases (all are in {}):\n{slowest}", file.display());
+        match durations.write(&file) {
+            Ok(()) => println!("\nThe slowest cases (all are in {}):\n{slowest}", file.display()),
+            Err(error) => println!("\nThe slowest cases ({error:#}):\n{slowest}"),
+        }
     }
     print!("\n{report}");
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

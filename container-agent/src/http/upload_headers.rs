@@ -9,14 +9,22 @@ pub(super) fn check_upload(headers: &HeaderMap) -> Result<(), Error> {
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(Error::invalid_request("Content-Range is not supported: an upload is always the whole content"));
     }
-    let mut codings =
-        headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    if codings.all(|coding| is_identity(coding.trim_ascii())) {
+    // The server undoes the chunks, and nothing else (RFC 9112, 6.1).
+    if !codings(headers, header::TRANSFER_ENCODING).all(|coding| is_identity(coding) || coding.eq_ignore_ascii_case(b"chunked")) {
+        return Err(Error::new(Code::NotImplemented, "Transfer-Encoding is not supported beyond chunked"));
+    }
+    if codings(headers, header::CONTENT_ENCODING).all(is_identity) {
         return Ok(());
     }
     let message =
         "Content-Encoding is not supported: send the content itself; an archive's compression is told by its first bytes";
     Err(Error::new(Code::UnsupportedMediaType, message))
+}
+
+/// The elements of a list of codings.
+fn codings(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Whether a coding changes nothing. A list may have empty elements (RFC 9110, 5.6.1).
@@ -39,6 +47,8 @@ mod tests {
             (vec![("content-encoding", "identity, zstd")], Some(Code::UnsupportedMediaType)),
             (vec![("content-encoding", "identity"), ("content-encoding", "br")], Some(Code::UnsupportedMediaType)),
             (vec![("content-encoding", "aws-chunked")], Some(Code::UnsupportedMediaType)),
+            (vec![("transfer-encoding", "chunked")], None),
+            (vec![("transfer-encoding", "gzip, chunked")], Some(Code::NotImplemented)),
             (vec![("content-range", "bytes 0-9/10")], Some(Code::InvalidRequest)),
             (vec![("content-range", "nonsense"), ("content-encoding", "gzip")], Some(Code::InvalidRequest)),
         ] {

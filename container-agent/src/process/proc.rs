@@ -3,7 +3,10 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(in crate::process) mod fuzz;
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+};
 
 use rustix::{
     io::Errno,
@@ -90,10 +93,14 @@ fn read(pid: i32, variable: &str) -> io::Result<Option<Entry>> {
     Ok(Some(Entry { variable: value(&environ, variable), ..entry }))
 }
 
+/// The most that is read of a file. A process can make its environment look larger than execve(2) lets it be.
+const MAX_BYTES: u64 = 8 << 20;
+
 /// `None` of a process that is gone, or may not be looked at.
 fn read_file(path: &str) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(content) => Ok(Some(content)),
+    let mut content = Vec::new();
+    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content)) {
+        Ok(_) => Ok(Some(content)),
         Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }

@@ -274,7 +274,7 @@ impl Processes {
         tree::Members::Incarnation { incarnation: self.incarnation.clone(), spared }
     }
 
-    /// Starts to wait for orphans, where they come to this process ([`adopt_orphans`]).
+    /// Starts to wait for orphans, where they come to this process ([`super::adopt_orphans`]).
     pub fn reap_orphans(&self) -> io::Result<JoinHandle<()>> {
         orphans::reap(self.own.clone())
     }

@@ -48,7 +48,7 @@ pub(crate) use self::{
 /// The object of a sandbox is the one whose name is the sandbox's id. [`Sandbox::get`] reaches it.
 ///
 /// Its requests come from [`Handle`] alone: what is under `/v1/` is the agent's and passed on as it is, what is under `/visit/` is for a
-/// program that listens on a port, and [`CONTROL_PATH`] and [`PORTS_PATH`] are its own.
+/// program that listens on a port, and `CONTROL_PATH` and `PORTS_PATH` are its own.
 #[durable_object]
 #[allow(missing_debug_implementations)]
 pub struct Sandbox {

@@ -14,7 +14,7 @@
 //! | [`port`] | who listens |
 //! | [`preview`] | control: ports that are reached from outside |
 //! | [`system`] | what the sandbox is and how much of it is used |
-//! | [`file`] | small content and metadata of files |
+//! | [`mod@file`] | small content and metadata of files |
 //! | [`git`] | repositories |
 //! | [`health`] | how the agent is, and that it is the one that is meant |
 //! | [`sandbox`] | control: a sandbox's identity and state |

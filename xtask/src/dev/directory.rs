@@ -1,4 +1,4 @@
-//! The directory of one run: target/dev/<process id>, readable by its owner only, removed by the run's guard.
+//! The directory of one run: `target/dev/<process id>`, readable by its owner only, removed by the run's guard.
 
 use crate::{artifacts, guard};
 use anyhow::{Context, Result};

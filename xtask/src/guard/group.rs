@@ -61,7 +61,7 @@ impl ProcessGroup {
     }
 }
 
-/// Whether a line of /proc/<pid>/stat describes a process of the group that is not a zombie.
+/// Whether a line of `/proc/<pid>/stat` describes a process of the group that is not a zombie.
 fn is_live_member(stat: &str, group: i32) -> bool {
     // The name in parentheses may itself contain parentheses: the fields follow the last one.
     let Some((_, fields)) = stat.rsplit_once(") ") else { return false };

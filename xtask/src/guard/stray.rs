@@ -42,7 +42,7 @@ pub(crate) fn marked(directory: &Path) -> Vec<Pid> {
         .collect()
 }
 
-/// Whether an environment, as in /proc/<pid>/environ, has the mark with this value.
+/// Whether an environment, as in `/proc/<pid>/environ`, has the mark with this value.
 fn has(environment: &[u8], directory: &OsStr) -> bool {
     let wanted = [MARK.as_bytes(), b"=", directory.as_bytes()].concat();
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted)

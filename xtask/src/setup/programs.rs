@@ -8,17 +8,21 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 /// What every target's cases run.
-const PROGRAMS: [Missing; 10] = [
+const PROGRAMS: [Missing; 14] = [
     Missing { program: "bash", package: "bash", purpose: "the cases that compare with bash" },
     Missing { program: "cmp", package: "diffutils", purpose: "the cases of files" },
     Missing { program: "curl", package: "curl", purpose: "the tour of the README" },
     Missing { program: "gcc", package: "gcc", purpose: "the case that builds LZ4" },
     Missing { program: "git", package: "git", purpose: "the cases of git" },
     Missing { program: "kill", package: "procps", purpose: "the cases of processes" },
+    Missing { program: "less", package: "less", purpose: "the cases of terminals" },
     Missing { program: "make", package: "make", purpose: "the case that builds LZ4" },
     Missing { program: "pgrep", package: "procps", purpose: "the cases of processes" },
     Missing { program: "python3", package: "python3", purpose: "programs of the cases" },
     Missing { program: "tar", package: "tar", purpose: "the cases of archives" },
+    Missing { program: "top", package: "procps", purpose: "the cases of terminals" },
+    Missing { program: "tput", package: "ncurses-bin", purpose: "the cases of terminals" },
+    Missing { program: "vim", package: "vim", purpose: "the cases of terminals" },
 ];
 
 /// The browser of the case that reloads a page, which runs on the whole service only.

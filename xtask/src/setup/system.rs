@@ -23,6 +23,8 @@ pub(super) fn install(places: &Places, step: &Step, missing: &[Missing]) -> Resu
     if !has_apt || !rustix::process::geteuid().is_root() {
         bail!("{}", instructions(missing, has_apt));
     }
+    // One at a time: steps run beside each other, and apt-get does not wait for itself.
+    let _lock = super::lock(&places.cache, "apt-get", step)?;
     step.announce(&format!("installing Debian packages: {}", packages.join(" ")));
     let log = places.log("apt-get");
     shell::run_logged(&mut apt_get(&["update"]), &log, step, None)?;
@@ -50,7 +52,7 @@ fn packages(missing: &[Missing]) -> Vec<&'static str> {
 
 fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
     command
 }
 

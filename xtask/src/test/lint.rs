@@ -1,7 +1,7 @@
 //! Format, lints, documentation, dependencies. None of it needs Node, a browser, or the tools that build the Worker.
 
 use super::report::Report;
-use crate::progress::{Step, say};
+use crate::progress::{Outcome, Step, say};
 use crate::{artifacts, fuzz, setup, shell, sync};
 use anyhow::{Context, Result};
 use std::env;
@@ -29,7 +29,7 @@ pub(super) fn run(root: &Path, report: &Report) {
         doc.args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", RUSTDOC_FLAGS);
         logged(root, "doc", &mut doc, step)
     });
-    report.check("fuzz targets", |_| fuzz::check(root));
+    report.check("fuzz targets", |step| fuzz::check(root, step));
     if let Some(program) = report.need("cargo-deny", setup::provide_deny) {
         dependencies(root, report, &program);
     }
@@ -46,6 +46,14 @@ pub(super) fn run(root: &Path, report: &Report) {
 
 /// Judges the dependencies by deny.toml: licenses, duplicates and sources always, advisories where there is a database of them.
 fn dependencies(root: &Path, report: &Report, program: &Command) {
+    // cargo-deny reads the packages of every platform; the builds have fetched this one's.
+    let fetch = |step: &Step| {
+        logged(root, "fetch", cargo(root, "fetch").arg("--locked"), step)?;
+        Ok((Outcome::Done("fetched".to_owned()), ()))
+    };
+    if report.need("packages", || Step::run("packages", fetch)).is_none() {
+        return;
+    }
     let check = |name: &str, checks: &[&str]| {
         report.check(name, |step| {
             let mut deny = Command::new(program.get_program());

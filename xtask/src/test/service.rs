@@ -13,6 +13,7 @@ use crate::progress::Step;
 use crate::setup::{self, Tools};
 use crate::shell;
 use anyhow::Result;
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -117,11 +118,11 @@ impl Run {
                 let plan = Plan::new(&suite.list()?, Target::Stack);
                 let mut tally = suite.run(&plan.parallel, step)?;
                 // The serial cases are alone on the machine.
-                let _ = others.take().map(|others| others.join());
+                join(others.take());
                 tally.add(suite.run_serially(&plan.serial, step)?);
                 Ok(Ran { tally, elsewhere: plan.elsewhere })
             });
-            let _ = others.take().map(|others| others.join());
+            join(others.take());
             report.cases("outages", |step| {
                 let suite = self.service_suite(built, service, "outages")?;
                 let plan = Plan::new(&suite.list()?, Target::Stack);
@@ -181,4 +182,11 @@ pub(super) fn build_release(report: &Report) -> Option<Programs> {
         rustix::process::nice(10)?;
         artifacts::build_programs(Profile::Release)
     })
+}
+
+/// Waits for a thread, if it has not been waited for, and panics as it did.
+fn join(thread: Option<thread::ScopedJoinHandle<'_, ()>>) {
+    if let Some(Err(panic)) = thread.map(thread::ScopedJoinHandle::join) {
+        panic::resume_unwind(panic);
+    }
 }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const THREADS: &str = "8";
 /// How often the progress is shown.
 const TICK: Duration = Duration::from_millis(100);
+/// How long results may take to arrive after the program has ended: more than a busy machine needs.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Longest time for all cases of one program; each has its own, shorter limit.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
@@ -154,16 +156,25 @@ impl<'a> Suite<'a> {
         // Ends with the output.
         thread::spawn(move || output.split(b'\n').map_while(Result::ok).try_for_each(|line| lines.send(line)));
         let started = Instant::now();
+        let mut ended: Option<Instant> = None;
         loop {
+            if started.elapsed() > LIMIT {
+                bail!("the cases hang");
+            }
+            // What a case has left running may hold the output, so its end is not waited for.
+            if ended.is_some_and(|ended| ended.elapsed() > DRAIN) {
+                return Ok(());
+            }
             match results.recv_timeout(TICK) {
                 Ok(line) => {
                     tally.read(&String::from_utf8_lossy(&line));
                     log.write_all(&[line.as_slice(), b"\n"].concat()).context("write the log of the cases")?;
                 }
-                Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if started.elapsed() > LIMIT => bail!("the cases hang"),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if ended.is_none() && child.try_wait()?.is_some() {
+                ended = Some(Instant::now());
             }
             let failed = if tally.failed == 0 { String::new() } else { format!(", {} failed", tally.failed) };
             step.tick(&format!("{} of {count} cases{failed}", tally.cases.len()));
