@@ -81,13 +81,29 @@ pub(crate) async fn blocking_for<T: Send + 'static>(
     agent: &Agent,
     work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    threads::run(length, as_owner(agent, work)).await?
+}
+
+/// [`blocking`] work that is part of something that has begun: it waits for a thread as long as it takes.
+pub(crate) async fn blocking_next<T: Send + 'static>(
+    agent: &Agent,
+    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = threads::run_next(as_owner(agent, work)).await;
+    done.unwrap_or_else(|| Err(Error::internal("the operation panicked")))
+}
+
+/// The work, done as the user whom commands run as.
+fn as_owner<T>(
+    agent: &Agent,
+    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
+) -> impl FnOnce() -> Result<T, Error> + Send + 'static {
     let agent = agent.clone();
-    let work = move || {
+    move || {
         let making = agent.owner.as_ref().map(Owner::make).transpose();
         let _making = making.map_err(|errno| Error::internal(format!("cannot make files for the sandbox's user: {errno}")))?;
         work(&agent.roots)
-    };
-    threads::run(length, work).await?
+    }
 }
 
 /// [`blocking_for`] work that is told when the caller goes away.
@@ -152,7 +168,10 @@ impl Handle<Mkdir> for Agent {
 
 impl Handle<Remove> for Agent {
     async fn handle(&self, request: Remove) -> Result<Done, Error> {
-        blocking(self, move |roots| directory::remove(roots, &request.path, request.recursive)).await.map(|()| Done {})
+        // A tree may be of any size.
+        let length = if request.recursive { Length::Long } else { Length::Short };
+        let remove = move |roots: &Roots| directory::remove(roots, &request.path, request.recursive);
+        blocking_for(length, self, remove).await.map(|()| Done {})
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use cabana_protocol::{Error, file::FilePath};
 use rustix::fs::OFlags;
 
-use super::{blocking, directory, failure::failure, root::Roots, tree};
+use super::{blocking, blocking_next, directory, failure::failure, root::Roots, tree};
 use crate::Agent;
 
 /// Opens a directory.
@@ -30,5 +30,5 @@ pub(crate) async fn take_back(agent: &Agent, path: FilePath, stays: bool) -> Res
         let directory = roots.target(&path)?.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
         tree::clear(directory.as_fd()).map_err(|errno| failure(&path, errno))
     };
-    blocking(agent, take).await
+    blocking_next(agent, take).await
 }

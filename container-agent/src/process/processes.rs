@@ -267,7 +267,14 @@ impl Processes {
 
     /// Kills whatever is left, without a word.
     pub fn kill_all(&self) {
-        tree::Members::kill(&[&self.everything(None)]);
+        // One call ends all but what forks all the while.
+        const CALLS: usize = 5;
+        let everything = self.everything(None);
+        for _ in 0..CALLS {
+            if tree::Members::kill(&[&everything]) == [false] {
+                break;
+            }
+        }
     }
 
     fn everything(&self, spared: Option<Pid>) -> tree::Members {

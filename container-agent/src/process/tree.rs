@@ -10,7 +10,7 @@ pub use thread::start;
 
 use std::{
     collections::{HashMap, HashSet},
-    io, iter,
+    io,
     time::Duration,
 };
 
@@ -112,9 +112,10 @@ impl Members {
 
     /// Stops the members of all these trees until no new ones appear, then kills them: what is stopped cannot fork faster than it is
     /// counted. Their groups are signalled as well, which reaches those at one stroke who were started since they were looked for.
-    /// Says for each tree whether it had members.
+    /// Says for each tree whether it had members. One that forks all the while is killed as far as it is known, so that it holds up no
+    /// other tree; who asked looks again.
     pub(super) fn kill(trees: &[&Self]) -> Vec<bool> {
-        const ROUNDS: usize = 100;
+        const ROUNDS: usize = 20;
         let both = |pid: Pid, signal| [Whom::Group(pid), Whom::Process(pid)].into_iter().for_each(|whom| send(whom, signal));
         for tree in trees {
             if let Self::Process { pid, .. } = tree {
@@ -122,22 +123,32 @@ impl Members {
             }
         }
         let agent = getpid().as_raw_nonzero().get();
+        let kill = |stopped: &HashSet<Pid>| stopped.iter().for_each(|pid| both(*pid, Signal::KILL));
         let mut stopped = vec![HashSet::new(); trees.len()];
+        let mut growing: Vec<usize> = (0..trees.len()).collect();
         for _ in 0..ROUNDS {
             let all = match proc::read_all(MARK) {
                 Ok(all) => all,
-                Err(error) => return trees.iter().map(|tree| tree.signal_unseen(Some(Signal::KILL), &error)).collect(),
+                Err(error) => {
+                    // What is stopped must not stay so.
+                    stopped.iter().for_each(kill);
+                    return trees.iter().map(|tree| tree.signal_unseen(Some(Signal::KILL), &error)).collect();
+                }
             };
-            let mut fresh = Vec::new();
-            for (tree, stopped) in trees.iter().zip(&mut stopped) {
-                fresh.extend(tree.among(&all, agent).into_iter().filter(|pid| stopped.insert(*pid)));
-            }
-            if fresh.is_empty() {
+            growing.retain(|index| {
+                let members = trees[*index].among(&all, agent);
+                let fresh: Vec<Pid> = members.into_iter().filter(|pid| stopped[*index].insert(*pid)).collect();
+                if fresh.is_empty() {
+                    kill(&stopped[*index]);
+                }
+                fresh.iter().for_each(|pid| both(*pid, Signal::STOP));
+                !fresh.is_empty()
+            });
+            if growing.is_empty() {
                 break;
             }
-            fresh.into_iter().for_each(|pid| both(pid, Signal::STOP));
         }
-        stopped.iter().flatten().for_each(|pid| both(*pid, Signal::KILL));
+        growing.iter().for_each(|index| kill(&stopped[*index]));
         stopped.iter().map(|stopped| !stopped.is_empty()).collect()
     }
 
@@ -154,21 +165,23 @@ impl Members {
     /// before what it waits for has ended, and does not go on.
     fn among(&self, all: &[Entry], agent: i32) -> Vec<Pid> {
         let others = || all.iter().filter(|entry| entry.pid != agent);
-        let mut found: HashSet<i32> = others().filter(|entry| self.is_root(entry, agent)).map(|entry| entry.pid).collect();
-        loop {
-            let joins = |entry: &&Entry| [entry.parent, entry.group, entry.session].iter().any(|pid| found.contains(pid));
-            let more: Vec<_> =
-                others().filter(|entry| !found.contains(&entry.pid)).filter(joins).map(|entry| entry.pid).collect();
-            if more.is_empty() {
-                break;
+        // Who has a process as its parent, or in its group or session.
+        let mut followers: HashMap<i32, Vec<i32>> = HashMap::new();
+        for entry in others() {
+            for leader in [entry.parent, entry.group, entry.session] {
+                followers.entry(leader).or_default().push(entry.pid);
             }
-            found.extend(more);
+        }
+        let mut queue: Vec<i32> = others().filter(|entry| self.is_root(entry, agent)).map(|entry| entry.pid).collect();
+        let mut found: HashSet<i32> = queue.iter().copied().collect();
+        while let Some(pid) = queue.pop() {
+            let joining = followers.get(&pid).into_iter().flatten();
+            queue.extend(joining.filter(|pid| found.insert(**pid)));
         }
         let parents: HashMap<i32, i32> = others().map(|entry| (entry.pid, entry.parent)).collect();
-        // What was read one after another may form a circle.
-        let generation = |pid: &i32| iter::successors(parents.get(pid), |pid| parents.get(*pid)).take(all.len()).count();
+        let generations = generations(&parents);
         let mut found: Vec<_> = found.into_iter().collect();
-        found.sort_by_cached_key(generation);
+        found.sort_by_key(|pid| generations.get(pid));
         found.into_iter().filter_map(Pid::from_raw).collect()
     }
 
@@ -201,6 +214,25 @@ impl Members {
             }
         }
     }
+}
+
+/// How many ancestors each process has.
+fn generations(parents: &HashMap<i32, i32>) -> HashMap<i32, usize> {
+    let mut generations: HashMap<i32, usize> = HashMap::with_capacity(parents.len());
+    for pid in parents.keys() {
+        let mut line = Vec::new();
+        let mut above = Some(pid);
+        // What was read one after another may form a circle.
+        while let Some(pid) = above.filter(|pid| !generations.contains_key(*pid) && line.len() <= parents.len()) {
+            line.push(*pid);
+            above = parents.get(pid);
+        }
+        let known = above.and_then(|pid| generations.get(pid)).copied().unwrap_or_default();
+        for (distance, pid) in line.into_iter().rev().enumerate() {
+            generations.insert(pid, known + distance + 1);
+        }
+    }
+    generations
 }
 
 #[cfg(test)]
@@ -272,6 +304,17 @@ mod tests {
         let command = Members::Command { shell, shell_mark, mark, before: vec![21, 22], since: 60 };
         assert_eq!(found(command, &all), [31, 32, 33, 34, 35, 36]);
         assert_eq!(found(Members::Session { shell, secret }, &all), [20, 21, 22, 23, 24, 25, 31, 32, 33, 34, 35, 36]);
+    }
+
+    #[test]
+    fn parents_come_before_their_children_in_a_long_line() {
+        let all: Vec<_> = (10..2_010).rev().map(|pid| entry(pid, pid - 1, pid, pid, None)).collect();
+        let process = |pid| Members::Process { pid: Pid::from_raw(pid).unwrap(), mark: "abc-1.f".to_owned() };
+        let members = process(10).among(&all, AGENT);
+        assert!(members.into_iter().map(|pid| pid.as_raw_nonzero().get()).eq(10..2_010));
+        // Entries are read one after another, so a pid that was used again may close a circle.
+        let circle = [entry(10, 12, 10, 10, None), entry(11, 10, 11, 11, None), entry(12, 11, 12, 12, None)];
+        assert_eq!(found(process(10), &circle), [10, 11, 12]);
     }
 
     #[test]

@@ -67,7 +67,7 @@ async fn receive_pieces(
             Ok(bytes) => bytes,
             Err(error) => {
                 // To free what has come so far may take long.
-                file::blocking(agent, move |_| {
+                file::blocking_next(agent, move |_| {
                     drop(upload);
                     Ok(())
                 })
@@ -75,11 +75,11 @@ async fn receive_pieces(
                 return Err(broken_off(error));
             }
         };
-        let writing = file::blocking(agent, move |roots| upload.write(roots, &bytes).map(|()| upload));
+        let writing = file::blocking_next(agent, move |roots| upload.write(roots, &bytes).map(|()| upload));
         // The next piece is received meanwhile.
         (upload, piece) = tokio::try_join!(writing, async { Ok(pieces.next().await) })?;
     }
-    file::blocking(agent, move |roots| upload.finish(roots)).await
+    file::blocking_next(agent, move |roots| upload.finish(roots)).await
 }
 
 fn broken_off(error: axum::Error) -> Error {
