@@ -1,6 +1,7 @@
 //! Packages of the operating system. They are installed only as root: nothing asks for a password, and nothing runs sudo unasked.
 
 use super::Places;
+use crate::guard::stray;
 use crate::progress::Step;
 use crate::{paths, shell};
 use anyhow::{Result, bail};
@@ -51,8 +52,10 @@ fn packages(missing: &[Missing]) -> Vec<&'static str> {
 }
 
 fn apt_get(arguments: &[&str]) -> Command {
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+    // Without the mark of the run: its guard kills what has it, and a dpkg that is killed leaves the system's packages half configured.
+    let mut command = Command::new("env");
+    command.args(["-u", stray::MARK, "apt-get", "-o", "DPkg::Lock::Timeout=300"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
     command
 }
 
