@@ -5,7 +5,7 @@ const VARIABLE: &str = "CABANA_TEST_REQUIRE";
 
 /// Gives what a case needs, or `None` where the machine does not have it, which is said on stderr.
 ///
-/// Panics where `CABANA_TEST_REQUIRE` names the thing: whoever sets it has provided the thing, so a missing one is a failure.
+/// Panics where `CABANA_TEST_REQUIRE` names the thing: the variable promises the thing, so a missing one is a failure.
 pub fn require<T>(thing: &str, found: Option<T>, missing: &str) -> Option<T> {
     if found.is_none() {
         assert!(!is_required(thing), "{thing} is required by {VARIABLE}: {missing}");

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The directory. Whoever made it removes it.
+/// The directory. Its creator removes it.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
