@@ -1,4 +1,4 @@
-//! Bodies that somebody looks after on their way.
+//! Bodies that are observed on their way.
 
 use std::{
     pin::Pin,
@@ -8,13 +8,21 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-/// What comes of a body next.
+/// The next frame of a body.
 pub(crate) type Next = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// The same body, whose frames are polled through this, and which holds what this holds until it is dropped. Its size is known as
-/// before: uploads take their room by it in advance, and small answers go out in one piece.
+/// The same body, whose frames are polled through this, and which owns what this owns. Its size is known as before: uploads reserve disk
+/// space by it, and small answers go out in one piece.
 pub(crate) fn through(body: Body, poll: impl FnMut(Pin<&mut Body>, &mut Context<'_>) -> Next + Send + Unpin + 'static) -> Body {
     Body::new(Through { body, poll })
+}
+
+/// The same body, which owns this too: it is dropped with the body.
+pub(crate) fn holding(body: Body, held: impl Send + Unpin + 'static) -> Body {
+    through(body, move |body, context| {
+        let _held = &held;
+        body.poll_frame(context)
+    })
 }
 
 struct Through<F> {

@@ -1,22 +1,30 @@
-//! From an operation's name and bytes to its handler and back. HTTP and WebSocket both come through here.
+//! Decodes a request, calls the handler of its operation, and encodes what comes back. Used by HTTP and WebSocket alike.
 
 mod conversation;
 mod encoder;
+mod feed;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 
-pub use conversation::{Conversation, Tell};
-pub use encoder::{Encoding, Said};
+pub use conversation::{Conversation, GapEncoder, InputSender};
+pub use encoder::{Encoding, RawOutput};
+pub use feed::InputBody;
 
-use std::{collections::HashMap, mem, pin::Pin, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    mem,
+    pin::Pin,
+    sync::LazyLock,
+};
 
 use bytes::Bytes;
-use cabana_protocol::{Code, Data, Error, Operation, Streaming, decode, operations};
+use cabana_protocol::{Data, Error, Operation, Streaming, decode, decode_query, names::unknown_operation, operations};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Agent, summary};
+use crate::{Agent, caller::Caller, memory::Held, redact};
 
 /// Carries out an operation that answers once. Dropping the future abandons it.
 pub trait Handle<O: Operation> {
@@ -24,34 +32,38 @@ pub trait Handle<O: Operation> {
     fn handle(&self, request: O) -> impl Future<Output = Result<O::Response, Error>> + Send;
 }
 
-/// Carries out an operation that talks while it runs. Dropping the future ends whatever it started.
+/// Carries out a streaming operation. Dropping the future ends whatever it started.
 pub trait Run<O: Streaming> {
     /// Does what the request asks, over this channel. What is done before the future is polled is done in the order in which the
     /// requests of one connection came.
     fn run(self, request: O, channel: Channel<O>) -> impl Future<Output = Result<O::Response, Error>> + Send;
 }
 
-/// The ends of a conversation that its handler holds.
+/// The handler's ends of a conversation.
 #[derive(Debug)]
 pub struct Channel<O: Streaming> {
-    /// What the operation says; waits while the client is slow to listen.
+    /// Events for the client. Waits while the client is slow to read.
     pub events: mpsc::Sender<O::Event>,
-    /// What the client says; ends when it cannot say more. Bounded by the room that each input takes.
-    pub inputs: mpsc::UnboundedReceiver<Told<O::Input>>,
+    /// Inputs from the client; ends when there can be no more. Bounded by the room that each input takes.
+    pub inputs: mpsc::UnboundedReceiver<ReceivedInput<O::Input>>,
+    /// Whether the client can send any while the operation runs: over HTTP it cannot.
+    pub takes_inputs: bool,
     /// Set when the client asks for an end and still wants the result.
     pub cancel: CancellationToken,
+    /// Who the client is.
+    pub caller: Caller,
 }
 
-/// Something that the client said.
+/// An input from the client.
 #[derive(Debug)]
-pub struct Told<I> {
-    /// What it said.
+pub struct ReceivedInput<I> {
+    /// The input.
     pub input: I,
-    /// The room that it takes until this is dropped, of that which the client has.
+    /// The room that it takes until this is dropped.
     pub room: OwnedSemaphorePermit,
 }
 
-/// A future of whatever kind, on its way to be awaited.
+/// A boxed future.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// An operation without its types.
@@ -59,42 +71,53 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub enum Entry {
     /// Answers once.
     Call(Call),
-    /// Talks while it runs.
+    /// Streams while it runs.
     Stream {
         /// The whole conversation as one response.
-        fold: Fold,
+        fold: Call,
         /// The conversation, piece by piece.
         start: Start,
+        /// Whether it has a raw form.
+        raw: bool,
     },
 }
 
-/// What a client asks for, or tells an operation that runs: JSON, and the bytes that came behind it in a binary frame, if any.
+/// A request or an input: JSON, and the bytes that came behind it in a binary frame, if any.
 #[derive(Debug)]
-pub struct Asked<'a> {
-    /// A request or an input.
+pub struct RawRequest<'a> {
+    /// The request or input.
     pub json: &'a [u8],
-    /// Belongs into its field of bytes.
+    /// The query that a request comes as in place of JSON.
+    pub query: Option<&'a str>,
+    /// Raw payload of a binary frame; fills the request's bytes field.
     pub bytes: Bytes,
+    /// The inputs, where they come as the body of the request.
+    pub body: Option<InputBody>,
+    /// Whether inputs may follow.
+    pub takes_inputs: bool,
+    /// Who asks.
+    pub caller: Caller,
 }
 
-/// What is answered: JSON, and the bytes to go behind it in a binary frame, if the response has any and they were to be beside it.
+/// A response: a line of JSON, and the bytes to go behind it in a binary frame, if the response has any and they were wanted apart.
 #[derive(Debug)]
-pub struct Answered {
-    /// The response.
-    pub json: Bytes,
-    /// Belongs into its field of bytes.
+pub struct RawResponse {
+    /// The response, and a line break.
+    pub line: Bytes,
+    /// Raw payload of a binary frame; belongs into the response's bytes field.
     pub bytes: Option<Bytes>,
+    /// Accounts for its memory.
+    pub held: Held,
 }
 
-/// Takes a request, and gives the work of answering it, with the response's bytes beside it if that is wanted. What the request is about is
-/// noted in the string as soon as it is known.
-pub type Call = fn(Agent, Asked<'_>, bool, &mut String) -> Result<Pending<Result<Answered, Error>>, Error>;
+/// Decodes a request, writes its summary into the string, and returns the work of answering it. The flag asks for the response's bytes apart.
+pub type Call = fn(Agent, RawRequest<'_>, bool, &mut String) -> Result<Pending<Result<RawResponse, Error>>, Error>;
 
-/// Takes a request, and gives the work of answering it when it is over.
-pub type Fold = fn(Agent, Bytes, &mut String) -> Result<Pending<Result<Bytes, Error>>, Error>;
+/// Decodes a request, writes its summary into the string, and starts the conversation, or resumes one at a position.
+pub type Start = fn(Agent, RawRequest<'_>, Option<u64>, Encoding, &mut String) -> Result<Conversation, Error>;
 
-/// Starts a conversation, or goes on from a position of one before it. Notes what it is about, too.
-pub type Start = fn(Agent, Asked<'_>, Option<u64>, Encoding, &mut String) -> Result<Conversation, Error>;
+/// The smallest buffer for a response.
+const LEAST_CAPACITY: usize = 256;
 
 type Table = HashMap<&'static str, Entry>;
 
@@ -102,7 +125,11 @@ macro_rules! table {
     (calls: [$($call:ty),* $(,)?], streams: [$($stream:ty),* $(,)?] $(,)?) => {
         Table::from([
             $((<$call as Operation>::NAME, Entry::Call(call::<$call>)),)*
-            $((<$stream as Operation>::NAME, Entry::Stream { fold: conversation::fold::<$stream>, start: conversation::start::<$stream> }),)*
+            $((<$stream as Operation>::NAME, Entry::Stream {
+                fold: conversation::fold::<$stream>,
+                start: conversation::start::<$stream>,
+                raw: <$stream as Streaming>::RAW,
+            }),)*
         ])
     };
 }
@@ -113,38 +140,56 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| operations!(table));
 ///
 /// Fails with `not_found`.
 pub fn find(name: &str) -> Result<Entry, Error> {
-    TABLE.get(name).copied().ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
-        Error::not_found(format!("there is no operation {shown:?}"))
-    })
+    TABLE.get(name).copied().ok_or_else(|| unknown_operation(name))
 }
 
 fn call<O: Operation>(
     agent: Agent,
-    asked: Asked<'_>,
-    beside: bool,
+    asked: RawRequest<'_>,
+    apart: bool,
     about: &mut String,
-) -> Result<Pending<Result<Answered, Error>>, Error>
+) -> Result<Pending<Result<RawResponse, Error>>, Error>
 where
     Agent: Handle<O>,
 {
+    if asked.body.is_some() {
+        return Err(feed::refused(O::NAME));
+    }
     let request: O = read(&agent, asked, about)?;
     Ok(Box::pin(async move {
+        let request = agent.locate(request).await?;
         let mut response = agent.handle(request).await?;
-        let bytes = O::response_bytes(&mut response).filter(|_| beside).map(|Data(bytes)| mem::take(bytes));
-        Ok(Answered { json: encode(&response)?, bytes })
+        let bytes = O::response_bytes(&mut response).filter(|_| apart).map(|Data(bytes)| mem::take(bytes));
+        let (line, held) = encode_held(&response, agent.memory.account())?;
+        Ok(RawResponse { line, bytes, held })
     }))
 }
 
-/// Reads the request of an operation, and notes what it is about.
-fn read<O: Operation>(agent: &Agent, asked: Asked<'_>, about: &mut String) -> Result<O, Error> {
-    let mut request: O = decode(asked.json)?;
+/// Decodes the request of an operation, and writes its summary into the string.
+fn read<O: Operation>(agent: &Agent, asked: RawRequest<'_>, about: &mut String) -> Result<O, Error> {
+    let mut request: O = match asked.query {
+        Some(query) => decode_query(query_fields(query))?,
+        None => decode(asked.json)?,
+    };
     fill(request.bytes(), asked.bytes)?;
-    *about = summary::of(&request, &agent.masked);
+    *about = redact::summary(&request, &agent.processes.variables().masked());
     Ok(request)
 }
 
-/// Puts the bytes that came behind JSON where they belong.
+/// The pairs of a query, decoded: a value need not be UTF-8.
+pub fn query_pairs(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let decode = |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).collect::<Vec<u8>>();
+    query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name), decode(value))
+    })
+}
+
+fn query_fields(query: &str) -> impl Iterator<Item = (String, Data)> {
+    query_pairs(query).map(|(name, value)| (String::from_utf8_lossy(&name).into_owned(), Data::from(value)))
+}
+
+/// Fills the field of bytes with the raw payload of a binary frame.
 fn fill(field: Option<&mut Data>, bytes: Bytes) -> Result<(), Error> {
     match field {
         _ if bytes.is_empty() => Ok(()),
@@ -152,17 +197,67 @@ fn fill(field: Option<&mut Data>, bytes: Bytes) -> Result<(), Error> {
             *empty = bytes;
             Ok(())
         }
-        _ => Err(Error::invalid_request("bytes follow, and the payload has no field of bytes that is empty")),
+        _ => Err(Error::invalid_request("the binary frame has bytes, but its payload has no empty field for them")),
     }
 }
 
-impl<'a> From<&'a [u8]> for Asked<'a> {
+impl<'a> From<&'a [u8]> for RawRequest<'a> {
     fn from(json: &'a [u8]) -> Self {
-        Self { json, bytes: Bytes::new() }
+        Self { json, query: None, bytes: Bytes::new(), body: None, takes_inputs: false, caller: Caller::default() }
     }
 }
 
-/// Writes an answer.
+/// Encodes a small value.
 pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Error::new(Code::Internal, error.to_string()))
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// Encodes a small value as a line.
+pub fn encode_line<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+    let mut line = serde_json::to_vec(value).map_err(|error| Error::internal(error.to_string()))?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+/// Encodes a value that may be large as a line: its JSON takes no more memory than there is.
+///
+/// Fails as [`Memory::hold`](crate::memory::Memory::hold) does.
+fn encode_held<T: Serialize>(value: &T, held: Held) -> Result<(Bytes, Held), Error> {
+    // What is held already has room for it. Memory that is not written to is not taken.
+    let mut buffer = Accounted { bytes: Vec::with_capacity(held.bytes()), held, refused: None };
+    match serde_json::to_writer(&mut buffer, value).map_err(io::Error::from).and_then(|()| buffer.write_all(b"\n")) {
+        Ok(()) => {
+            let Accounted { bytes, mut held, .. } = buffer;
+            held.resize(bytes.len())?;
+            Ok((bytes.into(), held))
+        }
+        Err(error) => Err(buffer.refused.unwrap_or_else(|| Error::internal(error.to_string()))),
+    }
+}
+
+/// A buffer that accounts for its memory as it grows.
+struct Accounted {
+    bytes: Vec<u8>,
+    held: Held,
+    refused: Option<Error>,
+}
+
+impl io::Write for Accounted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.bytes.capacity() {
+            let capacity = needed.max(2 * self.bytes.capacity()).max(LEAST_CAPACITY);
+            self.held.grow(capacity).map_err(|error| {
+                self.refused = Some(error);
+                io::ErrorKind::OutOfMemory
+            })?;
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,52 +1,35 @@
-//! Files, confined to the sandbox's roots by the kernel ([`root`]). System calls run on threads that may block.
+//! The operations on files, over the confined file system ([`fs`](crate::fs)). One file for each.
 
-pub mod archive;
-mod beneath;
 mod cancel;
 mod conditions;
-mod confinement;
-mod content;
 mod copy;
-mod directory;
 mod edit;
-mod failure;
 mod find;
-mod globs;
-mod level;
-mod lines;
+mod in_place;
 mod list;
-mod media_type;
-mod metadata;
+mod many;
+mod names;
 mod nearest;
-mod owner;
 mod patch;
-mod permissions;
-mod place;
 mod read;
-mod replaced;
-mod root;
 mod search;
-mod target;
-mod temporary;
-mod tree;
-mod upload;
+mod stat;
 mod walk;
-mod watch;
+mod write;
 
 /// What fuzzing calls.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz {
-    pub use super::{archive::fuzz::archive, confinement::fuzz::path, globs::fuzz::glob, patch::fuzz::patch};
+    pub use super::patch::fuzz::patch;
 }
 
 pub use conditions::{Conditions, Tags};
-pub use confinement::Confinement;
-pub use content::{Opened, open};
-pub use owner::{Making, Owner};
-pub(crate) use place::{open_directory, open_nearest, take_back};
-pub use root::Roots;
-pub use upload::Upload;
-pub use watch::Polled;
+pub use in_place::{PartRange, PartUpload};
+pub use read::{HEAD_BYTES, Opened, content_type, open};
+pub use stat::modified_at;
+pub(crate) use walk::IgnoreRules;
+pub use write::Upload;
+pub(crate) use write::check_space;
 
 use cabana_protocol::{
     Error,
@@ -60,53 +43,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Agent,
     dispatch::Handle,
+    fs::{Roots, content_too_large},
     limits,
-    threads::{self, Length},
+    threads::Length,
 };
 use cancel::Halt;
 
-/// Does file work on a thread that may block. What it makes belongs to the user whom commands run as.
-///
-/// Fails with `too_many_requests` when no thread is free in time.
-pub(crate) async fn blocking<T: Send + 'static>(
-    agent: &Agent,
-    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    blocking_for(Length::Short, agent, work).await
-}
-
-/// [`blocking`] for work of this length.
-pub(crate) async fn blocking_for<T: Send + 'static>(
-    length: Length,
-    agent: &Agent,
-    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    threads::run(length, as_owner(agent, work)).await?
-}
-
-/// [`blocking`] work that is part of something that has begun: it waits for a thread as long as it takes.
-pub(crate) async fn blocking_next<T: Send + 'static>(
-    agent: &Agent,
-    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = threads::run_next(as_owner(agent, work)).await;
-    done.unwrap_or_else(|| Err(Error::internal("the operation panicked")))
-}
-
-/// The work, done as the user whom commands run as.
-fn as_owner<T>(
-    agent: &Agent,
-    work: impl FnOnce(&Roots) -> Result<T, Error> + Send + 'static,
-) -> impl FnOnce() -> Result<T, Error> + Send + 'static {
-    let agent = agent.clone();
-    move || {
-        let making = agent.owner.as_ref().map(Owner::make).transpose();
-        let _making = making.map_err(|errno| Error::internal(format!("cannot make files for the sandbox's user: {errno}")))?;
-        work(&agent.roots)
-    }
-}
-
-/// [`blocking_for`] work that is told when the caller goes away.
+/// Does work that is told when the caller goes away.
 async fn cancellable<T: Send + 'static>(
     length: Length,
     agent: &Agent,
@@ -114,23 +57,26 @@ async fn cancellable<T: Send + 'static>(
 ) -> Result<T, Error> {
     let cancel = CancellationToken::new();
     let _gone = cancel.clone().drop_guard();
-    blocking_for(length, agent, move |roots| work(roots, &cancel)).await
+    agent.fs.run_for(length, move |roots| work(roots, &cancel)).await
 }
 
-/// The same for work that goes through whole trees, of which there is only so much at once. Waiting for its turn is part of its time.
+/// Does work that goes through whole trees, of which there is only so much at once, and that is told when the caller goes away. Its time
+/// includes the waits for a permit and for a thread.
 async fn searching<T: Send + 'static>(
     agent: &Agent,
     timeout_ms: Option<u64>,
     work: impl FnOnce(&Roots, &Halt<'_>) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let deadline = walk::deadline(timeout_ms)?;
-    let place = tokio::time::timeout_at(deadline.into(), agent.searches.clone().acquire_owned()).await;
-    let place = place.map_err(|_| limits::reached(agent.limits.searches, "searches are under way"))?;
-    cancellable(Length::Long, agent, move |roots, cancel| {
-        let _place = place;
-        work(roots, &Halt::new(cancel, deadline))
-    })
-    .await
+    let permit = tokio::time::timeout_at(deadline.into(), agent.searches.clone().acquire_owned()).await;
+    let permit = permit.map_err(|_| limits::reached(agent.limits.searches, "searches are under way"))?;
+    let cancel = CancellationToken::new();
+    let _gone = cancel.clone().drop_guard();
+    let search = move |roots: &Roots| {
+        let _permit = permit;
+        work(roots, &Halt::new(&cancel, deadline))
+    };
+    agent.fs.run_before(deadline.into(), search).await
 }
 
 impl Handle<Read> for Agent {
@@ -142,15 +88,15 @@ impl Handle<Read> for Agent {
 impl Handle<Write> for Agent {
     async fn handle(&self, request: Write) -> Result<Written, Error> {
         if request.content.0.len() as u64 > MAX_CONTENT_BYTES {
-            return Err(failure::too_large("file.write", MAX_CONTENT_BYTES));
+            return Err(content_too_large("file.write", MAX_CONTENT_BYTES));
         }
-        blocking(self, move |roots| upload::write(roots, &request)).await
+        self.fs.run(move |roots| write::write(roots, &request)).await
     }
 }
 
 impl Handle<Stat> for Agent {
     async fn handle(&self, request: Stat) -> Result<Metadata, Error> {
-        blocking(self, move |roots| metadata::stat(roots, request.path)).await
+        self.fs.run(move |roots| stat::stat(roots, request.path)).await
     }
 }
 
@@ -162,7 +108,7 @@ impl Handle<List> for Agent {
 
 impl Handle<Mkdir> for Agent {
     async fn handle(&self, request: Mkdir) -> Result<Done, Error> {
-        blocking(self, move |roots| directory::make(roots, &request.path, request.parents)).await.map(|()| Done {})
+        self.fs.run(move |roots| names::make_directory(roots, &request.path, request.parents)).await.map(|()| Done {})
     }
 }
 
@@ -170,15 +116,19 @@ impl Handle<Remove> for Agent {
     async fn handle(&self, request: Remove) -> Result<Done, Error> {
         // A tree may be of any size.
         let length = if request.recursive { Length::Long } else { Length::Short };
-        let remove = move |roots: &Roots| directory::remove(roots, &request.path, request.recursive);
-        blocking_for(length, self, remove).await.map(|()| Done {})
+        let remove = move |roots: &Roots| names::remove(roots, &request.path, request.recursive);
+        self.fs.run_for(length, remove).await.map(|()| Done {})
     }
 }
 
 impl Handle<Move> for Agent {
     async fn handle(&self, request: Move) -> Result<Done, Error> {
-        let Move { from, to } = request;
-        blocking(self, move |roots| directory::rename(roots, &from, &to)).await.map(|()| Done {})
+        let Move { from, to, .. } = request.clone();
+        if self.fs.run(move |roots| names::rename(roots, &from, &to)).await? {
+            return Ok(Done {});
+        }
+        let copy = Copy { from: request.from, to: request.to, recursive: true, session: None };
+        cancellable(Length::Long, self, move |roots, cancel| copy::move_by_copy(roots, &copy, cancel)).await.map(|()| Done {})
     }
 }
 
@@ -190,13 +140,13 @@ impl Handle<Copy> for Agent {
 
 impl Handle<Symlink> for Agent {
     async fn handle(&self, request: Symlink) -> Result<Done, Error> {
-        blocking(self, move |roots| directory::symlink(roots, &request)).await.map(|()| Done {})
+        self.fs.run(move |roots| names::symlink(roots, &request)).await.map(|()| Done {})
     }
 }
 
 impl Handle<Chmod> for Agent {
     async fn handle(&self, request: Chmod) -> Result<Done, Error> {
-        blocking(self, move |roots| permissions::change(roots, &request)).await.map(|()| Done {})
+        self.fs.run(move |roots| names::chmod(roots, &request)).await.map(|()| Done {})
     }
 }
 
@@ -214,17 +164,17 @@ impl Handle<Search> for Agent {
 
 impl Handle<Edit> for Agent {
     async fn handle(&self, request: Edit) -> Result<Edited, Error> {
-        blocking(self, move |roots| edit::edit(roots, &request)).await
+        self.fs.run(move |roots| edit::edit(roots, &request)).await
     }
 }
 
 impl Handle<Patch> for Agent {
     async fn handle(&self, request: Patch) -> Result<Patched, Error> {
-        blocking(self, move |roots| patch::patch(roots, &request)).await
+        self.fs.run(move |roots| patch::patch(roots, &request)).await
     }
 }
 
 /// Removes a file that the caller may have named by its ETag.
 pub async fn delete(agent: &Agent, path: FilePath, conditions: Conditions) -> Result<(), Error> {
-    blocking(agent, move |roots| upload::delete(roots, &path, &conditions)).await
+    agent.fs.run(move |roots| write::delete(roots, &path, &conditions)).await
 }

@@ -7,8 +7,11 @@
 mod replay;
 
 pub use crate::{
+    archive::fuzz::archive,
     dispatch::fuzz::{output, request},
-    file::fuzz::{archive, glob, patch, path},
+    file::fuzz::patch,
+    fs::fuzz::path,
+    globs::fuzz::glob,
     http::fuzz::{frame, headers, range},
     port::fuzz::sockets,
     process::fuzz::{journal, stat},

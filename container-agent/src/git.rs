@@ -1,22 +1,23 @@
-//! Git repositories, through the sandbox's `git`: a process like any other, with its owner, its limits and its user, and with what
-//! a repository brings along switched off ([`environment`], [`repository`]).
+//! Git repositories, through the sandbox's `git`: a process like any other, with a supervisor, limits and a user. What a repository's
+//! own configuration would run is switched off or refused ([`environment`], [`configuration`]).
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`call`] | one run of git, and what comes of it |
+//! | [`call`] | one run of git and its output |
 //! | [`environment`] | what git is told through its environment |
-//! | [`credentials`] | how a remote's credentials get to git |
-//! | [`failure`] | why git refused |
-//! | [`names`] | what a branch, a revision, a remote may be called |
-//! | [`progress`] | how far git says it has come |
-//! | [`repository`] | where git runs |
-//! | [`clone`], [`status`], … | the operations |
+//! | [`configuration`] | what a repository's own settings could do |
+//! | [`credentials`] | hands a remote's credentials to git |
+//! | [`failure`] | codes git's error messages |
+//! | [`names`] | valid names of branches, revisions and remotes |
+//! | [`progress`] | parses git's progress lines |
+//! | [`repository`] | a directory to run git in |
+//! | [`transfer`] | clone, pull, push |
+//! | [`work`] | checkout, add, commit |
+//! | [`branch`], [`diff`], [`log`], [`status`] | the other operations |
 
 mod branch;
 mod call;
-mod checkout;
-mod clone;
-mod commit;
+mod configuration;
 mod credentials;
 mod diff;
 mod environment;
@@ -24,11 +25,10 @@ mod failure;
 mod log;
 mod names;
 mod progress;
-mod pull;
-mod push;
 mod repository;
-mod stage;
 mod status;
+mod transfer;
+mod work;
 
 use cabana_protocol::{
     Error,
@@ -47,21 +47,21 @@ use repository::Repository;
 
 impl Run<Clone> for Agent {
     async fn run(self, request: Clone, channel: Channel<Clone>) -> Result<Cloned, Error> {
-        clone::clone(&self, request, &channel.into()).await
+        transfer::clone(&self, request, &channel.into()).await
     }
 }
 
 impl Run<Pull> for Agent {
     async fn run(self, request: Pull, channel: Channel<Pull>) -> Result<Pulled, Error> {
-        let repository = Repository::open(&self, request.path.clone()).await?;
-        pull::pull(&repository, request, &channel.into()).await
+        let repository = Repository::open_to_change(&self, request.path.clone()).await?;
+        transfer::pull(&repository, request, &channel.into()).await
     }
 }
 
 impl Run<Push> for Agent {
     async fn run(self, request: Push, channel: Channel<Push>) -> Result<Pushed, Error> {
         let repository = Repository::open(&self, request.path.clone()).await?;
-        push::push(&repository, request, &channel.into()).await
+        transfer::push(&repository, request, &channel.into()).await
     }
 }
 
@@ -88,28 +88,31 @@ impl Handle<Log> for Agent {
 
 impl Handle<Branch> for Agent {
     async fn handle(&self, request: Branch) -> Result<Branches, Error> {
-        let repository = Repository::open(self, request.path).await?;
+        let repository = match request.action {
+            None => Repository::open(self, request.path).await?,
+            Some(_) => Repository::open_to_change(self, request.path).await?,
+        };
         branch::branch(&repository, request.action, request.remotes).await
     }
 }
 
 impl Handle<Checkout> for Agent {
     async fn handle(&self, request: Checkout) -> Result<CheckedOut, Error> {
-        let repository = Repository::open(self, request.path.clone()).await?;
-        checkout::checkout(&repository, request).await
+        let repository = Repository::open_to_change(self, request.path.clone()).await?;
+        work::checkout(&repository, request).await
     }
 }
 
 impl Handle<Add> for Agent {
     async fn handle(&self, request: Add) -> Result<Done, Error> {
-        let repository = Repository::open(self, request.path.clone()).await?;
-        stage::add(&repository, &request).await.map(|()| Done {})
+        let repository = Repository::open_to_change(self, request.path.clone()).await?;
+        work::add(&repository, &request).await.map(|()| Done {})
     }
 }
 
 impl Handle<Commit> for Agent {
     async fn handle(&self, request: Commit) -> Result<Committed, Error> {
-        let repository = Repository::open(self, request.path.clone()).await?;
-        commit::commit(&repository, request).await
+        let repository = Repository::open_to_change(self, request.path.clone()).await?;
+        work::commit(&repository, request).await
     }
 }

@@ -54,7 +54,11 @@ limits! {
     processes: usize = 1_024, "CABANA_MAX_PROCESSES";
     /// Sessions that live at once.
     sessions: usize = 256, "CABANA_MAX_SESSIONS";
-    /// Connections open at once; more wait to be accepted.
+    /// Contexts of code that live at once. Each has a process of its own: 50 MB for Python, 200 MB for JavaScript.
+    contexts: usize = 32, "CABANA_MAX_CONTEXTS";
+    /// How long a context may be idle before it is ended.
+    context_idle: Duration = Duration::from_millis(1_800_000), "CABANA_CONTEXT_IDLE_MS";
+    /// Connections that have a request under way at once. `GET /health` answers beyond that.
     connections: usize = 1_024, "CABANA_MAX_CONNECTIONS";
     /// How long a client may take to send a request's head.
     header_timeout: Duration = Duration::from_millis(30_000), "CABANA_HEADER_TIMEOUT_MS";
@@ -64,6 +68,9 @@ limits! {
     operations_per_socket: usize = 256, "CABANA_MAX_OPERATIONS_PER_SOCKET";
     /// Bytes of one JSON request or WebSocket message; the byte lanes have no such limit.
     request_bytes: usize = 16 << 20, "CABANA_MAX_REQUEST_BYTES";
+    /// Bytes of memory that the bodies of requests, answers in JSON, folded output, inputs that wait, WebSockets, watches and output for callers who may return hold together. They never
+    /// get more than a quarter of the container's memory, which counts as 256 MiB at least and 12 GiB at most.
+    memory_bytes: usize = 1 << 30, "CABANA_MEMORY_BYTES";
     /// Watches at once, of `file.watch` and `file.changes`; the kernel has a limit of its own for each user, 128 by default.
     watches: usize = 64, "CABANA_MAX_WATCHES";
     /// Directories that one of them covers.
@@ -76,14 +83,24 @@ limits! {
     replay_disk_bytes: usize = 64 << 20, "CABANA_REPLAY_DISK_BYTES";
     /// The same of all detached processes together. When they print more, the one of which most is kept forgets its oldest.
     replay_disk_total_bytes: usize = 512 << 20, "CABANA_REPLAY_DISK_TOTAL_BYTES";
+    /// How long a command goes on whose caller's connection was lost, until the caller is back by `process.attach`. One that ended is
+    /// remembered for as long.
+    reconnect_grace: Duration = Duration::from_millis(30_000), "CABANA_RECONNECT_GRACE_MS";
+    /// Bytes of output of one command that are kept behind its caller, who may have lost them with its connection. All commands together
+    /// take a quarter of `CABANA_MEMORY_BYTES`.
+    reconnect_bytes: usize = 1 << 20, "CABANA_RECONNECT_BYTES";
     /// Runs of `file.find` and `file.search` at once; more wait for their turn.
     searches: usize = 8, "CABANA_MAX_SEARCHES";
     /// Bytes of what git prints that one operation on a repository takes in; the answer says so where there is more.
     git_output_bytes: usize = 4 << 20, "CABANA_MAX_GIT_OUTPUT_BYTES";
     /// How long a git remote may send less than 1 KiB/s, in whole seconds.
     git_stall: Duration = Duration::from_millis(30_000), "CABANA_GIT_STALL_MS";
+    /// How long an operation on one file may take; archives, and operations on whole trees, take as long as they need.
+    file_timeout: Duration = Duration::from_millis(120_000), "CABANA_FILE_TIMEOUT_MS";
     /// Archives that are made or extracted at once.
     archives: usize = 16, "CABANA_MAX_ARCHIVES";
+    /// How long the client of an archive may read nothing of it before the download is given up.
+    archive_timeout: Duration = Duration::from_millis(60_000), "CABANA_ARCHIVE_TIMEOUT_MS";
     /// Entries of one archive that is extracted.
     archive_entries: u64 = 1_000_000, "CABANA_MAX_ARCHIVE_ENTRIES";
     /// Bytes that it comes to, once decompressed.
@@ -112,7 +129,7 @@ impl Limits {
     }
 }
 
-/// As many as a limit allows are there already.
+/// Error for a limit that has been reached.
 pub(crate) fn reached(limit: usize, what: &str) -> Error {
     Error::new(Code::TooManyRequests, format!("{limit} {what}")).with_details(json!({ "limit": limit }))
 }

@@ -1,122 +1,73 @@
-//! Processes that callers start. Each is owned by one task ([`owner`]), which alone reads it, signals it and waits for it;
-//! all other code holds a handle and sends messages to that task.
+//! Processes that callers start. Each is owned by one task, its [`Supervisor`](supervisor), which alone reads it, signals it and waits
+//! for it. All other code holds a [`Process`] and sends messages to that task.
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | [`spawn`] | from a [`Command`] to a running child |
-//! | [`owner`] | the task: output, input, timeout, end |
-//! | [`pipes`] | a child's stdout and stderr as numbered chunks |
-//! | [`feed`] | a child's stdin |
-//! | [`terminal`] | a child's pseudo-terminal |
-//! | [`users`] | whom a child may run as |
-//! | [`journal`] | what a process printed, numbered, for any number of readers |
-//! | [`exited`] | how a child ended, from the kernel |
-//! | [`processes`] | all of them: starting, finding, ending |
-//! | [`place`] | the place of one among those that run |
-//! | [`table`] | the processes that are known |
+//! | [`exec`] | the operation that starts one |
 //! | [`handlers`] | the operations on them |
-//! | [`logs`] | a page of what one has printed |
-//! | [`condition`] | waiting for something to happen to one |
-//! | [`tree`] | everything a child started, and how to end it |
-//! | [`mod@proc`] | what `/proc` says of processes |
-//! | [`kill`] | sending signals |
-//! | [`precedence`] | the agent before what it starts |
+//! | [`attendance`] | what becomes of one without its caller |
+//! | [`command`] | from a request to a [`Command`], which can be started |
+//! | [`registry`] | all processes: starting, finding, ending |
+//! | [`child`] | a child of the agent and its standard streams |
+//! | [`supervisor`] | the task that owns one, and process trees |
+//! | [`journal`] | what a process printed, numbered, for any number of readers |
+//! | [`logs`] | a page of that |
+//! | [`mod@wait`] | waiting for an exit, a line of output, or a port |
+//! | [`restarts`] | what the next container starts again |
+//! | [`screen`] | what a terminal shows, for a client that attaches late |
 //! | [`shell`] | a session's shell, as a process |
-//! | [`oom`] | whether the kernel has killed for want of memory |
-//! | [`image_command`] | the image's own command, beside the agent |
-//! | [`origins`] | who descends from which of them |
-//! | [`orphans`] | children of children that nobody waits for |
+//! | [`image_command`] | the image's own command |
 
-mod condition;
-mod exited;
-mod feed;
+mod attendance;
+pub(crate) mod child;
+pub(crate) mod command;
+mod exec;
 mod handlers;
 mod image_command;
 mod journal;
-mod kill;
 mod logs;
-mod oom;
-mod origins;
-mod orphans;
-mod owner;
-mod pipes;
-mod place;
-mod precedence;
-mod proc;
-mod processes;
+mod registry;
+mod restarts;
+mod screen;
 mod shell;
-mod spawn;
-mod table;
-mod terminal;
-pub(crate) mod tree;
-mod users;
+pub(crate) mod supervisor;
+mod wait;
 
 /// What fuzzing calls.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz {
-    pub use super::{journal::fuzz::journal, proc::fuzz::stat};
+    pub use super::{journal::fuzz::journal, supervisor::tree::proc::fuzz::stat};
 }
 
-pub(crate) use feed::Feed;
+pub(crate) use attendance::Attendance;
+pub use child::{Chunk, Identity, KeptCapabilities, Stream, block_child_signal, keep_descriptors, note_signals, raise_self};
+pub(crate) use child::{Inherited, Pipes, StdinWriter, Stdio};
+pub use command::{Command, Stdin};
+pub(crate) use exec::{check_name, start_again};
 pub use image_command::ImageCommand;
 pub use journal::{Entry, Journal, Reader};
-pub use origins::Origins;
-pub use orphans::adopt_orphans;
-pub(crate) use pipes::Pipes;
-pub use pipes::{Chunk, Stream};
-pub(crate) use place::Place;
-pub use precedence::go_first;
-pub use processes::Processes;
+pub use registry::{Process, Processes};
+pub(crate) use registry::{TableGuard, draw};
+use restarts::Restarts;
 pub(crate) use shell::Shell;
-pub use spawn::keep_descriptors;
-pub use table::Record;
-pub(crate) use tree::Members;
-pub use tree::start as start_tree_thread;
-pub use users::Identity;
+pub(crate) use supervisor::{
+    Audience, Outcome, Supervisor, SupervisorContext, Target, TreeEnd,
+    tree::{self, Members, proc::descriptors},
+};
+pub use supervisor::{
+    reaper::adopt_orphans,
+    tree::{Origins, start as start_tree_thread},
+};
 
-use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cabana_protocol::{Signal, exec::Tty};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 /// Bytes that may wait to be written to a process's stdin.
 const STDIN_BYTES: usize = 1 << 20;
-
-/// What to start. Everything in it has been checked.
-#[derive(Debug)]
-pub struct Command {
-    /// The program's absolute path.
-    pub program: PathBuf,
-    /// The argument vector, the program's name as the caller wrote it first.
-    pub argv: Vec<String>,
-    /// Working directory, absolute.
-    pub cwd: PathBuf,
-    /// The whole environment.
-    pub env: BTreeMap<OsString, OsString>,
-    /// Whom it runs as, if not the agent's own user.
-    pub user: Option<Identity>,
-    /// What it reads.
-    pub stdin: Stdin,
-    /// A descriptor that it has besides the three streams, under the number that it has here. Not on a terminal.
-    pub inherited: Option<OwnedFd>,
-    /// The size of the terminal that it runs on, if on one: then what it reads is typed, and the keyboard stays.
-    pub terminal: Option<Tty>,
-    /// How long it may run, if there is a limit.
-    pub timeout: Option<Duration>,
-}
-
-/// What a process reads.
-#[derive(Debug)]
-pub enum Stdin {
-    /// Nothing.
-    Empty,
-    /// These bytes.
-    Bytes(Bytes),
-    /// What [`Input`]s bring.
-    Live,
-}
 
 /// What a process can be told.
 #[derive(Debug)]
@@ -127,25 +78,31 @@ pub enum Input {
     Eof,
     /// Its terminal's size.
     Resize(Tty),
+    /// It is to end with all it started; where a grace time is given, this one holds.
+    End(Option<Duration>),
     /// A signal for its process group.
     Signal(Signal),
     /// A signal for everything it started.
     SignalTree(Signal),
 }
 
-/// A process that runs for a caller who waits for it. Dropping this ends the process with all it started.
+/// A process that runs for a caller who waits for it. Dropping this ends the process with all it started, unless the caller may return.
 #[derive(Debug)]
-pub struct Attended {
+pub struct Foreground {
+    /// What is known of it.
+    pub process: Arc<Process>,
     /// What it prints and how it ends; the process waits for this reader.
     pub output: Reader,
-    /// Tells it something.
-    pub inputs: mpsc::Sender<Input>,
-    _cancel: DropGuard,
+    _ends: Option<DropGuard>,
 }
 
-impl Attended {
-    /// Whoever holds this reads `output`; `cancel` is set when this is dropped.
-    pub(crate) fn new(record: &Record, output: Reader, cancel: CancellationToken) -> Self {
-        Self { output, inputs: record.inputs.clone(), _cancel: cancel.drop_guard() }
+impl Foreground {
+    fn new(process: Arc<Process>, output: Reader, ends: Option<DropGuard>) -> Self {
+        Self { process, output, _ends: ends }
+    }
+
+    /// Tells it something.
+    pub(crate) fn inputs(&self) -> &mpsc::Sender<Input> {
+        &self.process.inputs
     }
 }

@@ -2,29 +2,30 @@
 
 use std::{ffi::CStr, fmt};
 
-use cabana_protocol::health::PROOF_PREFIX;
+use cabana_protocol::health::{MAX_CHALLENGE_BYTES, PROOF_PREFIX};
 use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// Text that is compared in constant time and never printed.
 #[derive(Clone)]
 pub struct Secret {
     text: String,
-    proof: String,
 }
 
 impl Secret {
     /// Wraps the text.
     pub fn new(text: String) -> Self {
-        let digest = Sha256::new().chain_update(PROOF_PREFIX).chain_update(&text).finalize();
-        Self { text, proof: HEXLOWER.encode(&digest) }
+        Self { text }
     }
 
-    /// What shows that somebody knows the secret and does not give it away, see
-    /// [`Health::proof`](cabana_protocol::health::Health::proof).
-    pub fn proof(&self) -> &str {
-        &self.proof
+    /// Proves to the maker of the challenge that the agent knows the secret, see [`Health::proof`](cabana_protocol::health::Health::proof).
+    /// `None` for a challenge that is too long.
+    pub fn prove(&self, challenge: &str) -> Option<String> {
+        let hmac = Hmac::<Sha256>::new_from_slice(self.text.as_bytes()).ok()?;
+        let proof = hmac.chain_update(PROOF_PREFIX).chain_update(challenge).finalize().into_bytes();
+        (challenge.len() <= MAX_CHALLENGE_BYTES).then(|| HEXLOWER.encode(&proof))
     }
 
     /// Whether `candidate` is the secret. Takes as long for a near miss as for a wild guess of the same length.
@@ -97,8 +98,11 @@ mod tests {
 
     #[test]
     fn the_proof_is_what_the_durable_object_expects() {
-        let expected = "d5f1627555c6229e9e3f5c89c5ba47e1fcdbfb523dd4fe10099aee71c3ac87b8";
-        assert_eq!(Secret::new("s3cret".into()).proof(), expected);
+        let expected = "b97eaab37855b5023cdc7d9d1cbe30714d5dc4e12b65b87dae7760765f73b059";
+        let secret = Secret::new("s3cret".into());
+        assert_eq!(secret.prove("once").as_deref(), Some(expected));
+        assert_ne!(secret.prove("twice").as_deref(), Some(expected), "each challenge has its own");
+        assert_eq!(secret.prove(&"x".repeat(MAX_CHALLENGE_BYTES + 1)), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sessions: shells that live between commands. Each is owned by one task ([`owner`]), which has the shell run one command after
+//! Sessions: shells that live between commands. Each is owned by one task ([`task`]), which has the shell run one command after
 //! the other; whoever wants to run one waits for its turn.
 //!
 //! The shell is an interactive one without a terminal, because such a shell survives an interrupt: it drops what it is doing, as at
@@ -9,42 +9,37 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`sessions`] | all of them: creating, finding, taking turns |
-//! | [`owner`] | the task: one command after the other, until the shell ends |
-//! | [`run`] | one command, from its lines to its result |
-//! | [`ended`] | the end of a command, as others hear of it |
+//! | [`state`] | the state of a shell, for what starts from it |
+//! | [`task`] | the task: one command after the other, until the shell ends |
+//! | [`run`] | one command, as a supervisor's target |
 //! | [`recovery`] | how a shell that was interrupted is brought back to its senses |
-//! | [`streams`] | what a command reads and writes |
-//! | [`console`] | the two pipes between a shell and the agent |
-//! | [`line`] | what the shell is told and what it reports |
-//! | [`script`] | a command as shell scripts |
-//! | [`directory`] | where shell and agent meet |
+//! | [`script`] | a command as shell scripts, what the shell is told, and what it reports |
+//! | [`fifo`] | where shell and agent meet |
 
-mod console;
-mod directory;
-mod ended;
+mod fifo;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
-mod line;
-mod owner;
 mod recovery;
 mod run;
 mod script;
 mod sessions;
-mod streams;
+mod state;
+mod task;
 
 pub use sessions::Sessions;
+pub(crate) use sessions::Ticket;
 
 use cabana_protocol::{
     Error,
     file::Done,
-    session::{self, Create, Delete, Get, List},
+    session::{self, Create, Delete, Get, List, Update},
 };
 
 use crate::{Agent, dispatch::Handle};
 
 impl Handle<Create> for Agent {
     async fn handle(&self, request: Create) -> Result<session::Session, Error> {
-        Ok(self.sessions.create(&self.processes, &request).await?.describe())
+        Ok(self.sessions.create(&self.processes, request).await?.describe())
     }
 }
 
@@ -57,6 +52,12 @@ impl Handle<List> for Agent {
 impl Handle<Get> for Agent {
     async fn handle(&self, request: Get) -> Result<session::Session, Error> {
         Ok(self.sessions.find(&request.session)?.describe())
+    }
+}
+
+impl Handle<Update> for Agent {
+    async fn handle(&self, request: Update) -> Result<session::Session, Error> {
+        Ok(self.sessions.update(&self.processes, request).await?.describe())
     }
 }
 

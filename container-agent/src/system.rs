@@ -35,7 +35,7 @@ impl Handle<Info> for Agent {
 async fn look<T: Send + 'static>(agent: &Agent, look: impl FnOnce(&Agent) -> io::Result<T> + Send + 'static) -> Result<T, Error> {
     let agent = agent.clone();
     let looked = threads::run(Length::Short, move || look(&agent)).await?;
-    looked.map_err(|error| Error::internal(format!("cannot look at the system: {error}")))
+    looked.map_err(|error| Error::internal(format!("cannot read the system's state: {error}")))
 }
 
 fn usage(agent: &Agent) -> io::Result<Usage> {
@@ -43,10 +43,15 @@ fn usage(agent: &Agent) -> io::Result<Usage> {
     Ok(Usage {
         cpu: Cpu { used_ms: u64::try_from(used.as_millis()).unwrap_or(u64::MAX), count: processors::count()? },
         memory: memory::read()?,
-        disk: disk(agent.roots.first())?,
+        disk: disk(agent.fs.roots().first())?,
         processes,
         uptime_ms: u64::try_from(agent.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// The memory of the sandbox, or of the machine where the sandbox has no limit.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    memory::read().ok().map(|space| space.total_bytes)
 }
 
 fn disk(path: &Path) -> io::Result<Space> {

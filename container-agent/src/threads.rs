@@ -20,7 +20,7 @@ use std::{
 };
 
 use cabana_protocol::{Code, Error};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 /// Threads that exist from the start. Each takes about 20 KiB of memory, and one of the processes that the sandbox may have.
 const RESERVED: usize = 16;
@@ -61,18 +61,33 @@ struct Job {
 
 static POOL: Pool = Pool::new(MAX_THREADS);
 
-/// Makes the reserved threads. To be called after the process has taken its priority, which threads inherit.
+/// Begins to make the reserved threads, on a thread of its own, because that takes half the time of a start; says when they are there. To
+/// be called after the process has taken its priority, which threads inherit.
 ///
 /// Fails where the kernel does not give them.
-pub fn reserve() -> io::Result<()> {
-    POOL.reserve(RESERVED)
+pub fn reserve() -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    let (sender, reserved) = oneshot::channel();
+    let reserve = move || {
+        // Nobody may wait for it any more.
+        let _ = sender.send(POOL.reserve(RESERVED));
+    };
+    thread::Builder::new().name("reserve".to_owned()).stack_size(STACK_BYTES).spawn(reserve)?;
+    Ok(reserved)
 }
 
 /// Does work on a thread that may block. Dropping this future withdraws long work that has not begun; all other work is done all the same.
 ///
 /// Fails with `too_many_requests` when no thread is free in time; then nothing has been done.
 pub(crate) async fn run<T: Send + 'static>(length: Length, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    POOL.run(length, work).await
+    POOL.run(length, MAX_WAIT, work).await
+}
+
+/// Does long work that is worth nothing after this moment, as [`run`] does: it waits for a thread until then at most.
+pub(crate) async fn run_before<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    POOL.run_before(deadline, work).await
 }
 
 /// Does short work that is part of something that has begun, and is not to fail because others are quicker: waits for a thread as
@@ -111,13 +126,13 @@ impl Pool {
     }
 
     fn reserve(&'static self, count: usize) -> io::Result<()> {
-        let mut state = self.lock();
-        (0..count).try_for_each(|_| self.spawn(&mut state, true))
+        (0..count).try_for_each(|_| self.spawn(&mut self.lock(), true))
     }
 
     async fn run<T: Send + 'static>(
         &'static self,
         length: Length,
+        max_wait: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (job, withdraw, mut result) = job(work);
@@ -129,9 +144,17 @@ impl Pool {
         tokio::select! {
             biased;
             result = &mut result => return result.map_err(panicked),
-            () = tokio::time::sleep(MAX_WAIT) => {}
+            () = tokio::time::sleep(max_wait) => {}
         }
         if withdraw() { Err(busy()) } else { result.await.map_err(panicked) }
+    }
+
+    async fn run_before<T: Send + 'static>(
+        &'static self,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run(Length::Long, deadline.saturating_duration_since(Instant::now()).min(MAX_WAIT), work).await
     }
 
     async fn run_next<T: Send + 'static>(&'static self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
@@ -176,6 +199,8 @@ impl Pool {
             return false;
         }
         queue.push_back(job);
+        // Not with the lock, which the thread would wait for.
+        drop(state);
         self.work.notify_one();
         true
     }
@@ -323,11 +348,11 @@ mod tests {
         let pool = pool(FOR_SHORT_WORK + LONG);
         let (begun, begins) = mpsc::channel();
         let (works, holds): (Vec<_>, Vec<_>) = (0..2 * LONG).map(|_| blocked(&begun)).unzip();
-        let running: Vec<_> = works.into_iter().map(|work| tokio::spawn(pool.run(Length::Long, work))).collect();
+        let running: Vec<_> = works.into_iter().map(|work| tokio::spawn(pool.run(Length::Long, MAX_WAIT, work))).collect();
         for _ in 0..LONG {
             wait_for(&begins).await;
         }
-        assert_eq!(pool.run(Length::Short, || 7).await, Ok(7));
+        assert_eq!(pool.run(Length::Short, MAX_WAIT, || 7).await, Ok(7));
         assert!(begins.try_recv().is_err(), "more long work has begun");
         drop(holds);
         for run in running {
@@ -343,11 +368,34 @@ mod tests {
         let first = tokio::spawn(pool.run_next(work));
         wait_for(&begins).await;
         let (withdrawn, _kept) = blocked(&begun);
-        assert_eq!(pool.run(Length::Short, withdrawn).await.map_err(|error| error.code), Err(Code::TooManyRequests));
+        assert_eq!(pool.run(Length::Short, MAX_WAIT, withdrawn).await.map_err(|error| error.code), Err(Code::TooManyRequests));
         drop(hold);
         assert_eq!(first.await.unwrap(), Some(()));
         assert_eq!(pool.run_next(|| 7).await, Some(7));
         assert!(begins.try_recv().is_err(), "it was done all the same");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_work_waits_for_a_thread_no_longer_than_until_its_deadline() {
+        let pool = pool(FOR_SHORT_WORK + 1);
+        let (begun, begins) = mpsc::channel();
+        let (work, hold) = blocked(&begun);
+        let first = tokio::spawn(pool.run(Length::Long, MAX_WAIT, work));
+        wait_for(&begins).await;
+        let asked = Instant::now();
+        for (allowed, waited) in [(Duration::from_secs(1), Duration::from_secs(1)), (MAX_WAIT * 10, MAX_WAIT)] {
+            let started = Instant::now();
+            let refused = pool.run_before(started + allowed, || ()).await;
+            assert_eq!(refused.map_err(|error| error.code), Err(Code::TooManyRequests));
+            assert!(started.elapsed() >= waited && started.elapsed() < 2 * waited, "{:?}", started.elapsed());
+        }
+        assert!(pool.run_before(asked, || ()).await.is_err(), "its time is up");
+        drop(hold);
+        assert_eq!(first.await.unwrap(), Ok(()));
+        // The thread may still be on its way back, for which a paused clock does not wait.
+        while pool.run_before(Instant::now() + MAX_WAIT, || ()).await.is_err() {
+            std::thread::yield_now();
+        }
     }
 
     #[tokio::test]
@@ -370,14 +418,14 @@ mod tests {
         let pool = pool(FOR_SHORT_WORK + 1);
         let (begun, begins) = mpsc::channel();
         let (work, hold) = blocked(&begun);
-        let first = tokio::spawn(pool.run(Length::Long, work));
+        let first = tokio::spawn(pool.run(Length::Long, MAX_WAIT, work));
         wait_for(&begins).await;
         for _ in 0..3 {
             let (long, withdraw, _result) = job(|| {});
             assert!(pool.submit(Length::Long, long, 2));
             assert!(withdraw());
         }
-        assert_eq!(pool.run(Length::Short, || 7).await, Ok(7));
+        assert_eq!(pool.run(Length::Short, MAX_WAIT, || 7).await, Ok(7));
         drop(hold);
         assert_eq!(first.await.unwrap(), Ok(()));
     }
@@ -387,10 +435,10 @@ mod tests {
         let pool = pool(FOR_SHORT_WORK + 1);
         let (begun, begins) = mpsc::channel();
         let (work, hold) = blocked(&begun);
-        let first = tokio::spawn(pool.run(Length::Long, work));
+        let first = tokio::spawn(pool.run(Length::Long, MAX_WAIT, work));
         wait_for(&begins).await;
         let (abandoned, _kept) = blocked(&begun);
-        let second = tokio::spawn(pool.run(Length::Long, abandoned));
+        let second = tokio::spawn(pool.run(Length::Long, MAX_WAIT, abandoned));
         while pool.lock().long.is_empty() {
             tokio::task::yield_now().await;
         }
@@ -398,14 +446,14 @@ mod tests {
         assert!(second.await.unwrap_err().is_cancelled());
         drop(hold);
         assert_eq!(first.await.unwrap(), Ok(()));
-        assert_eq!(pool.run(Length::Long, || 7).await, Ok(7));
+        assert_eq!(pool.run(Length::Long, MAX_WAIT, || 7).await, Ok(7));
         assert!(begins.try_recv().is_err(), "it was begun all the same");
     }
 
     #[tokio::test]
     async fn work_without_any_thread_is_refused() {
         let pool = pool(0);
-        assert_eq!(pool.run(Length::Short, || ()).await.map_err(|error| error.code), Err(Code::TooManyRequests));
+        assert_eq!(pool.run(Length::Short, MAX_WAIT, || ()).await.map_err(|error| error.code), Err(Code::TooManyRequests));
         assert!(pool.run_idle(|| ()).is_err());
         assert_eq!(pool.run_next(|| ()).await, None);
     }
@@ -414,10 +462,10 @@ mod tests {
     async fn a_panic_costs_no_thread() {
         let pool = pool(1);
         assert_eq!(
-            pool.run(Length::Long, || -> () { panic!("on purpose") }).await.map_err(|error| error.code),
+            pool.run(Length::Long, MAX_WAIT, || -> () { panic!("on purpose") }).await.map_err(|error| error.code),
             Err(Code::Internal)
         );
-        assert_eq!(pool.run(Length::Long, || 7).await, Ok(7));
+        assert_eq!(pool.run(Length::Long, MAX_WAIT, || 7).await, Ok(7));
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ pub(crate) struct Agent {
     pub(crate) url: String,
     /// Its root.
     pub(crate) root: TempDir,
+    /// What it keeps for the next one.
+    _state: TempDir,
 }
 
 impl Agent {
@@ -25,7 +27,7 @@ impl Agent {
 
     /// One with these variables on top, started by a program that becomes it.
     pub(crate) fn start(starter: &[&str], variables: &[(&str, &str)]) -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let program = program();
         let mut words = starter.iter().map(OsStr::new).chain([program.as_os_str()]);
         let mut child = Command::new(words.next().expect("the agent at least"))
@@ -33,6 +35,8 @@ impl Agent {
             .env("CABANA_AGENT_SECRET", Self::SECRET)
             .env("CABANA_AGENT_LISTEN", "127.0.0.1:0")
             .env("CABANA_ROOTS", root.path())
+            .env("CABANA_STATE", state.path())
+            .envs(kernels().map(|kernels| ("JUPYTER_PATH", kernels.join("share/jupyter"))))
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -42,7 +46,7 @@ impl Agent {
         let address = log.find_map(|line| Some(line.ok()?.split_once("listening on ")?.1.trim().to_owned()));
         // Whatever it logs later must not fill the pipe.
         std::thread::spawn(move || log.for_each(drop));
-        Self { child, url: format!("http://{}", address.expect("the agent says where it listens")), root }
+        Self { child, url: format!("http://{}", address.expect("the agent says where it listens")), root, _state: state }
     }
 }
 
@@ -52,6 +56,11 @@ impl Drop for Agent {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
+}
+
+/// The kernels of Jupyter that are installed for the cases. `cargo xtask test` says where.
+fn kernels() -> Option<PathBuf> {
+    std::env::var_os("CABANA_TEST_KERNELS").map(PathBuf::from)
 }
 
 /// The program that is tested: the one that the environment names, or the debug build beside this test.

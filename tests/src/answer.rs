@@ -1,5 +1,6 @@
 //! An answer of the service or the agent.
 
+use cabana_protocol::error::ErrorBody;
 use reqwest::{Response, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
@@ -15,10 +16,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer.
+    /// Reads an answer. A failure that came late, behind blanks, has the status of its code.
     pub async fn of(response: Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, bytes: response.bytes().await.unwrap().into() }
+        let bytes: Vec<u8> = response.bytes().await.unwrap().into();
+        let late = ErrorBody::late(&bytes).and_then(|late| StatusCode::from_u16(late.error.code.status()).ok());
+        Self { status: late.unwrap_or(status), headers, bytes }
     }
 
     /// The body as JSON.

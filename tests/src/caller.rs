@@ -14,6 +14,8 @@ pub struct Caller {
     url: String,
     /// The token that it sends.
     pub token: Option<String>,
+    /// The tenant that it names in each request, which only an operator does.
+    named_tenant: Option<String>,
 }
 
 impl Caller {
@@ -22,7 +24,7 @@ impl Caller {
         // Each client has connections of its own, so that closing one disturbs nobody else. A server may close an idle one just when it
         // is used again, so none is kept for long.
         let http = Client::builder().no_proxy().pool_idle_timeout(Duration::from_secs(1)).build().unwrap();
-        Self { http, url: url.into(), token }
+        Self { http, url: url.into(), token, named_tenant: None }
     }
 
     /// A client of the service with this token.
@@ -39,6 +41,11 @@ impl Caller {
     pub fn operator() -> Self {
         let (url, key) = service();
         Self::at(url, Some(key))
+    }
+
+    /// The operator, who acts for this tenant.
+    pub fn operator_for(tenant: &str) -> Self {
+        Self { named_tenant: Some(tenant.to_owned()), ..Self::operator() }
     }
 
     /// A client of the service with a fresh key of this tenant, with these scopes.
@@ -72,7 +79,8 @@ impl Caller {
 
     /// A request to a route, without the token.
     pub fn anonymous(&self, method: Method, route: &str) -> RequestBuilder {
-        self.http.request(method, self.url(route))
+        let request = self.http.request(method, self.url(route));
+        self.named_tenant.iter().fold(request, |request, tenant| request.header("x-cabana-tenant", tenant))
     }
 
     /// Sends a request with this body and reads the answer.
@@ -80,6 +88,11 @@ impl Caller {
         let request = self.request(method, route);
         let request = body.iter().fold(request, |request, body| request.json(body));
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Whether an agent answers its health check.
+    pub(crate) async fn is_healthy(&self) -> bool {
+        self.anonymous(Method::GET, "/health").send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// `GET`.

@@ -4,7 +4,7 @@ mod publication;
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use data_encoding::BASE64URL_NOPAD as BASE64;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rsa::{
@@ -103,7 +103,7 @@ impl Issuer {
 impl PrivateKey {
     /// A token with this header.
     pub fn sign(&self, header: &Header, claims: &Value) -> String {
-        let der = BASE64.decode(&self.der).unwrap();
+        let der = BASE64.decode(self.der.as_bytes()).unwrap();
         let key = match self.algorithm {
             Algorithm::RS256 => EncodingKey::from_rsa_der(&der),
             Algorithm::ES256 => EncodingKey::from_ec_der(&der),
@@ -122,12 +122,12 @@ fn port() -> u16 {
 fn secret() -> String {
     let mut secret = [0; 32];
     OsRng.fill_bytes(&mut secret);
-    BASE64.encode(secret)
+    BASE64.encode(&secret)
 }
 
 fn rs256() -> PrivateKey {
     let key = rsa::RsaPrivateKey::new(&mut OsRng, 2048).unwrap();
-    let [n, e] = [key.n(), key.e()].map(|number| BASE64.encode(number.to_bytes_be()));
+    let [n, e] = [key.n(), key.e()].map(|number| BASE64.encode(&number.to_bytes_be()));
     let jwk = json!({ "kty": "RSA", "kid": "rsa-1", "use": "sig", "alg": "RS256", "n": n, "e": e });
     PrivateKey { algorithm: Algorithm::RS256, der: BASE64.encode(key.to_pkcs1_der().unwrap().as_bytes()), jwk }
 }

@@ -38,9 +38,9 @@ impl Kind {
     }
 
     /// Whether the service under test has it: `cargo xtask dev --test-kinds` has, and a deployment has not.
-    pub(crate) async fn is_served(self) -> bool {
+    pub async fn is_served(self) -> bool {
         let kinds = Caller::operator().get("/v1/kinds").await.json();
-        let found = kinds["kinds"].as_array().unwrap().iter().any(|kind| kind["name"] == self.name());
+        let found = kinds["items"].as_array().unwrap().iter().any(|kind| kind["name"] == self.name());
         require("engine", found.then_some(()), "the service does not have the kinds of tests/sandboxes").is_some()
     }
 }

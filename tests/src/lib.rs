@@ -1,13 +1,17 @@
 //! What the cases need: a fresh [`Sandbox`], on the target that the environment names, and the ways to speak to it.
 //!
-//! `CABANA_TEST_TARGET` is `agent` (the default: the program `CABANA_AGENT_BIN`, started for each case) or `stack` (a deployed or local
-//! service at `CABANA_TEST_URL`, with the key `CABANA_TEST_API_KEY`). The cases cannot tell the difference.
+//! `CABANA_TEST_TARGET` is `agent` (the default: the program `CABANA_AGENT_BIN`, started for each case), `image` (a container of
+//! `CABANA_TEST_IMAGE`, which a case has for itself) or `stack` (a deployed or local service at `CABANA_TEST_URL`, with the key `CABANA_TEST_API_KEY`).
+//! The cases cannot tell the difference.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod agent;
 mod answer;
+mod breaking_proxy;
 mod caller;
+mod command_line;
+mod container;
 mod dice;
 pub mod http1;
 mod issuer;
@@ -17,15 +21,21 @@ mod requirement;
 mod sandbox;
 pub mod soak;
 mod socket;
+mod transcript;
 
 pub use answer::Answer;
+pub use breaking_proxy::BreakingProxy;
 pub use caller::Caller;
+pub use command_line::{CommandLine, Pty, Ran};
+pub use container::run_in_image;
 pub use dice::Dice;
 pub use issuer::{Issuer, PrivateKey, Publication};
 pub use kind::Kind;
+pub use process::Process;
 pub use requirement::require;
 pub use sandbox::{Sandbox, drain, gather};
 pub use socket::Socket;
+pub use transcript::Transcript;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -46,6 +56,8 @@ pub const SSE: &str = "text/event-stream";
 pub enum Target {
     /// The agent alone.
     Agent,
+    /// The agent in a container of its image.
+    Image,
     /// Worker, Durable Object, container and agent.
     Stack,
 }
@@ -55,9 +67,15 @@ impl Target {
     pub fn get() -> Self {
         match std::env::var("CABANA_TEST_TARGET").as_deref() {
             Ok("stack") => Self::Stack,
+            Ok("image") => Self::Image,
             Ok("agent") | Err(_) => Self::Agent,
-            Ok(other) => panic!("CABANA_TEST_TARGET is agent or stack, not {other}"),
+            Ok(other) => panic!("CABANA_TEST_TARGET is agent, image or stack, not {other}"),
         }
+    }
+
+    /// Whether cases speak to the agent itself, with no Worker before it.
+    pub fn is_direct(self) -> bool {
+        self != Self::Stack
     }
 }
 
@@ -68,7 +86,14 @@ pub async fn in_sandbox(case: impl AsyncFnOnce(&Sandbox)) {
 
 /// Runs a case of the stack in a sandbox that is made with these fields.
 pub async fn in_sandbox_with(fields: Value, case: impl AsyncFnOnce(&Sandbox)) {
-    run(Sandbox::create_with(fields).await, case).await;
+    let sandbox = Sandbox::create_with(fields).await;
+    sandbox.start().await;
+    run(sandbox, case).await;
+}
+
+/// Runs a case of the stack in a sandbox of its own whose container has not been started.
+pub async fn in_created_sandbox(case: impl AsyncFnOnce(&Sandbox)) {
+    run(Sandbox::create_with(json!({})).await, case).await;
 }
 
 /// Runs a case in a sandbox, and on the agent once more with a process that walks paths itself, as where the kernel refuses `openat2`.
@@ -79,10 +104,11 @@ pub async fn in_either_confinement(case: impl AsyncFn(&Sandbox)) {
     }
 }
 
-/// Runs a case in a sandbox of a kind of the tests; on the agent, in one with the variables of that kind.
+/// Runs a case in a sandbox of a kind of the tests; without the service, in one with the variables of that kind.
 pub async fn in_kind(kind: Kind, case: impl AsyncFnOnce(&Sandbox)) {
     match Target::get() {
         Target::Agent => in_agent(&kind.variables(), case).await,
+        Target::Image => run(Sandbox::of_container(&kind.variables()).await, case).await,
         Target::Stack if kind.is_served().await => in_sandbox_with(json!({ "kind": kind.name() }), case).await,
         Target::Stack => {}
     }
@@ -90,14 +116,14 @@ pub async fn in_kind(kind: Kind, case: impl AsyncFnOnce(&Sandbox)) {
 
 /// Runs a case on an agent that is configured by these variables.
 ///
-/// Panics on the stack: such a case belongs into a module `agent_only`, which a run against the stack skips.
+/// Panics elsewhere: such a case belongs into a module `agent_only`, which other runs skip.
 pub async fn in_agent(variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
     in_agent_by(&[], variables, case).await;
 }
 
 /// Runs a case on an agent that another program starts by becoming it: these words come before the agent's own.
 ///
-/// Panics on the stack, as [`in_agent`] does.
+/// Panics elsewhere, as [`in_agent`] does.
 pub async fn in_agent_by(starter: &[&str], variables: &[(&str, &str)], case: impl AsyncFnOnce(&Sandbox)) {
     assert_eq!(Target::get(), Target::Agent, "this case is for the agent: move it to a module `agent_only`");
     run(Sandbox::of_agent(agent::Agent::start(starter, variables)), case).await;
@@ -105,6 +131,9 @@ pub async fn in_agent_by(starter: &[&str], variables: &[(&str, &str)], case: imp
 
 async fn run(sandbox: Sandbox, case: impl AsyncFnOnce(&Sandbox)) {
     let case = AssertUnwindSafe(tokio::time::timeout(PATIENCE, case(&sandbox))).catch_unwind().await;
+    if matches!(case, Ok(Ok(()))) {
+        return sandbox.release().await;
+    }
     sandbox.destroy().await;
     match case {
         Ok(finished) => finished.expect("the case hangs"),

@@ -29,7 +29,12 @@ impl Process {
 
     /// Sends it a signal, by the signal's name without `SIG`.
     pub fn signal(self, signal: &str) {
-        assert!(Command::new("kill").args(["-s", signal, &self.0.to_string()]).status().unwrap().success());
+        assert!(self.signal_if_alive(signal), "{} is gone", self.0);
+    }
+
+    /// The same for one that may have ended; whether it has not.
+    pub fn signal_if_alive(self, signal: &str) -> bool {
+        Command::new("kill").args(["-s", signal, &self.0.to_string()]).status().unwrap().success()
     }
 
     /// Its parent, unless that is the machine's first process.

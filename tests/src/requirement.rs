@@ -1,6 +1,6 @@
 //! What a case needs of the machine beyond its target.
 
-/// The variable that names what must be there, separated by commas: `cgroups,userns,issuer,chromium,engine`.
+/// The variable that names what must be there, separated by commas: `cgroups,userns,issuer,chromium,engine,ssh`.
 const VARIABLE: &str = "CABANA_TEST_REQUIRE";
 
 /// Gives what a case needs, or `None` where the machine does not have it, which is said on stderr.

@@ -9,7 +9,10 @@ use futures_util::{Stream, StreamExt, stream};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{Answer, Caller, Socket, Target, agent::Agent, caller};
+use crate::{Answer, Caller, Socket, Target, agent::Agent, caller, container::Container};
+
+/// The first root of the image.
+const WORKSPACE: &str = "/workspace";
 
 /// A sandbox, by default a fresh one.
 #[derive(Debug)]
@@ -19,7 +22,18 @@ pub struct Sandbox {
     base: String,
     /// Its first root, as the sandbox sees it.
     pub root: String,
-    agent: Option<Agent>,
+    program: Program,
+}
+
+/// What runs its agent.
+#[derive(Debug)]
+enum Program {
+    /// A process of the case's.
+    Agent { _process: Agent },
+    /// A container of the case's.
+    Container(Container),
+    /// The service.
+    Service,
 }
 
 impl Sandbox {
@@ -27,7 +41,12 @@ impl Sandbox {
     pub(crate) async fn create() -> Self {
         match Target::get() {
             Target::Agent => Self::of_agent(Agent::start(&[], &[])),
-            Target::Stack => Self::create_with(json!({})).await,
+            Target::Image => Self::of_container(&[]).await,
+            Target::Stack => {
+                let sandbox = Self::create_with(json!({})).await;
+                sandbox.start().await;
+                sandbox
+            }
         }
     }
 
@@ -39,14 +58,32 @@ impl Sandbox {
         Self::of_service(caller, answer.json()["id"].as_str().unwrap())
     }
 
+    /// Starts a sandbox of the service. Beside other cases and a compiler, a start may take longer than one request waits for it.
+    pub(crate) async fn start(&self) {
+        loop {
+            let answer = self.send(self.request(Method::POST, "/start")).await;
+            if answer.status.is_success() {
+                return;
+            }
+            assert_eq!(answer.code(), "container_not_ready", "{}", answer.json());
+        }
+    }
+
     pub(crate) fn of_service(caller: Caller, id: &str) -> Self {
-        Self { caller, base: format!("/v1/sandboxes/{id}"), root: "/workspace".to_owned(), agent: None }
+        Self { caller, base: format!("/v1/sandboxes/{id}"), root: WORKSPACE.to_owned(), program: Program::Service }
     }
 
     pub(crate) fn of_agent(agent: Agent) -> Self {
         let root = agent.root.path().canonicalize().unwrap().to_str().unwrap().to_owned();
         let caller = Caller::at(&agent.url, Some(Agent::SECRET.to_owned()));
-        Self { caller, base: "/v1".to_owned(), root, agent: Some(agent) }
+        Self { caller, base: "/v1".to_owned(), root, program: Program::Agent { _process: agent } }
+    }
+
+    /// One in a container of the image, whose agent has these variables on top.
+    pub(crate) async fn of_container(variables: &[(&str, &str)]) -> Self {
+        let container = Container::provide(variables).await;
+        let caller = Caller::at(&container.url, Some(Container::SECRET.to_owned()));
+        Self { caller, base: "/v1".to_owned(), root: WORKSPACE.to_owned(), program: Program::Container(container) }
     }
 
     /// The URL of the service under test and its key.
@@ -54,9 +91,17 @@ impl Sandbox {
         caller::service()
     }
 
-    /// Destroys it, if it is one of the service. An agent ends when it is dropped.
+    /// Gives it up after a case that has passed: a container may serve another one.
+    pub(crate) async fn release(self) {
+        match self.program {
+            Program::Container(container) => container.recycle().await,
+            Program::Agent { .. } | Program::Service => self.destroy().await,
+        }
+    }
+
+    /// Destroys it, if it is one of the service. An agent or a container ends when it is dropped.
     pub async fn destroy(self) {
-        if self.agent.is_none() {
+        if matches!(self.program, Program::Service) {
             self.request(Method::DELETE, "").send().await.unwrap();
         }
     }
@@ -99,8 +144,26 @@ impl Sandbox {
 
     /// The stdout of a script that must succeed.
     pub async fn shell(&self, script: &str) -> String {
-        let output = self.exec(json!({ "command": script })).await;
-        assert!(output.result.success(), "{script}: {output:?}");
+        self.run(json!({ "command": script })).await
+    }
+
+    /// Keeps the sandbox from other cases, because this one changes what no reset brings back.
+    pub fn mark_changed(&self) {
+        if let Program::Container(container) = &self.program {
+            container.mark_changed();
+        }
+    }
+
+    /// The same as [`Self::shell`] by root, not by the user of other commands: what prepares a case outside the root, or changes the agent. No other case gets this
+    /// sandbox.
+    pub async fn shell_as_root(&self, script: &str) -> String {
+        self.mark_changed();
+        self.run(json!({ "command": script, "user": "root" })).await
+    }
+
+    async fn run(&self, request: Value) -> String {
+        let output = self.exec(request.clone()).await;
+        assert!(output.result.success(), "{request}: {output:?}");
         String::from_utf8(output.stdout.0.into()).unwrap()
     }
 

@@ -9,6 +9,7 @@ mod budget;
 mod constants;
 mod crowd;
 mod database;
+mod kills;
 mod last_bytes;
 mod latencies;
 mod mixed;
@@ -154,6 +155,15 @@ const ROWS: &[Row] = &[
         unit: "sandboxes",
         seconds: 300,
         run: |budget| scale::run(budget).boxed_local(),
+    },
+    Row {
+        name: "kills",
+        about: "agent, engine and runtime are killed at random moments of snapshots, archives, stops and restores; no saved state is lost",
+        target: Target::Stack,
+        rounds: 50,
+        unit: "kills",
+        seconds: 300,
+        run: |budget| kills::run(budget).boxed_local(),
     },
     Row {
         name: "constants",

@@ -73,6 +73,17 @@ impl Socket {
         }
     }
 
+    /// The next frame, which is text; `None` once the connection has ended.
+    pub async fn try_next(&mut self) -> Option<Value> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.0.next()).await.expect("a frame comes") {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
     /// Reads until the other side has closed the connection, and returns the code it gave; 1006 where it gave none.
     pub async fn closed(&mut self) -> u16 {
         loop {

@@ -28,7 +28,7 @@ const TREE: &str = r#"
     ln -s ../a/file a/link; ln -s /nowhere dangling; ln a/file hard
     long=$(printf 'x%.0s' $(seq 120)); mkdir -p "$long/$long"; echo deep > "$long/$long/file"; ln -s "$long/$long/file" far
     printf x > "$(printf 'line\nbreak')"; printf x > "$(printf '\377\376')"; printf x > 'a\b *'
-    find . -mindepth 1 -exec touch -h -d '2001-02-03 04:05:06 UTC' {} +
+    find . -mindepth 1 -exec touch -h -d '2001-02-03 04:05:06.789012345 UTC' {} +
 "#;
 
 /// Lists a tree: names, kinds, modes, times, what links lead to and what files hold.
@@ -69,14 +69,59 @@ async fn exported_archives_are_extracted_by_gnu_tar() {
 async fn archives_of_gnu_tar_are_imported() {
     in_sandbox(async |sandbox| {
         sandbox.shell(TREE).await;
-        let backwards = "find . -mindepth 1 -depth -print0 | tar -c --null --no-recursion -T -";
-        for tar in ["tar -c --format=gnu .", "tar -c --format=posix .", "tar -cz .", "tar -c --format=gnu -b 1 .", backwards] {
+        let backwards = "find . -mindepth 1 -depth -print0 | tar -c --format=posix --null --no-recursion -T -";
+        for tar in ["tar -c --format=posix .", "tar -cz --format=posix .", "tar -c --format=posix -b 1 .", backwards] {
             sandbox.shell(&format!("cd tree && {tar} > ../archive")).await;
             let archive = sandbox.get("archive").await.success();
             import(sandbox, "new/into", archive).await.success();
             assert_eq!(list(sandbox, "new/into").await, list(sandbox, "tree").await, "{tar}");
             assert_eq!(sandbox.shell("cd new/into && stat -c %h hard a/file").await, "2\n2\n", "hard links stay links");
             sandbox.shell("chmod 700 new/into/locked; rm -r new").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn archives_of_gnus_own_format_are_imported_with_whole_seconds() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell(&TREE.replace(".789012345", "")).await;
+        for tar in ["tar -c --format=gnu .", "tar -c --format=gnu -b 1 .", "tar -cz --format=ustar --exclude=x* --exclude=far ."] {
+            sandbox.shell(&format!("rm -rf peer; mkdir peer; cd tree && {tar} > ../archive; tar -C ../peer -x$(case \"{tar}\" in *cz*) echo z;; esac)pf ../archive")).await;
+            let archive = sandbox.get("archive").await.success();
+            import(sandbox, "out", archive).await.success();
+            assert_eq!(list(sandbox, "out").await, list(sandbox, "peer").await, "{tar}");
+            sandbox.shell("chmod 700 out/locked; rm -r out").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn archives_without_an_end_mark_are_imported_with_a_note() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("echo content > f; echo more > g; tar -cf whole f g").await;
+        for (script, imported, noted) in [
+            ("head -c 2048 whole", true, true),
+            ("head -c 2560 whole", true, false),
+            ("cat whole", true, false),
+            ("head -c 1536 whole", false, false),
+            ("head -c 1600 whole", false, false),
+            ("true", false, false),
+            ("head -c 2048 whole | gzip", true, true),
+            ("(gzip -c whole; head -c 512 /dev/zero)", true, false),
+            ("(gzip -c whole; head -c 512 /dev/zero; gzip -c whole; head -c 1 /dev/zero)", true, false),
+            ("(gzip -c whole; echo garbage)", false, false),
+        ] {
+            sandbox.shell(&format!("rm -rf out; {script} > archive")).await;
+            let answer = import(sandbox, "out", sandbox.get("archive").await.success()).await;
+            if imported {
+                assert_eq!(answer.json()["entries"], 2, "{script}: {}", answer.json());
+                assert_eq!(answer.json()["note"].is_string(), noted, "{script}: {}", answer.json());
+                assert_eq!(sandbox.shell("cat out/f out/g").await, "content\nmore\n");
+            } else {
+                assert_eq!(answer.code(), "unprocessable", "{script}");
+            }
         }
     })
     .await;
@@ -122,7 +167,7 @@ async fn a_single_file_is_exported_as_an_archive_of_one_entry() {
             let answer = sandbox.send(sandbox.request(Method::GET, &format!("/archive?{query}"))).await;
             assert_eq!(answer.code(), "invalid_request", "{query}");
         }
-        assert_eq!(sandbox.send(sandbox.request(Method::DELETE, "/archive?path=d")).await.code(), "invalid_request");
+        assert_eq!(sandbox.send(sandbox.request(Method::DELETE, "/archive?path=d")).await.code(), "method_not_allowed");
     })
     .await;
 }
@@ -215,4 +260,24 @@ async fn a_large_archive_is_exported_and_imported_in_bounded_memory() {
         assert!(grown < GROWTH, "{grown} KiB");
     })
     .await;
+}
+
+mod agent_only {
+    use cabana_tests::{in_agent, until};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stalled_reader_gives_its_place_to_others() {
+        in_agent(&[("CABANA_MAX_ARCHIVES", "1"), ("CABANA_ARCHIVE_TIMEOUT_MS", "300")], async |sandbox| {
+            sandbox.shell("mkdir d; head -c 100000000 /dev/urandom > d/noise; mkdir e").await;
+            let request = || sandbox.request(Method::GET, "/archive").query(&[("path", "d")]);
+            let stalled = request().send().await.unwrap();
+            assert_eq!(stalled.status(), 200);
+            assert_eq!(sandbox.send(request()).await.code(), "too_many_requests");
+            until("there is a place", async || export(sandbox, "e", "tar").await.status == 200).await;
+            assert!(stalled.bytes().await.is_err(), "it looks complete");
+        })
+        .await;
+    }
 }

@@ -1,22 +1,39 @@
 //! Cases that need the whole stack: a sandbox's life, and the gateway in front of it.
 
 mod access;
+mod archiving;
 mod audit;
+mod bridge;
+mod cli;
+mod coming_from;
 mod directory;
 mod disk;
+mod docs_page;
+mod egress;
 mod gateway;
+mod https_server;
 mod kinds;
 mod lifecycle;
 mod local_engine;
 mod logs;
+mod mcp;
 mod metrics;
 mod network;
+mod network_git;
+mod network_rules;
+mod network_secrets;
+mod notebook;
+mod offline;
 mod outages;
+mod packages;
 mod preview;
 mod projects;
 mod quota;
+mod roots;
 mod setup;
 mod tour;
+mod unchanging;
+mod variables;
 
 use cabana_tests::{Caller, Sandbox, Socket, Target, in_sandbox, until};
 use reqwest::{Method, StatusCode};
@@ -122,7 +139,7 @@ async fn a_container_that_ends_is_replaced_by_the_next_operation() {
     in_sandbox(async |sandbox| {
         sandbox.shell("echo before > f").await;
         let killed = sandbox.post("exec", json!({ "command": "kill -TERM 1; sleep 30" })).await;
-        let lost = killed.status == StatusCode::OK && killed.json()["exit"]["reason"] != "exited";
+        let lost = killed.status == StatusCode::OK && killed.json()["exit"]["type"] != "exited";
         assert!(lost || ["interrupted", "agent_unavailable"].contains(&killed.code().as_str()), "{:?}", killed.json());
         until("an operation is carried out again", async || {
             let answer = sandbox.post("exec", json!({ "command": "echo again" })).await;
@@ -164,7 +181,7 @@ async fn malformed_control_requests_are_refused() {
         (Method::POST, "/v1/sandboxes/-/exec", "invalid_request"),
         (Method::GET, "/v1/sandboxes/sbx-never-made", "not_found"),
         (Method::POST, "/v1/sandboxes/sbx-never-made/exec", "not_found"),
-        (Method::PUT, "/v1/sandboxes/sbx-never-made", "invalid_request"),
+        (Method::PUT, "/v1/sandboxes/sbx-never-made", "method_not_allowed"),
         (Method::GET, "/v1/nowhere", "not_found"),
         (Method::GET, "/", "not_found"),
     ] {

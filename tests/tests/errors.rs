@@ -1,6 +1,6 @@
 //! Refusals have a code and leave nothing behind.
 
-use cabana_tests::{Sandbox, in_sandbox};
+use cabana_tests::{NDJSON, SSE, Sandbox, in_sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -66,6 +66,81 @@ async fn malformed_requests_are_refused_by_their_codes() {
 }
 
 #[tokio::test]
+async fn unknown_fields_and_parameters_are_refused_by_name() {
+    in_sandbox(async |sandbox| {
+        let refused = async |method: Method, route: &str, body: Value, message: &str, reason: &str| {
+            let request = sandbox.request(method.clone(), route);
+            let request = if body.is_null() { request } else { request.json(&body) };
+            let answer = sandbox.send(request).await;
+            assert_eq!(answer.code(), "invalid_request", "{method} {route}");
+            let error = &answer.json()["error"];
+            assert_eq!(
+                (error["message"].as_str(), &error["details"]["reason"]),
+                (Some(message), &json!(reason)),
+                "{method} {route}"
+            );
+        };
+        let timeout = "unknown field `timeout`: did you mean `timeout_ms`?";
+        refused(Method::POST, "/exec", json!({ "command": "touch harmed", "timeout": 50 }), timeout, "unknown_field").await;
+        let encoding =
+            "unknown field `encoding`: the fields are `path`, `content`, `mode`, `append`, `offset`, `if_match` and `session`";
+        let content = json!({ "path": "harmed", "content": "aGk=", "encoding": "base64" });
+        refused(Method::POST, "/file/write", content, encoding, "unknown_field").await;
+        let edits = json!({ "path": "a", "edits": [{ "old": "a", "new": "b", "alll": true }] });
+        refused(Method::POST, "/file/edit", edits, "unknown field `edits[0].alll`: did you mean `all`?", "unknown_field").await;
+        let number = json!({ "command": "touch harmed", "timeout_ms": "1s" });
+        let takes = "`timeout_ms` takes a whole number from 0, got a string";
+        refused(Method::POST, "/exec", number, takes, "invalid_field").await;
+        for (method, route, body, message) in [
+            (
+                Method::POST,
+                "/exec?timeout=5",
+                json!({ "command": "touch harmed" }),
+                "unknown parameter `timeout`: none is taken here",
+            ),
+            (Method::PUT, "/files?path=harmed&modes=600", json!({}), "unknown parameter `modes`: did you mean `mode`?"),
+            (Method::GET, "/archive?path=.&formt=tar", Value::Null, "unknown parameter `formt`: did you mean `format`?"),
+            (Method::GET, "/connect?binaries=1", Value::Null, "unknown parameter `binaries`: did you mean `binary`?"),
+        ] {
+            refused(method, route, body, message, "unknown_parameter").await;
+        }
+        let depth = "unknown field `depht`: did you mean `depth`?";
+        refused(Method::GET, "/file/list?path=.&depht=2", Value::Null, depth, "unknown_field").await;
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "a", json!({ "command": "touch harmed", "timeout": 50 })).await;
+        assert_eq!(socket.wait_for("error", "a").await["message"], timeout);
+        socket.send_text(r#"{"type":"exec","id":"b","payloads":{}}"#).await;
+        assert_eq!(socket.next().await["payload"]["message"], "unknown field `payloads`: did you mean `payload`?");
+        assert_eq!(sandbox.shell("ls -A").await, "", "nothing was done");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn operations_that_only_look_are_answered_by_get() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir -p d/e && echo one > d/a && printf '1\n2\n3\n' > 'd/b c'").await;
+        let get = async |route: &str| sandbox.send(sandbox.request(Method::GET, route)).await;
+        let names =
+            |answer: &Value| answer["items"].as_array().unwrap().iter().map(|entry| entry["path"].clone()).collect::<Vec<_>>();
+        assert_eq!(names(&get("/file/list?path=d").await.json()), ["a", "b c", "e"]);
+        assert_eq!(names(&get("/file/list?path=d&limit=1&hidden=false").await.json()), ["a"]);
+        assert_eq!(get("/file/read?path=d%2Fb+c&lines=%7B%22from%22%3A2%2C%22to%22%3A2%7D").await.json()["content"], "2\n");
+        assert!(get("/process/list").await.json()["items"].is_array());
+        let started = sandbox.post("exec", json!({ "command": "echo out", "detach": true, "name": "7" })).await.json();
+        let attach = "/process/attach?process=7";
+        assert_eq!(get(attach).await.json()["process"], started["process"]);
+        let events = sandbox.send(sandbox.request(Method::GET, attach).header("accept", SSE)).await;
+        assert_eq!(events.header("content-type"), Some(SSE));
+        assert!(String::from_utf8_lossy(&events.bytes).contains("out"));
+        let head = sandbox.send(sandbox.request(Method::HEAD, "/file/stat?path=d")).await;
+        assert!(head.status.is_success() && head.bytes.is_empty());
+        assert!(get("/file/stat?path=d").await.bytes.ends_with(b"}\n"), "JSON ends in a newline");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_error_names_the_place_and_not_the_value() {
     in_sandbox(async |sandbox| {
         for env in [json!("TOKEN=hunter2"), json!({ "TOKEN": { "hunter2": 1 } }), json!({ "TOKEN": 123_456 })] {
@@ -103,9 +178,12 @@ async fn a_refused_upload_is_answered_before_its_end() {
 async fn unknown_routes_are_refused() {
     in_sandbox(async |sandbox| {
         for (method, route, code) in [
-            (Method::GET, "/exec", "invalid_request"),
-            (Method::PATCH, "/files?path=a", "invalid_request"),
-            (Method::POST, "/connect", "invalid_request"),
+            (Method::GET, "/exec", "method_not_allowed"),
+            (Method::PATCH, "/files?path=a", "method_not_allowed"),
+            (Method::POST, "/connect", "method_not_allowed"),
+            (Method::PUT, "/process/list", "method_not_allowed"),
+            (Method::GET, "/process/remove", "method_not_allowed"),
+            (Method::PATCH, "/archive?path=a", "method_not_allowed"),
             (Method::GET, "/files", "invalid_request"),
             (Method::GET, "/files?path=missing", "not_found"),
             (Method::POST, "/exec/more", "not_found"),
@@ -113,6 +191,42 @@ async fn unknown_routes_are_refused() {
         ] {
             let answer = sandbox.send(sandbox.request(method.clone(), route)).await;
             assert_eq!(answer.code(), code, "{method} {route}");
+            let methods = answer.header("allow").map(|methods| methods.split(", ").map(str::to_owned).collect::<Vec<_>>());
+            let named = answer.json()["error"]["details"]["allowed_methods"].clone();
+            assert_eq!(json!(methods.filter(|_| code == "method_not_allowed")), named, "{method} {route}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_before_the_beginning_has_its_status_in_every_form() {
+    in_sandbox(async |sandbox| {
+        for (name, body, code) in [
+            ("file/watch", json!({ "path": "missing" }), "not_found"),
+            ("exec", json!({ "command": ["nonexistent"] }), "not_found"),
+            ("process/attach", json!({ "process": "unknown" }), "not_found"),
+            ("git/clone", json!({ "url": "nonsense" }), "invalid_request"),
+        ] {
+            for accept in ["application/json", NDJSON, SSE, "application/octet-stream"] {
+                let request = sandbox.request(Method::POST, &format!("/{name}")).header("accept", accept).json(&body);
+                assert_eq!(sandbox.send(request).await.code(), code, "{name} {accept}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_form_that_a_client_likes_best_is_answered() {
+    in_sandbox(async |sandbox| {
+        for (accept, form) in [
+            ("application/json;q=0.1, application/x-ndjson;q=0.2", NDJSON),
+            ("application/json;q=0, text/event-stream;q=0.5, */*;q=0.1", SSE),
+            ("application/x-ndjson;q=0", "application/json"),
+        ] {
+            let request = sandbox.request(Method::POST, "/exec").header("accept", accept).json(&json!({ "command": "true" }));
+            assert_eq!(sandbox.send(request).await.header("content-type"), Some(form), "{accept}");
         }
     })
     .await;

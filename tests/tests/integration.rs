@@ -2,7 +2,11 @@
 //! whole stack. Its module says where else it does not run, and `cargo xtask test` filters by that:
 //!
 //! - `control::`: cases of the whole stack, skipped on the agent.
-//! - `agent_only`, at any depth: cases that start an agent of their own making, skipped on the stack.
+//! - `agent_only`, at any depth: cases that start an agent of their own making, skipped in the image and on the stack.
+//! - `bounded`, at any depth: cases that use up what they may have, skipped on the local service, which gives its sandboxes much.
+//! - `image_only`, at any depth: cases that start a container of the image of their own making, skipped everywhere else.
+//! - `kernels`, at any depth: cases that run code on kernels of Jupyter, skipped in the image, which has none.
+//! - `large`, at any depth: cases that need more memory than the smallest container has. In the image they run in a larger one.
 //! - `serial`, at any depth: cases that load the machine or measure it, run one after another behind all others.
 //! - `control::outages`: cases that kill a service under all sandboxes, run last and one after another.
 
@@ -10,15 +14,23 @@
 
 mod agent_only {
     mod limits;
+    mod memory;
 }
 mod archives;
+mod attacks {
+    mod serial;
+}
+mod bare;
+mod code;
 mod control;
 mod differential;
 mod errors;
 mod exec;
 mod files;
 mod git;
+mod image_only;
 mod machine;
+mod port;
 mod process;
 mod project;
 mod serial {

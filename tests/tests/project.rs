@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cabana_tests::{NDJSON, Sandbox, gather, in_sandbox};
+use cabana_tests::{NDJSON, Sandbox, Target, gather, in_sandbox};
 use futures_util::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -54,7 +54,10 @@ async fn a_c_project_is_built_and_tested_by_its_own_commands() {
         let tested = make(sandbox, "-C tests test-lz4-basic").await;
         assert!(tested.contains("lz4"), "{tested}");
         let built = sandbox.get("lz4/programs/lz4").await.success();
-
+        if Target::get() == Target::Image {
+            // Its compiler is not this machine's.
+            return;
+        }
         let outside = tempfile::tempdir().unwrap();
         let copied = Command::new("cp").arg("-r").arg(&source).arg(outside.path().join("lz4")).status().unwrap();
         let made = Command::new("make").args(["-C", "lz4", "lz4"]).current_dir(&outside).stdout(Stdio::null()).status().unwrap();

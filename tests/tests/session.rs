@@ -1,6 +1,8 @@
 //! Shells that live between commands.
 
 mod ending;
+mod paths;
+mod starting;
 mod timeout;
 mod turns;
 
@@ -205,8 +207,6 @@ async fn settings_of_one_command_are_restored_after_it() {
                 ("command", json!([]), "invalid_request"),
                 ("command", json!("a\0b"), "invalid_request"),
                 ("user", json!("root"), "invalid_request"),
-                ("detach", json!(true), "invalid_request"),
-                ("tty", json!({ "cols": 80, "rows": 24 }), "invalid_request"),
             ] {
                 let mut request = json!({ "command": "true", "session": session });
                 request[field] = value;
@@ -248,7 +248,7 @@ async fn a_session_starts_with_the_requested_settings() {
 async fn a_command_in_a_session_is_a_process() {
     in_sandbox(async |sandbox| {
         let opened = sandbox.call(Create::default()).await;
-        assert!(sandbox.call(List {}).await.processes.is_empty(), "a shell is none");
+        assert!(sandbox.call(List::default()).await.processes.is_empty(), "a shell is none");
         let request = json!({ "command": "echo on; cat; echo off", "session": opened.session, "stdin": { "stream": true } });
         let mut socket = sandbox.connect().await;
         socket.send("exec", "a", request).await;
@@ -261,7 +261,7 @@ async fn a_command_in_a_session_is_a_process() {
         sandbox.post("process.input", json!({ "process": id, "data": "typed\n", "eof": true })).await.success();
         until("its end is heard", async || matches!(heard.next().await, Some(Line::Result(result)) if result.success())).await;
         assert_eq!(socket.wait_for("result", "a").await["exit"]["code"], 0);
-        assert!(sandbox.call(List {}).await.processes.is_empty());
+        assert!(sandbox.call(List::default()).await.processes.is_empty());
     })
     .await;
 }
@@ -274,6 +274,105 @@ async fn a_command_sees_no_descriptor_of_the_session() {
             let with_input = json!({ "command": ["ls", "/proc/self/fd"], "session": session, "stdin": "x", "cwd": "/" });
             assert_eq!(sandbox.exec(with_input).await.stdout.0, "0\n1\n2\n3\n");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_survives_functions_with_names_of_builtins() {
+    in_sandbox(async |sandbox| {
+        for session in create_each(sandbox).await {
+            // Where a shell refuses such a name, that is an error of the command.
+            for name in ["command", "echo", "eval", "export", "unset", "trap", "return", "cd", "kill", "set"] {
+                let output = run(sandbox, &session, &format!("{name}() {{ :; }}")).await;
+                assert!(!output.result.session_ended, "{name}: {output:?}");
+                check(sandbox, &session, "printf here", "here", "", 0).await;
+                let settings = json!({ "command": "printf \"$A\"", "session": session, "cwd": "/", "env": { "A": "set" } });
+                assert_eq!(sandbox.exec(settings).await.stdout.0, "set", "{name}");
+            }
+            let output = sandbox.exec(json!({ "command": "sleep 3728.1", "session": session, "timeout_ms": 60 })).await;
+            assert_eq!((output.result.exit, output.result.session_ended), (Some(Exit::TimedOut), false));
+            check(sandbox, &session, "printf on", "on", "", 0).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_found_by_its_name() {
+    in_sandbox(async |sandbox| {
+        let create = json!({ "name": "build", "env": { "A": "1" }, "timeout_ms": 60_000 });
+        let made = sandbox.post("session.create", create.clone()).await.json();
+        assert_eq!((&made["name"], &made["timeout_ms"]), (&json!("build"), &json!(60_000)), "{made}");
+        for again in [create, json!({ "name": "build" })] {
+            assert_eq!(sandbox.post("session.create", again).await.json()["session"], made["session"]);
+        }
+        let other = sandbox.post("session.create", json!({ "name": "build", "env": { "A": "2" }, "cwd": "/tmp" })).await;
+        assert_eq!(other.code(), "conflict");
+        let details = &other.json()["error"]["details"];
+        assert_eq!((&details["reason"], &details["differs"]), (&json!("exists"), &json!(["cwd", "env"])));
+        run(sandbox, "build", "B=2").await;
+        assert_eq!(run(sandbox, made["session"].as_str().unwrap(), "echo $A$B").await.stdout.0, "12\n");
+        let at_once =
+            futures_util::future::join_all((0..8).map(|_| sandbox.post("session.create", json!({ "name": "one" })))).await;
+        let ids: Vec<_> = at_once.iter().map(|answer| answer.json()["session"].clone()).collect();
+        assert!(ids.iter().all(|id| id == &ids[0] && id.is_string()), "{ids:?}");
+        sandbox.post("session.delete", json!({ "session": "build" })).await.success();
+        assert_eq!(sandbox.post("session.get", json!({ "session": "build" })).await.code(), "not_found", "its name is free");
+        assert_eq!(sandbox.post("session.create", json!({ "name": "a b" })).await.code(), "invalid_request");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sessions_default_timeout_holds_for_its_commands() {
+    in_sandbox(async |sandbox| {
+        sandbox.post("session.create", json!({ "name": "short", "timeout_ms": 300 })).await.success();
+        let late = sandbox.post("exec", json!({ "command": "sleep 60", "session": "short" })).await.json();
+        assert_eq!((&late["exit"]["type"], &late["exit"]["code"]), (&json!("timed_out"), &json!(124)));
+        let longer = json!({ "command": "sleep 0.6", "session": "short", "timeout_ms": 60_000 });
+        assert_eq!(sandbox.post("exec", longer).await.json()["exit"]["code"], 0, "a command's own goes first");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trace_shows_the_commands_and_nothing_of_the_sessions_own() {
+    in_sandbox(async |sandbox| {
+        // bash repeats the first character of PS4 for each level of sourcing, and a command of a session is one level down.
+        // Nothing else that keeps a shell's state runs at the level of its own input: `eval` and traps are a level down as well, a function
+        // makes `declare` local, and text on the shell's input would take what follows it for its own where a quote is left open.
+        for (shell, traced) in [("bash", "++ echo hi\n"), ("sh", "+ echo hi\n")] {
+            sandbox.post("session.create", json!({ "name": shell, "shell": shell })).await.success();
+            run(sandbox, shell, "set -x").await;
+            let output = run(sandbox, shell, "echo hi").await;
+            assert_eq!((output.stdout.0.clone(), output.stderr.0), ("hi\n".into(), traced.into()), "{shell}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sessions_directory_and_variables_can_be_changed() {
+    in_sandbox(async |sandbox| {
+        sandbox.shell("mkdir -p 'a b'").await;
+        for (name, shell) in [("of-bash", "bash"), ("of-sh", "sh")] {
+            sandbox.post("session.create", json!({ "name": name, "shell": shell, "env": { "OLD": "x" } })).await.success();
+            let update = json!({ "session": name, "cwd": "a b", "env": { "OLD": null, "NEW": "it's $HOME" } });
+            let answer = sandbox.post("session.update", update).await;
+            assert_eq!(answer.json()["name"], name, "{}", answer.json());
+            let seen = run(sandbox, name, "pwd; echo \"$NEW ${OLD-unset}\"; sh -c 'echo \"$NEW\"'").await.stdout.0;
+            let seen = String::from_utf8_lossy(&seen).into_owned();
+            assert!(seen.ends_with("/a b\nit's $HOME unset\nit's $HOME\n"), "{shell}: {seen}");
+            let update = async |body: Value| sandbox.post("session.update", body).await.code();
+            assert_eq!(update(json!({ "session": name, "cwd": "none" })).await, "not_found");
+            assert_eq!(update(json!({ "session": name, "env": { "A-B": "1" } })).await, "invalid_request");
+            run(sandbox, name, "readonly FIXED=1").await;
+            assert_eq!(update(json!({ "session": name, "env": { "FIXED": "2" } })).await, "unprocessable");
+            assert_eq!(run(sandbox, name, "pwd").await.result.exit, Some(Exit::Exited { code: 0 }), "it lives on");
+        }
+        let listed = sandbox.post("process.list", json!({})).await;
+        assert!(!String::from_utf8_lossy(&listed.bytes).contains("HOME"), "values are not listed");
     })
     .await;
 }

@@ -26,7 +26,7 @@ async fn every_operation_is_reached_by_its_name() {
         assert_eq!(events[0]["type"], "started");
         assert_eq!(events[1], json!({ "type": "stdout", "offset": 0, "bytes": "hi" }));
         assert_eq!((&frame["type"], &frame["id"]), (&json!("result"), &json!("4")));
-        assert_eq!(frame["payload"]["exit"], json!({ "reason": "exited", "code": 7 }));
+        assert_eq!(frame["payload"]["exit"], json!({ "type": "exited", "code": 7 }));
     })
     .await;
 }
@@ -78,7 +78,7 @@ async fn inputs_reach_a_running_command() {
             .await;
         while socket.wait_for("event", "trap").await["bytes"] != "set\n" {}
         socket.send("input", "trap", json!({ "type": "signal", "signal": "SIGINT" })).await;
-        assert_eq!(socket.wait_for("result", "trap").await["exit"], json!({ "reason": "exited", "code": 5 }));
+        assert_eq!(socket.wait_for("result", "trap").await["exit"], json!({ "type": "exited", "code": 5 }));
     })
     .await;
 }
@@ -91,7 +91,7 @@ async fn cancel_ends_the_tree_and_is_reported() {
         socket.send("exec", "b", json!({ "command": "until [ -e go ]; do sleep 0.02; done; echo fine" })).await;
         while socket.wait_for("event", "a").await["bytes"] != "up\n" {}
         socket.send("cancel", "a", Value::Null).await;
-        assert_eq!(socket.wait_for("result", "a").await["exit"], json!({ "reason": "cancelled" }));
+        assert_eq!(socket.wait_for("result", "a").await["exit"], json!({ "type": "cancelled", "code": 143 }));
         socket.send("exec", "a", json!({ "command": ["pgrep", "--count", "--full", "sleep 3599.5"] })).await;
         assert_eq!(socket.wait_for("result", "a").await["exit"]["code"], 1, "the id can be used again, and nothing is left");
         socket.send("cancel", "never-seen", Value::Null).await;
@@ -153,18 +153,56 @@ async fn unread_output_delays_nothing_else_and_is_not_kept() {
         let mut socket = sandbox.connect().await;
         socket.send("exec", "deaf", json!({ "command": "echo up; exec sleep 3596.5", "stdin": { "stream": true } })).await;
         while socket.wait_for("event", "deaf").await["bytes"] != "up\n" {}
-        for _ in 0..40 {
-            socket.send("input", "deaf", json!({ "type": "stdin", "bytes": "x".repeat(64 << 10) })).await;
+        for _ in 0..70 {
+            socket.send("input", "deaf", json!({ "type": "stdin", "bytes": "x".repeat(1 << 20) })).await;
         }
         socket.send("exec", "other", json!({ "command": "echo quick" })).await;
         let (mut refused, mut cancelled, mut answered) = (false, false, false);
         while !(refused && cancelled && answered) {
             let frame = socket.next().await;
             refused |= frame["payload"]["code"] == "too_many_requests" && frame["payload"]["details"]["id"] == "deaf";
-            cancelled |= frame["id"] == "deaf" && frame["payload"]["exit"]["reason"] == "cancelled";
+            cancelled |= frame["id"] == "deaf" && frame["payload"]["exit"]["type"] == "cancelled";
             answered |= frame["id"] == "other" && frame["type"] == "result";
         }
         assert_eq!(sandbox.count_processes("sleep 3596.5").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn output_after_a_cancel_waits_for_nobody_and_is_told_as_a_gap() {
+    in_sandbox(async |sandbox| {
+        let mut slow = sandbox.connect().await;
+        // It prints through the whole grace time.
+        slow.send("exec", "endless", json!({ "command": "trap '' TERM; yes 3582.5" })).await;
+        slow.wait_for("event", "endless").await;
+        until("it waits for its reader", async || {
+            sandbox.shell("ps -o stat= -p $(pgrep -fx 'yes 3582.5') | grep -c S || true").await == "1\n"
+        })
+        .await;
+        slow.send("cancel", "endless", Value::Null).await;
+        until("the tree is gone", async || sandbox.count_processes("yes 3582.5").await == 0).await;
+        let (mut end, mut gap) = (None, false);
+        loop {
+            let frame = slow.next().await;
+            let event = &frame["payload"];
+            match (frame["type"].as_str(), event["type"].as_str()) {
+                (Some("result"), _) => break assert_eq!(event["exit"], json!({ "type": "cancelled", "code": 143 })),
+                (Some("event"), Some("stdout")) => {
+                    assert!(!gap, "nothing comes behind the gap");
+                    let (offset, length) = (event["offset"].as_u64().unwrap(), event["bytes"].as_str().unwrap().len() as u64);
+                    assert_eq!(end.unwrap_or(offset), offset);
+                    end = Some(offset + length);
+                }
+                (Some("event"), Some("gap")) => {
+                    assert_eq!(event["from"].as_u64(), end);
+                    assert!(event["to"].as_u64() > end, "{event}");
+                    gap = true;
+                }
+                _ => panic!("{frame}"),
+            }
+        }
+        assert!(gap && end.unwrap() < 64 << 20, "{end:?} bytes were sent");
     })
     .await;
 }
@@ -239,7 +277,7 @@ async fn an_operation_whose_output_is_unread_can_be_cancelled() {
         .await;
         slow.send("cancel", "endless", Value::Null).await;
         until("the tree is gone", async || sandbox.count_processes("yes 3595.5").await == 0).await;
-        assert_eq!(slow.wait_for("result", "endless").await["exit"], json!({ "reason": "cancelled" }));
+        assert_eq!(slow.wait_for("result", "endless").await["exit"], json!({ "type": "cancelled", "code": 143 }));
     })
     .await;
 }
@@ -251,15 +289,32 @@ async fn operations_above_the_limit_of_a_socket_are_refused() {
         socket.send("exec", "p", json!({ "command": "read line", "stdin": { "stream": true } })).await;
         let process = socket.wait_for("event", "p").await["process"].clone();
         for id in 0..256 {
-            socket.send("process.wait", &id.to_string(), json!({ "process": process, "until": { "exit": {} } })).await;
+            socket.send("process.wait", &id.to_string(), json!({ "process": process, "until": "exit" })).await;
         }
         let refused = socket.wait_for("error", "255").await;
         assert_eq!((&refused["code"], &refused["details"]["limit"]), (&json!("too_many_requests"), &json!(256)));
         socket.send("input", "p", json!({ "type": "eof" })).await;
         let mut results = 0;
         while results < 256 {
-            results += i32::from(socket.next().await["type"] == "result");
+            let frame = socket.next().await;
+            assert_ne!(frame["type"], "error", "{frame} after {results} results");
+            results += i32::from(frame["type"] == "result");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_burst_of_inputs_arrives_whole() {
+    in_sandbox(async |sandbox| {
+        let mut socket = sandbox.connect().await;
+        socket.send("exec", "count", json!({ "command": "wc -c", "stdin": { "stream": true } })).await;
+        for _ in 0..50 {
+            socket.send("input", "count", json!({ "type": "stdin", "bytes": "x".repeat(1 << 20) })).await;
+        }
+        socket.send("input", "count", json!({ "type": "eof" })).await;
+        let (output, result) = socket.output("count").await;
+        assert_eq!((output.trim(), &result["exit"]["code"]), ("52428800", &json!(0)));
     })
     .await;
 }

@@ -6,7 +6,7 @@ use cabana_protocol::{
     Data,
     exec::{Cells, Exec, ExecEvent, Exit, Stdin, Tty},
     line::Line,
-    process::{Get, Input, Pattern, Resize, Until, Wait, Waited},
+    process::{Get, Input, Resize, Until, Wait, Waited},
 };
 use cabana_tests::{NDJSON, Sandbox, gather, in_sandbox, require, until};
 use futures_util::StreamExt;
@@ -216,16 +216,42 @@ async fn a_terminal_replays_its_newest_quarter_of_a_mebibyte() {
         let command = "head -c 1000000 /dev/zero | tr '\\0' x; echo; echo all:$((2 * 21)); read -r end";
         let output = sandbox.exec(json!({ "command": command, "tty": {}, "detach": true })).await;
         let process = output.result.process.to_string();
-        let until = Until::Log(Pattern::Text("all:42".to_owned()));
-        sandbox.call(Wait { process: process.clone(), until, timeout_ms: Some(60_000) }).await;
+        let until = Until::Log { log: "all:42".to_owned() };
+        sandbox.call(Wait { process: process.clone(), until, from: None, timeout_ms: Some(60_000) }).await;
         let mut lines = sandbox.stream_of("process.attach", NDJSON, json!({ "process": process })).await;
         assert!(matches!(lines.next().await, Some(Line::Event(ExecEvent::Started { .. }))));
         let Some(Line::Event(ExecEvent::Gap { from: 0, to })) = lines.next().await else { panic!("no gap") };
         let kept = 1_000_000 + 2 + 8 - to;
         assert!(((256 << 10)..(320 << 10)).contains(&kept), "{kept} bytes are kept");
         sandbox.call(Input { process: process.clone(), data: Some("\n".into()), eof: false }).await;
-        let ended = sandbox.call(Wait { process, until: Until::Exit {}, timeout_ms: None }).await;
+        let ended = sandbox.call(Wait { process, until: Until::EXIT, from: None, timeout_ms: None }).await;
         assert_eq!(ended, Waited::Exited { exit: exited(0) });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn attaching_can_begin_with_what_the_terminal_shows() {
+    in_sandbox(async |sandbox| {
+        let draw = "printf '\\033[2J\\033[2;3Hold\\033[2;3Hnew\\033[?25l'; echo; for i in 1 2 3; do echo line $i; done; read -r more; echo $more";
+        let tty = json!({ "cols": 40, "rows": 10 });
+        let output = sandbox.exec(json!({ "command": draw, "tty": tty, "detach": true })).await;
+        let process = output.result.process.to_string();
+        let until = Until::Log { log: "line 3".to_owned() };
+        sandbox.call(Wait { process: process.clone(), until, from: None, timeout_ms: Some(60_000) }).await;
+        let mut lines = sandbox.stream_of("process.attach", NDJSON, json!({ "process": process, "screen": true })).await;
+        assert!(matches!(lines.next().await, Some(Line::Event(ExecEvent::Started { .. }))));
+        let Some(Line::Event(ExecEvent::Screen { offset, cols, rows, bytes })) = lines.next().await else { panic!("no screen") };
+        assert_eq!((cols.get(), rows.get()), (40, 10));
+        let painted = String::from_utf8(bytes.0.to_vec()).unwrap();
+        assert!(painted.contains("new") && painted.contains("line 3") && !painted.contains("old"), "{painted:?}");
+        assert!(painted.contains("\u{1b}[?25l"), "its modes too: {painted:?}");
+        sandbox.call(Input { process: process.clone(), data: Some("and on\n".into()), eof: false }).await;
+        let Some(Line::Event(ExecEvent::Stdout { offset: next, .. })) = lines.next().await else { panic!("no output") };
+        assert_eq!(next, offset, "what is painted is not told again");
+        let piped = sandbox.exec(json!({ "command": "sleep 60", "detach": true })).await.result.process.to_string();
+        let refused = sandbox.post("process.attach", json!({ "process": piped, "screen": true })).await;
+        assert_eq!((refused.code().as_str(), &refused.json()["error"]["details"]["reason"]), ("conflict", &json!("no_terminal")));
     })
     .await;
 }

@@ -6,18 +6,23 @@
 //! | --- | --- | --- |
 //! | `cab_<id>_<secret>` | an API key | the database, and the isolate's memory of it ([`key`]) |
 //! | `cabt_<JWT>` | a connect token | the gateway's own signature, and the key that made it ([`connect`]) |
+//! | `?link=<JWT>` | a link to one file | the gateway's own signature, and the key that made it ([`link`]) |
 //! | `<JWT>` | a JWT of an issuer | one of the issuer's keys ([`jwt`]) |
 
+mod algorithms;
 pub mod authority;
 pub mod connect;
 pub mod credentials;
 pub mod issuer;
 pub mod jwks;
 pub mod jwt;
+pub mod link;
+mod signature;
 
 use std::{cell::RefCell, rc::Rc};
 
-use cabana::{Code, Error, Principal};
+use cabana::{Code, Principal, cache::Cache};
+use cabana_protocol::Error;
 use sha2::{Digest, Sha256};
 use worker::Request;
 
@@ -27,7 +32,6 @@ use self::{
     jwt::Refusal,
 };
 use crate::{
-    cache::Cache,
     key::{self, lookup::Lookup},
     time,
 };
@@ -42,12 +46,20 @@ thread_local! {
     static GOOD: RefCell<Cache<[u8; 32], Principal>> = const { RefCell::new(Cache::new(VERIFIED)) };
 }
 
+/// The header in which an operator names the tenant whose sandboxes it means. It may be any caller's own tenant, too.
+const TENANT_HEADER: &str = "x-cabana-tenant";
+
 /// Tells who is calling.
 ///
-/// Fails with `unauthorized`, and with `unavailable` where nobody may call or it cannot be told.
+/// Fails with `unauthorized`, with `unavailable` where nobody may call or it cannot be told, and where the request names a tenant with
+/// `invalid_request` (it is none) and `forbidden` (another one's).
 pub async fn authenticate(request: &Request, lookup: Lookup<'_>) -> Result<Principal, Error> {
     let authority = Authority::of(lookup.env)?;
-    admit(&authority, &credentials::of(request)?, lookup).await
+    let principal = admit(&authority, &credentials::of(request)?, lookup).await?;
+    match request.headers().get(TENANT_HEADER).ok().flatten() {
+        Some(tenant) => principal.acting_for(tenant.parse()?),
+        None => Ok(principal),
+    }
 }
 
 /// The same for a token that came neither in a header nor on a WebSocket: a preview's visitor brings it.

@@ -1,6 +1,7 @@
 //! A request that was let in, with all that a handler needs to answer it.
 
-use cabana::{Code, Database, Error, Principal, RequestId, reply, request};
+use cabana::{Code, Database, Principal, RequestId, reply, request};
+use cabana_protocol::{Error, names::invalid_parameter};
 use serde::{Serialize, de::DeserializeOwned};
 use worker::{Context, Env, Request, Response, Url};
 
@@ -27,7 +28,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Reads the body, which is a JSON object; none stands for all defaults, and unknown fields are ignored.
+    /// Reads the body, which is a JSON object; none stands for all defaults.
     ///
     /// Fails with `invalid_request` and `payload_too_large`.
     pub async fn body<T: DeserializeOwned + Default>(&mut self) -> Result<T, Error> {
@@ -50,7 +51,7 @@ impl Call {
     pub fn limit(&self, default: u32, most: u32) -> Result<u32, Error> {
         let Some(limit) = self.parameter("limit") else { return Ok(default) };
         let limit = limit.parse().ok().filter(|limit| (1..=most).contains(limit));
-        limit.ok_or_else(|| Error::invalid_request(format!("limit: 1 to {most}")))
+        limit.ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {most}")))
     }
 
     /// Answers with JSON.

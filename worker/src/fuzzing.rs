@@ -107,12 +107,14 @@ pub fn gateway(bytes: &[u8]) {
     }
     let route = match Route::parse(method, path) {
         Ok(route) => route,
-        Err(error) => return assert!(matches!(error.code, Code::NotFound | Code::InvalidRequest), "{error}"),
+        Err(error) => {
+            return assert!(matches!(error.code, Code::NotFound | Code::InvalidRequest | Code::MethodNotAllowed), "{error}");
+        }
     };
     if method == "GET" {
         assert_eq!(Route::parse("HEAD", path).as_ref(), Ok(&route));
     }
-    let open = matches!(route, Route::Health | Route::Description | Route::Documentation | Route::Library);
+    let open = matches!(route, Route::Health | Route::Description | Route::Documentation | Route::Notebook(_) | Route::Library);
     let Some(access) = route.access() else { return assert!(open, "{route:?}") };
     let look = matches!(method, "GET" | "HEAD") || access.operation == "token.create";
     assert_eq!((open, access.read_only), (false, look), "{method} {path}");

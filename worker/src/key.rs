@@ -6,14 +6,20 @@ pub mod cache;
 pub mod creation;
 pub mod lookup;
 pub mod store;
+pub mod tag;
 
 use std::cell::Cell;
 
-use cabana::{Code, Error, KeyId, Principal, random};
-use cabana_protocol::key::{Key, no_such_key};
+use cabana::{Code, KeyId, Principal, random};
+use cabana_protocol::{
+    Error,
+    key::{Key, no_such_key},
+};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use self::tag::Tagger;
 
 /// What every key starts with.
 pub const PREFIX: &str = "cab_";
@@ -44,11 +50,14 @@ pub struct Record {
     pub expires_at_ms: Option<u64>,
     /// When it was last known to be used; noted here first, so that it is stored once.
     pub last_used_at_ms: Cell<Option<u64>>,
+    /// The key that made it; it ends with that one.
+    pub parent: Option<KeyId>,
 }
 
-/// A fresh key: its id, its text, and what is kept of its secret.
-pub fn generate() -> (KeyId, String, SecretDigest) {
-    let id: KeyId = random::name().parse().expect("a random name has the form of an id");
+/// A fresh key: its id, its text, and what is kept of its secret. Its id has a tag where there is something to make one with.
+pub fn generate(tagger: Option<&Tagger>) -> (KeyId, String, SecretDigest) {
+    let untagged = || random::name().parse().expect("a random name has the form of an id");
+    let id = tagger.map_or_else(untagged, Tagger::generate);
     let secret = random::secret();
     (id.clone(), format!("{PREFIX}{id}_{secret}"), SecretDigest::of(&secret))
 }
@@ -104,6 +113,7 @@ impl Record {
             id: format!("key:{}", self.shown.id),
             tenant: self.shown.tenant.clone(),
             operator: false,
+            anonymous: false,
             scopes: self.shown.scopes.clone(),
             expires_at_ms: self.expires_at_ms,
             key: Some(self.shown.id.clone()),
@@ -135,12 +145,12 @@ pub(crate) mod tests {
             revoked_at: None,
             last_used_at: None,
         };
-        Record { shown, digest: SecretDigest::of(secret), expires_at_ms: None, last_used_at_ms: Cell::new(None) }
+        Record { shown, digest: SecretDigest::of(secret), expires_at_ms: None, last_used_at_ms: Cell::new(None), parent: None }
     }
 
     #[test]
     fn a_fresh_key_is_recognised() {
-        let (id, text, digest) = generate();
+        let (id, text, digest) = generate(None);
         let presented = Presented::parse(&text).unwrap();
         assert!(presented.id == id && presented.digest.matches(&digest));
         assert_eq!(text.len(), 4 + 26 + 1 + 64);
@@ -150,7 +160,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_no_key() {
-        let (_, key, _) = generate();
+        let (_, key, _) = generate(None);
         let id = &key[4..30];
         for odd in ["", "cab_", "cab__", "cab_a_b", &key[1..], &key[..30], &key.to_uppercase(), &format!("cab-{id}-s")] {
             assert!(Presented::parse(odd).is_none(), "{odd}");
@@ -159,7 +169,7 @@ pub(crate) mod tests {
 
     #[test]
     fn variants_of_the_secret_do_not_pass() {
-        let (id, key, digest) = generate();
+        let (id, key, digest) = generate(None);
         let record = Record { digest, ..record(&id, "") };
         let secret = &key[31..];
         assert!(Presented::parse(&key).unwrap().is(&record));
@@ -174,7 +184,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_key_ends() {
-        let (id, ..) = generate();
+        let (id, ..) = generate(None);
         let valid = Record { expires_at_ms: Some(10), ..record(&id, "s") };
         let principal = valid.admit(9).unwrap();
         assert_eq!((principal.id, principal.key, principal.expires_at_ms), (format!("key:{id}"), Some(id), Some(10)));

@@ -1,11 +1,16 @@
 //! `/v1/keys`: API keys of a tenant, or of all for the operator.
 
-use cabana::{Code, Error, KeyId, Tenant, log, revocation};
-use cabana_protocol::key::{CreateKey, KeyPage, NewKey, UpdateKey, no_such_key};
+use cabana::{Code, KeyId, Tenant, log, revocation};
+use cabana_protocol::{
+    Error,
+    key::{CreateKey, KeyPage, NewKey, UpdateKey, no_such_key},
+    names::invalid_parameter,
+};
 use worker::{Env, Response};
 
 use crate::{
     BINDING,
+    auth::authority::Authority,
     call::Call,
     key::{Record, creation, generate, lookup, store},
     time,
@@ -20,7 +25,8 @@ const DEFAULT_PAGE: u32 = 50;
 /// `POST /v1/keys`
 pub async fn create(mut call: Call) -> Result<Response, Error> {
     let request: CreateKey = call.body().await?;
-    let (id, key, digest) = generate();
+    let authority = Authority::of(&call.env)?;
+    let (id, key, digest) = generate(authority.tagger());
     let record = creation::plan(&request, &call.principal, time::now(), id, digest)?;
     if !store::insert(call.database()?, &record, MAX_KEYS).await? {
         return Err(Error::new(Code::TooManyRequests, format!("the tenant has {MAX_KEYS} keys: revoke some first")));
@@ -34,12 +40,17 @@ pub async fn create(mut call: Call) -> Result<Response, Error> {
 pub async fn list(call: Call) -> Result<Response, Error> {
     let limit = call.limit(DEFAULT_PAGE, MAX_PAGE)?;
     let after = call.parameter("cursor").map(|cursor| cursor.parse::<KeyId>()).transpose();
-    let after = after.map_err(|_| Error::invalid_request("cursor: not one of ours"))?;
+    let after = after.map_err(|_| invalid_parameter("cursor", "what a page gave as its cursor"))?;
     let tenant = call.parameter("tenant").map(|tenant| tenant.parse::<Tenant>()).transpose()?;
     let own = Some(call.principal.tenant.clone()).filter(|_| !call.principal.operator);
     let tenant = own.or(tenant);
     // One more than is asked for tells whether there is another page.
-    let (tenant, revoked) = (tenant.as_ref(), call.parameter("revoked").as_deref() == Some("true"));
+    let revoked = match call.parameter("revoked").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(invalid_parameter("revoked", "`true` or `false`")),
+    };
+    let tenant = tenant.as_ref();
     let filter = store::Filter { tenant, revoked, after: after.as_ref(), limit: limit + 1 };
     let mut keys: Vec<_> = store::list(call.database()?, &filter).await?.into_iter().map(|record| record.shown).collect();
     let more = keys.len() > limit as usize;
@@ -67,11 +78,12 @@ pub async fn rename(mut call: Call, id: &KeyId) -> Result<Response, Error> {
 /// `DELETE /v1/keys/{id}`
 pub async fn revoke(call: Call, id: &KeyId) -> Result<Response, Error> {
     find(&call, id).await?;
-    store::revoke(call.database()?, id, time::now()).await?;
-    // Read again, so that this isolate refuses it from now on, whatever a look under way comes back with.
-    let record = find(&call, id).await?;
-    call.context.wait_until(hang_up(call.env.clone(), record.shown.tenant.clone(), id.clone()));
-    lookup::learn(record);
+    let revoked = store::revoke(call.database()?, id, time::now()).await?;
+    for record in revoked {
+        call.context.wait_until(hang_up(call.env.clone(), record.shown.tenant.clone(), record.shown.id.clone()));
+        // This isolate refuses it from now on, whatever a look under way comes back with.
+        lookup::learn(record);
+    }
     Ok(call.empty())
 }
 

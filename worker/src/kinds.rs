@@ -1,7 +1,7 @@
 //! `GET /v1/kinds`.
 
-use cabana::{Error, Kinds};
-use cabana_protocol::sandbox;
+use cabana::Kinds;
+use cabana_protocol::{Error, sandbox};
 use worker::Response;
 
 use crate::call::Call;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use cabana::{Access, Code, Error, Principal, SandboxId, Scopes, route::Route as LibraryRoute};
-use cabana_protocol::{openapi::routes, table::DESCRIPTORS};
+use cabana::{Access, Code, Principal, SandboxId, Scopes, route::Route as LibraryRoute};
+use cabana_protocol::{Error, openapi::routes, table::DESCRIPTORS};
 use serde_json::{Value, json};
 
 use crate::route::Route;
@@ -32,24 +32,29 @@ fn requests() -> Vec<Request> {
     });
     let routes = routes::table().into_iter().filter(|route| route.operation.contains('.') || route.operation == "connect");
     let routes = routes.map(|route| {
-        let operation = route.operation.split('#').next().unwrap().to_owned();
+        let operation = route.operation.to_owned();
         // What a program answers, it alone knows; a socket is opened to look, and its frames are judged one by one.
         let look = route.method == "get" && operation != "port.proxy";
         Request {
             method: route.method.to_uppercase(),
-            path: route
-                .path
-                .replace("{id}", ID)
-                .replace("{key}", KEY)
-                .replace("{port}", "3000")
-                .replace("{path}", "a")
-                .replace("{name}", "web"),
-            read_only: look || operation == "token.create",
+            path: fill(route.path),
+            read_only: look || operation.starts_with("token."),
             about_sandbox: route.path.contains("{id}"),
             operation,
         }
     });
     operations.chain(routes).collect()
+}
+
+/// The id of a snapshot or an archive.
+fn listed() -> String {
+    format!("{ID}.{}", "a".repeat(26))
+}
+
+/// A path with its parameters filled in.
+fn fill(path: &str) -> String {
+    let path = path.replace("{id}", ID).replace("{key}", KEY).replace("{port}", "3000");
+    path.replace("{path}", "a").replace("{name}", "web").replace("{snapshot}", &listed()).replace("{archive}", &listed())
 }
 
 /// What the gateway and the library ask before they let a request through.
@@ -144,6 +149,22 @@ fn every_route_is_what_the_description_says() {
                 route.access(method, |access| assert_eq!(*access, expected, "{method} {path}"));
             }
         }
+    }
+}
+
+#[test]
+fn parameters_are_those_of_the_description() {
+    let described = routes::table().into_iter().filter(|route| route.operation.contains('.') && route.path.contains("/v1/"));
+    for route in described {
+        let (method, path) = (route.method.to_uppercase(), fill(route.path));
+        let known = match Route::parse(&method, &path).unwrap() {
+            Route::Library => LibraryRoute::parse(&method, &path).unwrap().parameters(),
+            own => own.parameters(),
+        };
+        let Some(known) = known else { continue };
+        let sorted = |names: Vec<&'static str>| names.into_iter().collect::<BTreeSet<_>>();
+        let described = route.query.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(sorted(known.to_vec()), sorted(described), "{method} {path}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Which request the gateway answers itself: method and path in, a route out. Pure.
 
 use cabana::{
-    Access, Error, KeyId, SandboxId,
+    Access, KeyId, SandboxId,
     route::{not_allowed, parse_id},
 };
-use cabana_protocol::project::ProjectName;
+use cabana_protocol::{Error, project::ProjectName, secret::SecretName};
+
+use crate::bridge;
 
 /// Who answers a request, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Route {
     Description,
     /// `GET /v1/docs`: the same to read; open to everyone.
     Documentation,
+    /// `GET /v1/sandboxes/{id}/notebook`: a page on which a person runs code; open to everyone, and the page asks for a key.
+    Notebook(SandboxId),
     /// `POST /v1/keys`
     CreateKey,
     /// `GET /v1/keys`
@@ -27,6 +31,10 @@ pub enum Route {
     RevokeKey(KeyId),
     /// `POST /v1/sandboxes/{id}/tokens`
     CreateToken(SandboxId),
+    /// `POST /v1/sandboxes/{id}/links`
+    CreateLink(SandboxId),
+    /// `POST /mcp`, for all sandboxes that the caller sees, and `POST /v1/sandboxes/{id}/mcp`, for one.
+    Mcp(Option<SandboxId>),
     /// `GET /v1/kinds`
     Kinds,
     /// `GET /v1/projects`
@@ -39,6 +47,16 @@ pub enum Route {
     UpdateProject(ProjectName),
     /// `DELETE /v1/projects/{name}`
     DeleteProject(ProjectName),
+    /// `GET /v1/secrets`
+    ListSecrets,
+    /// `POST /v1/secrets`
+    PutSecret,
+    /// `GET /v1/secrets/{name}`
+    GetSecret(SecretName),
+    /// `DELETE /v1/secrets/{name}`
+    DeleteSecret(SecretName),
+    /// Below `/v1/sandbox` and `/v1/pool`: the interface of other clients.
+    Bridge(bridge::Route),
     /// Everything else is for [`cabana::proxy_to_sandbox`], which knows what there is under `/v1/sandboxes` and what there is not.
     Library,
 }
@@ -47,8 +65,7 @@ impl Route {
     /// The route of a method and a URL's path, which the URL parser has freed of dot segments. A trailing slash is of no account,
     /// and `HEAD` counts as `GET`.
     ///
-    /// Fails with `not_found` where an id names nothing, and with `invalid_request` where the path does not have the method; the details
-    /// then name those that it has.
+    /// Fails with `not_found` where an id names nothing, and with `method_not_allowed`; the details then name the methods that the path takes.
     pub fn parse(method: &str, path: &str) -> Result<Self, Error> {
         let path = path.strip_prefix('/').unwrap_or(path);
         let segments: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
@@ -63,9 +80,19 @@ impl Route {
                 choose(method, [("GET", show), ("PATCH", rename), ("DELETE", Self::RevokeKey(id))])
             }
             ["v1", "sandboxes", id, "tokens"] => choose(method, [("POST", Self::CreateToken(parse_id(id)?))]),
+            ["v1", "sandboxes", id, "notebook"] => choose(method, [("GET", Self::Notebook(parse_id(id)?))]),
+            ["v1", "sandboxes", id, "links"] => choose(method, [("POST", Self::CreateLink(parse_id(id)?))]),
+            ["mcp"] => choose(method, [("POST", Self::Mcp(None))]),
+            ["v1", "sandboxes", id, "mcp"] => choose(method, [("POST", Self::Mcp(Some(parse_id(id)?)))]),
             ["v1", "kinds"] => choose(method, [("GET", Self::Kinds)]),
             ["v1", "projects"] => choose(method, [("GET", Self::ListProjects), ("POST", Self::CreateProject)]),
             ["v1", "projects", name] => Self::of_project(method, name.parse()?),
+            ["v1", "secrets"] => choose(method, [("GET", Self::ListSecrets), ("POST", Self::PutSecret)]),
+            ["v1", "secrets", name] => {
+                let name: SecretName = name.parse()?;
+                choose(method, [("GET", Self::GetSecret(name.clone())), ("DELETE", Self::DeleteSecret(name))])
+            }
+            ["v1", rest @ ..] => Ok(bridge::Route::parse(method, rest).map_or(Self::Library, Self::Bridge)),
             _ => Ok(Self::Library),
         }
     }
@@ -80,13 +107,19 @@ impl Route {
     /// What the request amounts to; `None` where the gateway does not ask, because everyone may or because the library asks.
     pub fn access(&self) -> Option<Access<'_>> {
         let (sandbox, operation, read_only) = match self {
-            Self::Health | Self::Description | Self::Documentation | Self::Library => return None,
+            Self::Health | Self::Description | Self::Documentation | Self::Notebook(_) => return None,
+            // Each tool and each request that it becomes asks for what it does.
+            Self::Library | Self::Mcp(_) | Self::Bridge(_) => return None,
             Self::Kinds => (None, "kind.list", true),
             Self::ListProjects => (None, "project.list", true),
             Self::CreateProject => (None, "project.create", false),
             Self::GetProject(_) => (None, "project.get", true),
             Self::UpdateProject(_) => (None, "project.update", false),
             Self::DeleteProject(_) => (None, "project.delete", false),
+            Self::ListSecrets => (None, "secret.list", true),
+            Self::PutSecret => (None, "secret.create", false),
+            Self::GetSecret(_) => (None, "secret.get", true),
+            Self::DeleteSecret(_) => (None, "secret.delete", false),
             Self::CreateKey => (None, "key.create", false),
             Self::ListKeys => (None, "key.list", true),
             Self::ShowKey(_) => (None, "key.get", true),
@@ -94,8 +127,21 @@ impl Route {
             Self::RevokeKey(_) => (None, "key.delete", false),
             // It changes nothing, and what it makes may do no more than its maker.
             Self::CreateToken(id) => (Some(id), "token.create", true),
+            Self::CreateLink(id) => (Some(id), "token.link", true),
         };
         Some(Access { sandbox, operation, read_only })
+    }
+}
+
+impl Route {
+    /// The parameters that its query may have; `None` where the library judges them.
+    pub fn parameters(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Library | Self::Bridge(_) => None,
+            Self::ListKeys => Some(&["limit", "cursor", "revoked", "tenant"]),
+            Self::ListProjects | Self::ListSecrets => Some(&["limit", "cursor"]),
+            _ => Some(&[]),
+        }
     }
 }
 
@@ -121,12 +167,19 @@ mod tests {
             ("HEAD", "/health/", Route::Health),
             ("GET", "/v1/openapi.json", Route::Description),
             ("GET", "/v1/docs/", Route::Documentation),
+            ("GET", "/v1/sandboxes/sbx-a/notebook", Route::Notebook("sbx-a".parse().unwrap())),
             ("GET", "/v1/kinds", Route::Kinds),
+            ("POST", "/mcp", Route::Mcp(None)),
+            ("POST", "/v1/sandboxes/sbx-a/mcp/", Route::Mcp(Some("sbx-a".parse().unwrap()))),
             ("GET", "/v1/projects/", Route::ListProjects),
             ("POST", "/v1/projects", Route::CreateProject),
             ("HEAD", "/v1/projects/web", Route::GetProject("web".parse().unwrap())),
             ("PATCH", "/v1/projects/web", Route::UpdateProject("web".parse().unwrap())),
             ("DELETE", "/v1/projects/web/", Route::DeleteProject("web".parse().unwrap())),
+            ("GET", "/v1/secrets", Route::ListSecrets),
+            ("POST", "/v1/secrets/", Route::PutSecret),
+            ("GET", "/v1/secrets/github", Route::GetSecret("github".parse().unwrap())),
+            ("DELETE", "/v1/secrets/github", Route::DeleteSecret("github".parse().unwrap())),
             ("GET", "/", Route::Library),
             ("GET", "/healthy", Route::Library),
             ("POST", "/v1/sandboxes", Route::Library),
@@ -162,7 +215,7 @@ mod tests {
             [("POST", "/health", r#"["GET","HEAD"]"#), ("DELETE", "/v1/keys", r#"["GET","HEAD","POST"]"#)]
         {
             let error = Route::parse(method, path).unwrap_err();
-            assert_eq!(error.code, Code::InvalidRequest, "{method} {path}");
+            assert_eq!(error.code, Code::MethodNotAllowed, "{method} {path}");
             assert_eq!(error.details.unwrap()["allowed_methods"].to_string(), allowed, "{method} {path}");
         }
     }

@@ -1,6 +1,6 @@
 //! Instants: milliseconds since 1970 inside, RFC 3339 on the wire. Pure but for [`now`].
 
-use cabana::Error;
+use cabana_protocol::{Error, names::invalid_field};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 /// The last instant that RFC 3339 can name, of the year 9999.
@@ -22,7 +22,7 @@ pub fn format(instant_ms: u64) -> String {
 /// Fails with `invalid_request`, naming the field.
 pub fn parse(field: &str, text: &str) -> Result<u64, Error> {
     let instant = DateTime::parse_from_rfc3339(text).ok().and_then(|instant| u64::try_from(instant.timestamp_millis()).ok());
-    instant.ok_or_else(|| Error::invalid_request(format!("{field} is no instant of RFC 3339 since 1970")))
+    instant.ok_or_else(|| invalid_field(field, "an instant of RFC 3339 since 1970"))
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(parse("at", "2026-11-20T14:00:00+02:00").unwrap(), 1_795_176_000_000);
         assert_eq!(format(u64::MAX), format(END_MS));
         for odd in ["", "2026-11-20", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", "0"] {
-            assert!(parse("at", odd).unwrap_err().message.starts_with("at "), "{odd}");
+            assert!(parse("at", odd).unwrap_err().message.starts_with("`at` "), "{odd}");
         }
     }
 }

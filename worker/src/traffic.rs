@@ -3,16 +3,20 @@
 use std::cell::{OnceCell, RefCell};
 
 use cabana::{
-    Error, Principal, RequestId,
+    Principal, RequestId,
     log::{self, Answered},
     tenant::{limits::Limits, rate::Rates},
 };
+use cabana_protocol::Error;
 use worker::{Date, Env, Request, Response};
 
 thread_local! {
     /// One isolate has one thread.
     static RATES: RefCell<Rates> = RefCell::default();
 }
+
+/// The route of everything that is for a preview.
+const PREVIEW: &str = "preview";
 
 /// One request, from when it came.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ impl Visit {
         }
     }
 
-    /// Its caller is known now. The operator may ask as often as he likes.
+    /// Its caller is known now. The operator's requests are not limited.
     ///
     /// Fails with `too_many_requests`, with the `quota`, its `limit`, how much is `used`, and `retry_after_ms`.
     pub fn admit(&self, caller: &Principal, env: &Env) -> Result<(), Error> {
@@ -51,11 +55,20 @@ impl Visit {
     /// It was answered: writes its line. Those whose callers could not say who they are have one here, and an entry in no audit: nobody
     /// unknown makes a sandbox's object write.
     pub fn end(&self, response: &Response) {
+        self.log(&self.route, response);
+    }
+
+    /// The same for a request to a preview. Its path is a program's, and its host may hold a token: neither is logged.
+    pub fn end_preview(&self, response: &Response) {
+        self.log(PREVIEW, response);
+    }
+
+    fn log(&self, route: &str, response: &Response) {
         let caller = self.caller.get();
         let answered = Answered {
             request_id: self.request_id.as_str(),
             method: &self.method,
-            route: &self.route,
+            route,
             status: response.status_code(),
             duration_ms: Date::now().as_millis().saturating_sub(self.came_ms),
             principal: caller.map(|caller| caller.id.as_str()),

@@ -1,5 +1,6 @@
 //! What is compiled from this repository before anything runs: agent, engine, Worker.
 
+pub(crate) mod size;
 mod wasm_opt;
 
 use crate::progress::{Outcome, Step};
@@ -77,16 +78,43 @@ pub(crate) fn build_worker_into(tools: &Tools, directory: &Path, wasm_opt: WasmO
     copy_files(&root.join("worker/build"), directory)
 }
 
+/// Builds the Workers of these packages, by name and folder, each into a directory of its name in `directory`.
+pub(crate) fn build_examples(tools: &Tools, packages: &[(&str, &str)], directory: &Path, step: &Step) -> Result<()> {
+    let root = paths::repository()?;
+    let _lock = lock_worker(&root)?;
+    // All in one invocation, which compiles them side by side: what follows finds them done.
+    let mut compile = tools.wasm.cargo("build")?;
+    compile.current_dir(&root).args(["--target", setup::wasm::TARGET, "--profile", WasmOpt::Skip.profile()]);
+    compile.args(packages.iter().flat_map(|(name, _)| ["--package", name]));
+    // As worker-build sets them.
+    compile.env("CARGO_TARGET_DIR", wasm_target(&root)).env("WASM_BINDGEN_USE_JS_SYS", "1");
+    shell::run_logged(&mut compile, &log(&root, "examples"), step, None)?;
+    for (name, folder) in packages {
+        let output = directory.join(name);
+        let mut build = worker_build(&root, tools, WasmOpt::Skip);
+        build.current_dir(root.join(folder)).arg("--no-opt").arg("--out-dir").arg(&output);
+        tools.wasm.configure(&mut build, tools.node.search_path())?;
+        shell::run_logged(&mut build, &log(&root, &format!("example-{name}")), step, None)?;
+    }
+    Ok(())
+}
+
+/// The tool that makes a Worker of a crate, as far as all are alike.
+fn worker_build(root: &Path, tools: &Tools, wasm_opt: WasmOpt) -> Command {
+    let mut build = Command::new(&tools.worker_build);
+    build
+        .args(["--profile", wasm_opt.profile()])
+        .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
+        .env("ESBUILD_BIN", tools.node.program("esbuild"))
+        // Native builds lock target/: the two may run at once.
+        .env("CARGO_TARGET_DIR", wasm_target(root));
+    build
+}
+
 fn compile_worker(root: &Path, tools: &Tools, wasm_opt: WasmOpt) -> Result<()> {
     Step::run("worker", |step| {
-        let mut build = Command::new(&tools.worker_build);
-        build
-            .current_dir(root.join("worker"))
-            .args(["--profile", wasm_opt.profile()])
-            .env("WASM_BINDGEN_BIN", &tools.wasm_bindgen)
-            .env("ESBUILD_BIN", tools.node.program("esbuild"))
-            // Native builds lock target/: the two may run at once.
-            .env("CARGO_TARGET_DIR", wasm_target(root));
+        let mut build = worker_build(root, tools, wasm_opt);
+        build.current_dir(root.join("worker/module")).args(["--out-dir", "../build"]);
         match wasm_opt {
             WasmOpt::Skip => {
                 build.arg("--no-opt");

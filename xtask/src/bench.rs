@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds and starts what is measured, and runs cabana-bench on it.
 
 mod bundle;
+mod image;
 mod scratch;
 
 use crate::artifacts::{self, Profile, WasmOpt};
@@ -19,6 +20,8 @@ use std::process::{self, Command};
 const STACK: &str = "stack";
 /// The measurement that needs ripgrep.
 const SEARCH: &str = "search";
+/// The measurement that needs kernels of Jupyter.
+const CODE: &str = "code";
 /// The secret of the JWTs that the service accepts. It protects nothing: the service ends with the run.
 const JWT_SECRET: &str = "the bench signs its own tokens with this";
 
@@ -32,6 +35,9 @@ pub(crate) struct Arguments {
     /// Measure this agent, for instance the image's, instead of the one of this repository; leaves out the whole service
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
+    /// Measure the image's agent in a Docker container of it, with 256 MiB and 256 processes; leaves out the whole service
+    #[arg(long, conflicts_with_all = ["agent", "agent_only"])]
+    image: bool,
 }
 
 impl Arguments {
@@ -47,6 +53,9 @@ impl Arguments {
 /// Runs the measurements, which print a table. Fails when something cannot be measured.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let program = build()?;
+    if arguments.image {
+        return image::run(&program, &arguments.filter);
+    }
     let agent = match &arguments.agent {
         Some(agent) => agent.clone(),
         None => artifacts::build_programs(Profile::Release)?.agent,
@@ -56,6 +65,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     bench.args(&arguments.filter).arg("--agent").arg(agent).arg("--scratch").arg(scratch.path());
     if arguments.selects(SEARCH) {
         bench.arg("--ripgrep").arg(setup::provide_ripgrep()?);
+    }
+    if arguments.selects(CODE) {
+        bench.arg("--kernels").arg(setup::provide_kernels()?);
     }
     if arguments.selects_stack() { run_with_stack(&mut bench) } else { shell::stream(&mut bench) }
 }
@@ -82,6 +94,8 @@ fn run_with_stack(bench: &mut Command) -> Result<()> {
         wasm_opt: WasmOpt::Run,
         log: false,
         testing: false,
+        internet: true,
+        kernels: None,
         variables,
     };
     let stack = Stack::launch(&tools, options)?;
@@ -115,6 +129,7 @@ mod tests {
             filter: filter.iter().map(|word| (*word).to_owned()).collect(),
             agent_only,
             agent: agent.map(PathBuf::from),
+            image: false,
         };
         for (arguments, selected) in [
             (arguments(&[], false, None), true),

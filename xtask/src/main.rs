@@ -1,9 +1,11 @@
-//! Cabana's automation: `cargo xtask <setup|dev|build|test|sync|bench|fuzz|soak>`.
+//! Cabana's automation: `cargo xtask <setup|dev|build|test|sync|doctor|bench|fuzz|soak>`.
 
 mod artifacts;
 mod bench;
 mod dev;
 mod disk;
+mod docker;
+mod doctor;
 mod fuzz;
 mod guard;
 mod paths;
@@ -36,6 +38,8 @@ enum Command {
     Test(test::Arguments),
     /// Carry the kinds of sandboxes/ into wrangler.jsonc and the Worker
     Sync(sync::Arguments),
+    /// Say what a deployment lacks, in wrangler.jsonc and in the Cloudflare account
+    Doctor(doctor::Arguments),
     /// Measure how fast and small it is, beside the physical limits
     Bench(bench::Arguments),
     /// Look for inputs that break what reads them
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Command::Build => artifacts::build_worker().map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
         Command::Sync(arguments) => sync::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Soak(arguments) => soak::run(&arguments),

@@ -1,9 +1,11 @@
 //! Finding or building the tools: each step does nothing when its result is already there.
 
 mod cargo_tools;
+mod kernels;
 mod lint;
 mod lockfile;
 mod node;
+mod packages;
 mod programs;
 mod python;
 mod stamp;
@@ -21,6 +23,8 @@ use std::thread;
 use system::Missing;
 use wasm::Toolchain;
 
+pub(crate) use node::Node;
+pub(crate) use packages::NpmTools;
 pub(crate) use python::PythonTools;
 
 /// Every tool the other commands need, ready to run.
@@ -32,7 +36,7 @@ pub(crate) struct Tools {
     /// The wasm-bindgen CLI of exactly the library's version.
     pub(crate) wasm_bindgen: PathBuf,
     /// Node and the programs of node_modules.
-    pub(crate) node: node::Node,
+    pub(crate) node: Node,
 }
 
 /// The directories that setup reads and writes.
@@ -110,6 +114,13 @@ fn compiled_tools(places: &Places) -> Result<(Toolchain, PathBuf, PathBuf)> {
     Ok((wasm, worker_build, wasm_bindgen))
 }
 
+/// Finds or installs Node and the programs of node_modules, wrangler among them.
+pub(crate) fn provide_node() -> Result<Node> {
+    let places = Places::find()?;
+    node::check(&places)?;
+    places.step("node, wrangler", |step| node::provide(&places, step))
+}
+
 /// Finds or adds the wasm32 target, all that linting the Worker needs.
 pub(crate) fn provide_wasm() -> Result<Toolchain> {
     let places = Places::find()?;
@@ -134,6 +145,18 @@ pub(crate) fn provide_programs() -> Result<()> {
     places.step("programs of the cases", |step| programs::provide(&places, step))
 }
 
+/// Finds Docker's daemon and command line, or installs them where that is allowed.
+pub(crate) fn provide_docker() -> Result<()> {
+    let places = Places::find()?;
+    places.step("docker", |step| programs::provide_docker(&places, step))
+}
+
+/// Finds debootstrap, which makes base images, or installs it where that is allowed.
+pub(crate) fn provide_debootstrap() -> Result<()> {
+    let places = Places::find()?;
+    places.step("debootstrap", |step| programs::provide_debootstrap(&places, step))
+}
+
 /// Finds the browser that one case of the whole service runs.
 pub(crate) fn provide_browser() -> Result<PathBuf> {
     let places = Places::find()?;
@@ -144,6 +167,51 @@ pub(crate) fn provide_browser() -> Result<PathBuf> {
 pub(crate) fn provide_api_tools() -> Result<PythonTools> {
     let places = Places::find()?;
     places.step("tools for the API", |step| python::provide(&places, step, "api-tools", "tests/openapi/requirements.txt"))
+}
+
+/// Finds or installs what the Python client needs and is tested with.
+pub(crate) fn provide_client_tools() -> Result<PythonTools> {
+    let places = Places::find()?;
+    places.step("tools for Python", |step| python::provide(&places, step, "client-tools", "clients/python/requirements.txt"))
+}
+
+/// Finds or installs the Python client of MCP, which the gateway is tested with.
+pub(crate) fn provide_mcp_tools() -> Result<PythonTools> {
+    let places = Places::find()?;
+    places.step("client of MCP", |step| python::provide(&places, step, "mcp-tools", "tests/mcp/requirements.txt"))
+}
+
+/// Finds or installs the sandbox clients of the OpenAI Agents SDKs, which the bridge is tested with.
+pub(crate) fn provide_bridge_tools(node: &Node) -> Result<(PythonTools, NpmTools)> {
+    let places = Places::find()?;
+    let (name, requirements, manifest) = ("bridge-tools", "tests/bridge/requirements.txt", "tests/bridge/package.json");
+    let python = places.step("bridge's clients", |step| python::provide(&places, step, name, requirements))?;
+    let npm = places.step("bridge's clients", |step| packages::provide(&places, step, "bridge-npm", manifest, node))?;
+    Ok((python, npm))
+}
+
+/// Finds or installs generators of clients, which are given the API's description.
+pub(crate) fn provide_generators(node: &Node) -> Result<(PythonTools, NpmTools)> {
+    let places = Places::find()?;
+    let name = "generators";
+    let requirements = "tests/generators/requirements.txt";
+    let python = places.step("generators in Python", |step| python::provide(&places, step, name, requirements))?;
+    let manifest = "tests/generators/package.json";
+    let npm =
+        places.step("generators in TypeScript", |step| packages::provide(&places, step, "generators-npm", manifest, node))?;
+    Ok((python, npm))
+}
+
+/// Finds or installs test suites of other people's products.
+pub(crate) fn provide_suites() -> Result<PythonTools> {
+    let places = Places::find()?;
+    places.step("suites of others", |step| python::provide(&places, step, "suites", "tests/suites/requirements.txt"))
+}
+
+/// Finds or installs kernels of Jupyter, with which sandboxes of this machine run code; gives their directory.
+pub(crate) fn provide_kernels() -> Result<PathBuf> {
+    let places = Places::find()?;
+    places.step("kernels", |step| kernels::provide(&places, step))
 }
 
 /// Finds or builds cargo-fuzz, which only fuzzing needs.

@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,9 +49,14 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     die_with_parent(command).spawn().map_err(|error| not_started(command, error))
 }
 
+/// What the program wrote, and how it ended.
+pub(crate) fn output(command: &mut Command) -> Result<Output> {
+    command.stdin(Stdio::null()).output().map_err(|error| not_started(command, error))
+}
+
 /// The program's standard output, without surrounding white space. Fails, with its standard error, when it fails.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, error))?;
+    let output = output(command)?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!("{} failed ({}): {}", describe(command), output.status, errors.trim());

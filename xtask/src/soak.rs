@@ -88,6 +88,8 @@ impl Soak {
             wasm_opt: WasmOpt::Run,
             log: false,
             testing: true,
+            internet: true,
+            kernels: None,
             variables,
         };
         let mut stack = Stack::launch(&tools, options)?;

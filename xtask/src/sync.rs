@@ -4,8 +4,8 @@ mod classes;
 mod configuration;
 mod kind;
 
-use crate::paths;
 use crate::progress::say;
+use crate::{doctor, paths};
 use anyhow::{Context, Result, bail};
 use kind::Kinds;
 use std::fs;
@@ -48,7 +48,13 @@ fn sync(root: &Path, deleted: &[String], write: bool) -> Result<Vec<&'static str
         let file = root.join(name);
         let before = fs::read_to_string(&file).unwrap_or_default();
         let after = match name {
-            "wrangler.jsonc" => configuration::update(&before, &kinds, deleted).context("wrangler.jsonc")?,
+            "wrangler.jsonc" => {
+                let after = configuration::update(&before, &kinds, deleted).context("wrangler.jsonc")?;
+                if let Some(refusal) = doctor::configuration::refusal(&doctor::parse(&after)?) {
+                    bail!("the platform would refuse wrangler.jsonc: {refusal}");
+                }
+                after
+            }
             _ => classes::source(&kinds),
         };
         if before != after {
@@ -156,6 +162,7 @@ mod tests {
             ("a-very-long-name-of-a-kind.toml", "description = 'p'\ndockerfile = 'Dockerfile'", "24"),
             ("sbx-x.toml", "description = 'p'\ndockerfile = 'Dockerfile'", "begins with"),
             ("py.Dockerfile", "FROM scratch", "py.toml"),
+            ("py.toml", &format!("description = '{}'\ndockerfile = 'Dockerfile'", "p".repeat(5_120)), "5120"),
         ] {
             let root = repository(&[DEFAULT, (name, text)]);
             let refused = format!("{:#}", sync(root.path(), &[], true).unwrap_err());

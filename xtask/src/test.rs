@@ -2,12 +2,17 @@
 //!
 //! Two processors wait for most of what is tested, so the parts overlap: while the first lane checks the code, builds, and runs the unit
 //! tests and the agent's cases, the second builds the Worker, starts the service, rehearses a deployment and fuzzes the API; then it runs
-//! the service's cases. A third builds agent and engine as they ship, for a smoke pass at the end. What a step prints is kept until it
-//! has ended, so that nothing interleaves.
+//! the service's cases. A third builds agent and engine as they ship, for a smoke pass. Three parts follow when the lanes have ended, because
+//! beside them their cases and the others would wait longer than they may: the agent's cases that need the machine for themselves (fork
+//! bombs), the examples, and the image. What a step prints is kept until it has ended, so that nothing interleaves.
 
 mod api;
 mod build;
+mod clients;
 mod doc;
+mod examples;
+mod generators;
+mod image;
 pub(crate) mod issuer;
 mod lint;
 mod plan;
@@ -16,8 +21,9 @@ mod required;
 mod service;
 mod slowest;
 mod suite;
+mod suites;
 
-use crate::artifacts;
+use crate::artifacts::{self, Profile};
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step};
 use crate::{disk, paths, setup, shell};
@@ -27,7 +33,8 @@ use plan::{Plan, Target};
 use report::{Ran, Report};
 use service::Inputs;
 use std::fs;
-use std::path::PathBuf;
+use std::panic;
+use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -59,8 +66,16 @@ enum Part {
     Deploy,
     /// The API's description, and the running service fuzzed by it
     Api,
+    /// Clients that generators make, and test suites of other products: only where it is named
+    Suites,
+    /// The clients in TypeScript and Python against the whole service
+    Clients,
+    /// The Workers of examples/, each in wrangler dev
+    Examples,
     /// The integration cases against the whole service in wrangler dev
     Stack,
+    /// The integration cases in containers of the image, as it ships
+    Image,
     /// A few of the cases against agent and engine as they ship
     Release,
 }
@@ -91,6 +106,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Which cases run now.
+#[derive(Clone, Copy)]
+enum Turn {
+    Together,
+    Alone,
+}
+
 struct Run {
     /// None means all.
     parts: Vec<Part>,
@@ -107,10 +129,10 @@ impl Run {
         let (turn_of_service, turn) = mpsc::channel();
         let (release_to_service, release) = mpsc::channel();
         let (built_to_release, start_of_release) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            if self.wants_any(&[Part::Deploy, Part::Api, Part::Stack, Part::Release]) {
-                scope.spawn(move || self.service(report, &Inputs { built, turn, release }));
-            }
+        let (built, worker) = thread::scope(|scope| {
+            let service = self
+                .wants_any(&[Part::Deploy, Part::Api, Part::Suites, Part::Clients, Part::Stack, Part::Image, Part::Release])
+                .then(|| scope.spawn(move || self.service(report, &Inputs { built, turn, release })));
             if self.wants_any(&[Part::Release]) {
                 scope.spawn(move || {
                     // Later than the build of what the cases need: they wait for that.
@@ -124,19 +146,46 @@ impl Run {
             if self.wants_any(&[Part::Lint]) {
                 lint::run(&self.root, report);
             }
-            if let Some(built) = self.build(report) {
+            let built = self.build(report);
+            if let Some(built) = &built {
                 // The other lanes may have failed already, and said so.
-                let _ = built_to_service.send(Arc::clone(&built));
+                let _ = built_to_service.send(Arc::clone(built));
                 let _ = built_to_release.send(());
-                self.first_cases(report, &built);
+                self.first_cases(report, built);
             }
             drop((built_to_service, built_to_release, turn_of_service));
+            (built, service.and_then(|service| service.join().unwrap_or_else(|panic| panic::resume_unwind(panic))))
         });
+        if self.wants_any(&[Part::Agent])
+            && let (Some(built), Some(kernels)) = (&built, report.need("kernels", setup::provide_kernels))
+        {
+            report.cases("agent, alone", |step| self.agent(built, &kernels, Turn::Alone, step));
+        }
+        if self.wants_any(&[Part::Examples]) {
+            self.examples(report, built.as_deref());
+        }
+        // Where either is missing, its build has failed and counted.
+        if self.wants_any(&[Part::Image])
+            && let (Some(built), Some(worker)) = (built, worker)
+        {
+            self.image(report, &built, &worker);
+        }
+    }
+
+    /// The Workers of examples/, which need no test programs.
+    fn examples(&self, report: &Report, built: Option<&Built>) {
+        let Some(tools) = report.need("tools", setup::run) else { return };
+        let run = |programs: &artifacts::Programs| examples::run(&self.root, report, &tools, programs);
+        match built {
+            Some(built) => run(&built.programs),
+            None => drop(report.need("programs", || artifacts::build_programs(Profile::Dev)).map(|programs| run(&programs))),
+        }
     }
 
     /// Builds what the cases run, if any are wanted.
     fn build(&self, report: &Report) -> Option<Arc<Built>> {
-        if self.parts.iter().all(|part| *part == Part::Lint) && !self.parts.is_empty() {
+        let runs_no_cases = |part: &Part| matches!(part, Part::Lint | Part::Examples);
+        if self.parts.iter().all(runs_no_cases) && !self.parts.is_empty() {
             return None;
         }
         let build = |step: &Step| Ok((Outcome::Done("built".to_owned()), build::build(&self.root, step)?));
@@ -151,12 +200,30 @@ impl Run {
             }
             report.cases("doc tests", |step| doc::run(&self.root, step));
         }
-        if self.wants_any(&[Part::Agent]) && report.need("programs of agent", setup::provide_programs).is_some() {
-            report.cases("agent", |step| {
-                let environment =
-                    vec![("CABANA_TEST_TARGET", "agent".into()), ("CABANA_AGENT_BIN", built.programs.agent.clone().into())];
-                run_all(&self.suite(&built.integration, environment, "agent")?, Target::Agent, step)
-            });
+        if self.wants_any(&[Part::Agent])
+            && report.need("programs of agent", setup::provide_programs).is_some()
+            && let Some(kernels) = report.need("kernels", setup::provide_kernels)
+        {
+            report.cases("agent", |step| self.agent(built, &kernels, Turn::Together, step));
+        }
+    }
+
+    /// Cases against the agent alone: those that run together, or those that must be alone on the machine.
+    fn agent(&self, built: &Built, kernels: &Path, turn: Turn, step: &Step) -> Result<Ran> {
+        let environment = vec![
+            ("CABANA_TEST_TARGET", "agent".into()),
+            ("CABANA_AGENT_BIN", built.programs.agent.clone().into()),
+            ("CABANA_TEST_KERNELS", kernels.into()),
+        ];
+        let log = match turn {
+            Turn::Together => "agent",
+            Turn::Alone => "agent-alone",
+        };
+        let suite = self.suite(&built.integration, environment, log)?;
+        let Plan { parallel, serial, elsewhere, .. } = Plan::new(&suite.list()?, Target::Agent);
+        match turn {
+            Turn::Together => Ok(Ran { tally: suite.run(&parallel, step)?, elsewhere }),
+            Turn::Alone => Ok(Ran { tally: suite.run_serially(&serial, step)?, elsewhere: 0 }),
         }
     }
 

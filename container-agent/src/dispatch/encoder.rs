@@ -1,10 +1,10 @@
-//! What a conversation says, in JSON.
+//! The output of a conversation, encoded.
 
 use std::mem;
 
 use bytes::{BufMut, Bytes};
 use cabana_protocol::{
-    Data, Error, Streaming,
+    Code, Data, Error, Streaming,
     frame::binary::{self, LENGTH_BYTES},
     line::LineOf,
 };
@@ -12,20 +12,22 @@ use cabana_protocol::{
 use super::encode;
 use crate::buffers::Buffers;
 
-/// Room that is asked for at least.
+/// The smallest buffer for an event.
 const ROOM_BYTES: usize = 512;
 
 /// The encoder wants room for the worst before it begins: `\u0000` for each byte of a text. Room that is not used is never touched
 /// and so takes no memory.
 const LONGEST_ESCAPE: usize = 6;
 
-/// One thing that came out of a conversation, in JSON.
+/// One piece of a conversation's output, encoded.
 #[derive(Debug)]
-pub enum Said {
-    /// An event.
-    Event(Bytes),
-    /// An event whose bytes stand behind it: a binary frame.
-    Binary(Bytes),
+pub enum RawOutput {
+    /// An event, and the resume position after it.
+    Event(Bytes, Option<u64>),
+    /// An event whose bytes stand behind it, a binary frame, and the resume position after it.
+    Binary(Bytes, Option<u64>),
+    /// An event in JSON that has no bytes for the raw form.
+    Silent(Bytes),
     /// The response; nothing comes after it.
     Result(Bytes),
     /// The failure; nothing comes after it.
@@ -40,6 +42,8 @@ pub enum Encoding {
     /// Server-sent events, <https://html.spec.whatwg.org/multipage/server-sent-events.html>: the data of each is NDJSON's line, and
     /// its id the position from which to go on. JSON holds no raw line break, so one `data` field carries it.
     Sse,
+    /// The raw bytes of events.
+    Raw,
     /// The frames of a socket: the response is a payload only, and its frame says what it carries.
     Frames {
         /// What comes before the payload of an event.
@@ -56,6 +60,7 @@ impl Encoding {
     pub fn around(&self) -> (&str, &'static str) {
         match self {
             Self::Lines => ("", "\n"),
+            Self::Raw => ("", ""),
             Self::Sse => ("data: ", "\n\n"),
             Self::Frames { before, after, .. } => (before, after),
         }
@@ -75,28 +80,30 @@ impl Encoder {
         Self { encoding, buffers: Buffers::default(), room: ROOM_BYTES }
     }
 
-    pub(super) fn said<O: Streaming>(&mut self, line: LineOf<O>) -> Said {
-        let said = match (line, &self.encoding) {
+    pub(super) fn encode<O: Streaming>(&mut self, line: LineOf<O>) -> RawOutput {
+        let encoded = match (line, &self.encoding) {
             (LineOf::<O>::Error(error), _) => Err(error),
+            (LineOf::<O>::Event(event), Encoding::Raw) => raw::<O>(&event),
             (LineOf::<O>::Event(event), _) => self.event::<O>(event),
-            (LineOf::<O>::Result(response), Encoding::Frames { .. }) => encode(&response).map(Said::Result),
+            (LineOf::<O>::Result(response), Encoding::Frames { .. } | Encoding::Raw) => encode(&response).map(RawOutput::Result),
             (result, encoding) => {
                 let (before, after) = encoding.around();
                 let line = result.encode().map_err(|error| Error::internal(error.to_string()));
-                line.map(|line| Said::Result([before.as_bytes(), &line, after.as_bytes()].concat().into()))
+                line.map(|line| RawOutput::Result([before.as_bytes(), &line, after.as_bytes()].concat().into()))
             }
         };
-        said.unwrap_or_else(Said::Error)
+        encoded.unwrap_or_else(RawOutput::Error)
     }
 
-    fn event<O: Streaming>(&mut self, mut event: O::Event) -> Result<Said, Error> {
+    fn event<O: Streaming>(&mut self, mut event: O::Event) -> Result<RawOutput, Error> {
         let bytes = match self.encoding {
             Encoding::Frames { binary: Some(_), .. } => O::event_bytes(&mut event).map(|Data(bytes)| mem::take(bytes)),
             _ => None,
         };
+        let position = O::position(&event).map(|end| end + bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
         let (before, after) = self.encoding.around();
         let mut buffer = self.buffers.take(self.room);
-        if let (Encoding::Sse, Some(position)) = (&self.encoding, O::position(&event)) {
+        if let (Encoding::Sse, Some(position)) = (&self.encoding, position) {
             buffer.extend_from_slice(format!("id: {position}\n").as_bytes());
         }
         let (prefix, before) = before.split_at(self.head_at());
@@ -111,18 +118,18 @@ impl Encoder {
         let mut buffer = writer.into_inner();
         buffer.extend_from_slice(after.as_bytes());
         self.room = ROOM_BYTES + LONGEST_ESCAPE * buffer.len();
-        let said = match bytes {
-            None => Said::Event(buffer.split().freeze()),
+        let output = match bytes {
+            None => RawOutput::Event(buffer.split().freeze(), position),
             Some(bytes) => {
                 let length = binary::length(buffer.len() - head).ok_or_else(|| Error::internal("an event is too long"))?;
                 buffer[head - LENGTH_BYTES..head].copy_from_slice(&length);
                 buffer.extend_from_slice(&bytes);
                 self.room += bytes.len();
-                Said::Binary(buffer.split().freeze())
+                RawOutput::Binary(buffer.split().freeze(), position)
             }
         };
         self.buffers.keep(buffer);
-        Ok(said)
+        Ok(output)
     }
 
     /// Where in what comes before an event its frame begins.
@@ -131,6 +138,17 @@ impl Encoder {
             Encoding::Frames { binary: Some(at), .. } => at,
             _ => 0,
         }
+    }
+}
+
+/// The raw form of an event. It cannot say that something is missing.
+fn raw<O: Streaming>(event: &O::Event) -> Result<RawOutput, Error> {
+    if O::is_gap(event) {
+        return Err(Error::new(Code::Gone, "some output is no longer kept; every form but the raw one says how much"));
+    }
+    match O::raw(event) {
+        Some(bytes) => Ok(RawOutput::Event(bytes.clone(), None)),
+        None => encode(event).map(RawOutput::Silent),
     }
 }
 
@@ -166,8 +184,8 @@ mod tests {
         for event in outputs.chain([ExecEvent::Started { process: ProcessId::new("a", 1), pid: 7 }]) {
             let id = event.end().map_or(String::new(), |end| format!("id: {end}\n"));
             let expected = serde_json::to_string(&event).unwrap();
-            match encoder.said::<Exec>(Line::Event(event)) {
-                Said::Event(line) => assert_eq!(String::from_utf8_lossy(&line), format!("{id}data: {expected}\n\n")),
+            match encoder.encode::<Exec>(Line::Event(event)) {
+                RawOutput::Event(line, _) => assert_eq!(String::from_utf8_lossy(&line), format!("{id}data: {expected}\n\n")),
                 said => panic!("{said:?}"),
             }
         }
@@ -179,8 +197,8 @@ mod tests {
         let mut encoder = Encoder::new(Encoding::Frames { before, after: "}", binary: Some(2) });
         let pieces = [b"text\n".as_slice(), b"\0\xff", &[b'x'; 70_000], b""].map(Bytes::from_static);
         for bytes in pieces {
-            let frame = match encoder.said::<Exec>(Line::Event(ExecEvent::Stdout { offset: 3, bytes: Data(bytes.clone()) })) {
-                Said::Binary(frame) => frame,
+            let frame = match encoder.encode::<Exec>(Line::Event(ExecEvent::Stdout { offset: 3, bytes: Data(bytes.clone()) })) {
+                RawOutput::Binary(frame, position) if position == Some(3 + bytes.len() as u64) => frame,
                 said => panic!("{said:?}"),
             };
             let (client, frame) = link::split(&frame).unwrap();
@@ -188,6 +206,6 @@ mod tests {
             assert_eq!((client, Raw::Binary(frame).split()), (7, Ok((head, &*bytes))));
         }
         let started = ExecEvent::Started { process: ProcessId::new("a", 1), pid: 7 };
-        assert!(matches!(encoder.said::<Exec>(Line::Event(started)), Said::Event(text) if text.starts_with(b"7 {")));
+        assert!(matches!(encoder.encode::<Exec>(Line::Event(started)), RawOutput::Event(text, None) if text.starts_with(b"7 {")));
     }
 }

@@ -5,13 +5,13 @@ use arbitrary::Unstructured;
 use bytes::Bytes;
 use cabana_protocol::{
     Code, Data, Fold, Operation, ProcessId, Streaming,
-    exec::{Exec, ExecEvent, ExecOutput, ExecResult, OutputFold},
+    exec::{Exec, ExecEvent, ExecOutput, ExecResult, OutputFold, omission},
     line::{Line, LineOf},
     operations,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Encoding, Said, decode, encode, encoder::Encoder};
+use super::{Encoding, RawOutput, decode, encode, encoder::Encoder};
 
 /// The most that the message of an error adds to what it says of the request.
 const MESSAGE_BYTES: usize = 1_000;
@@ -78,21 +78,33 @@ fn play(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         assert_eq!(runs, whole);
         if to_stdout { &mut stdout } else { &mut stderr }.extend_from_slice(&whole);
     }
-    let result = ExecResult { process: ProcessId::new("a", 1), exit: None, duration_ms: 0, session_ended: false, usage: None };
+    let result =
+        ExecResult { process: ProcessId::new("a", 1), exit: None, duration_ms: 0, session_ended: false, usage: None, pid: None };
     let output: ExecOutput = Fold::<Exec>::finish(fold, result);
     assert_eq!((output.stdout_bytes, output.stderr_bytes), (stdout.len() as u64, stderr.len() as u64));
     let limit = usize::try_from(limit).unwrap();
     assert_eq!(output.truncated, stdout.len() > limit || stderr.len() > limit);
-    assert!(ends(&output.stdout.0, &stdout, limit) && ends(&output.stderr.0, &stderr, limit), "{output:?}");
+    // Without the mark where it was cut, whose place no byte of the output tells.
+    let kept = |shown: &[u8], whole: &[u8]| {
+        whole.len() <= limit && shown == whole || (0..=limit).any(|at| unmarked(shown, whole, at, limit))
+    };
+    assert!(kept(&output.stdout.0, &stdout) && kept(&output.stderr.0, &stderr), "{output:?}");
     Ok(())
 }
 
 /// What is written is what the protocol writes, and reads back.
 fn said(encoder: &mut Encoder, event: &ExecEvent) {
-    let Said::Event(line) = encoder.said::<Exec>(Line::Event(event.clone())) else { panic!("not an event") };
+    let RawOutput::Event(line, _) = encoder.encode::<Exec>(Line::Event(event.clone())) else { panic!("not an event") };
     let json = line.strip_suffix(b"\n").unwrap();
     assert!(!json.contains(&b'\n') && json == serde_json::to_vec(event).unwrap());
     assert_eq!(LineOf::<Exec>::decode(json).unwrap(), Line::Event(event.clone()));
+}
+
+/// Whether this is the two ends of the whole, with a mark at this place or none.
+fn unmarked(shown: &[u8], whole: &[u8], at: usize, limit: usize) -> bool {
+    let mark = (0..=7).map(|torn| omission((whole.len() - limit.min(whole.len()) + torn) as u64));
+    let rest = mark.filter_map(|mark| Some([shown.get(..at)?, shown.get(at..)?.strip_prefix(mark.as_bytes())?].concat()));
+    rest.chain([shown.to_vec()]).any(|kept| ends(&kept, whole, limit))
 }
 
 /// Whether this is the whole, or its two ends without what may belong to a torn character.

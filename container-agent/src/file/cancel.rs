@@ -60,7 +60,7 @@ impl<R: Read, E: Fn() -> bool> Read for Interruptible<R, E> {
 }
 
 /// Fails once it is cancelled. Who would read the error is gone.
-pub(super) fn go_on(cancel: &CancellationToken) -> io::Result<()> {
+pub(super) fn check_cancelled(cancel: &CancellationToken) -> io::Result<()> {
     if cancel.is_cancelled() { Err(ended()) } else { Ok(()) }
 }
 

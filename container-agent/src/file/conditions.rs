@@ -1,4 +1,7 @@
 //! What must be true of a file before something is done with it: RFC 9110, section 13.
+//!
+//! The parser is our own: a list of which a part is malformed is refused, where the crate `headers` passes over that part, so that a
+//! write with a malformed If-None-Match would go through.
 
 use std::str::FromStr;
 
@@ -33,7 +36,7 @@ impl Conditions {
     pub(super) fn check(&self, path: &FilePath, etag: Option<&str>) -> Result<(), Error> {
         self.check_match(path, etag)?;
         if self.if_none_match.as_ref().is_some_and(|tags| etag.is_some_and(|etag| tags.match_weakly(etag))) {
-            return Err(failed(path, etag));
+            return Err(precondition_failed(path, etag));
         }
         Ok(())
     }
@@ -43,12 +46,12 @@ impl Conditions {
         if self.if_match.as_ref().is_none_or(|tags| etag.is_some_and(|etag| tags.match_strongly(etag))) {
             return Ok(());
         }
-        Err(failed(path, etag))
+        Err(precondition_failed(path, etag))
     }
 }
 
-fn failed(path: &FilePath, etag: Option<&str>) -> Error {
-    let message = format!("{path}: not the version that was asked for");
+fn precondition_failed(path: &FilePath, etag: Option<&str>) -> Error {
+    let message = format!("{path}: ETag does not match: the file changed");
     Error::new(Code::PreconditionFailed, message).with_details(json!({ "path": path, "etag": etag }))
 }
 
@@ -75,7 +78,7 @@ impl FromStr for Tags {
 
     /// Reads what an If-Match field says. A quoted tag may hold commas.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || Error::invalid_request("a condition is * or a list of ETags, each in its quotes");
+        let bad = || Error::invalid_request("If-Match is * or a list of ETags in quotes");
         let mut rest = text.trim();
         if rest == "*" {
             return Ok(Self::Any);

@@ -5,16 +5,16 @@ mod replace;
 use cabana_protocol::{
     Code, Error,
     file::{Edit, Edited, FilePath, MAX_CONTENT_BYTES, Written},
+    names::invalid_field,
 };
 use serde_json::json;
 
 use super::{
     conditions::{Conditions, Tags},
-    content::{Opened, open, read_at},
-    failure::{io_failure, too_large, wrong_kind},
-    root::Roots,
-    upload::Upload,
+    read::{Opened, open, read_at},
+    write::Upload,
 };
+use crate::fs::{Roots, conflict, content_too_large, io_error};
 use replace::{Refusal, replace};
 
 /// Edits of one request at most.
@@ -24,9 +24,9 @@ const MAX_EDITS: usize = 1_000;
 const ATTEMPTS: usize = 16;
 
 pub(super) fn edit(roots: &Roots, request: &Edit) -> Result<Edited, Error> {
-    let Edit { path, edits, if_match } = request;
+    let Edit { path, edits, if_match, .. } = request;
     if !(1..=MAX_EDITS).contains(&edits.len()) {
-        return Err(Error::invalid_request(format!("1 to {MAX_EDITS} edits")));
+        return Err(invalid_field("edits", &format!("1 to {MAX_EDITS} edits")));
     }
     let conditions = Conditions { if_match: if_match.as_deref().map(str::parse).transpose()?, if_none_match: None };
     for _ in 0..ATTEMPTS {
@@ -42,15 +42,15 @@ pub(super) fn edit(roots: &Roots, request: &Edit) -> Result<Edited, Error> {
             }
         }
     }
-    Err(wrong_kind(path, "it was written again and again while it was edited"))
+    Err(conflict(path, "changing", "was changed by others during every attempt to edit it"))
 }
 
 /// All that a file holds.
 pub(super) fn whole(path: &FilePath, opened: &Opened) -> Result<Vec<u8>, Error> {
     if opened.size_bytes > MAX_CONTENT_BYTES {
-        return Err(too_large("an edited file", MAX_CONTENT_BYTES));
+        return Err(content_too_large("an edited file", MAX_CONTENT_BYTES));
     }
-    let content = read_at(&opened.file, 0, opened.size_bytes).map_err(|error| io_failure(path, &error))?;
+    let content = read_at(&opened.file, 0, opened.size_bytes).map_err(|error| io_error(path, &error))?;
     Ok(content.into())
 }
 
@@ -59,19 +59,23 @@ fn put(roots: &Roots, path: &FilePath, etag: String, content: Vec<u8>) -> Result
     let conditions = Conditions { if_match: Some(Tags::Listed(vec![etag])), if_none_match: None };
     let mut upload = Upload::begin(roots, path.clone(), None, conditions, None)?;
     upload.write(roots, &content)?;
-    upload.finish(roots)
+    upload.commit(roots)
 }
 
 fn refused(path: &FilePath, count: usize, refusal: Refusal) -> Error {
     let of = |edit: usize| format!("{path}: edit {} of {count}", edit + 1);
     match refusal {
-        Refusal::Empty { edit } => Error::invalid_request(format!("{}: there is no text to replace", of(edit))),
-        Refusal::Same { edit } => Error::invalid_request(format!("{}: the new text is the old one", of(edit))),
-        Refusal::TooLarge => too_large("an edited file", MAX_CONTENT_BYTES),
+        Refusal::Empty { edit } => {
+            Error::invalid_request(format!("{}: `old` is empty", of(edit))).of_field(&format!("edits[{edit}].old"))
+        }
+        Refusal::Same { edit } => {
+            Error::invalid_request(format!("{}: `old` and `new` are the same", of(edit))).of_field(&format!("edits[{edit}].new"))
+        }
+        Refusal::TooLarge => content_too_large("an edited file", MAX_CONTENT_BYTES),
         Refusal::Ambiguous { edit, lines } => {
             let shown: Vec<_> = lines.iter().map(usize::to_string).collect();
             let message = format!(
-                "{}: its text is there more than once, at lines {}; more around it tells which, or all",
+                "{}: `old` occurs more than once, at lines {}; add surrounding text, or set `all`",
                 of(edit),
                 shown.join(", ")
             );
@@ -79,7 +83,7 @@ fn refused(path: &FilePath, count: usize, refusal: Refusal) -> Error {
         }
         Refusal::Missing { edit, nearest } => {
             let near = nearest.as_ref().map_or_else(String::new, |nearest| nearest.message());
-            let error = Error::new(Code::Unprocessable, format!("{}: its text is not there{near}", of(edit)));
+            let error = Error::new(Code::Unprocessable, format!("{}: old does not occur in the file{near}", of(edit)));
             let error = error.with_details(json!({ "path": path, "edit": edit }));
             nearest.iter().fold(error, |error, nearest| error.with_details(nearest.details()))
         }

@@ -9,16 +9,18 @@ use std::{
 use cabana_protocol::{
     Error,
     file::{DEFAULT_LIST_LIMIT, FilePath, Find, Found, Kind, MAX_LIST_LIMIT, Metadata},
+    names::invalid_field,
 };
 use rustix::fs::OFlags;
 
 use super::{
-    beneath::{Base, below},
     cancel::Halt,
+    stat::{describe, kind},
+    walk::{DirEntry, Rules, walk},
+};
+use crate::{
+    fs::{Dir, Roots, caller_path},
     globs::Globs,
-    metadata::{describe, kind},
-    root::Roots,
-    walk::{Rules, Visited, walk},
 };
 
 /// What the paths that are found may take.
@@ -40,12 +42,12 @@ pub(super) fn find(roots: &Roots, request: &Find, halt: &Halt<'_>) -> Result<Fou
     let pattern = Globs::new(&[&request.pattern])?;
     let rules = Rules { hidden: request.hidden, ignored: request.ignored, exclude: Globs::new(&request.exclude)? };
     let target = roots.target(&request.path)?;
-    let base = target.base()?;
+    let base = target.open_dir()?;
     let first = Mutex::new(First { paths: BTreeSet::new(), bytes: 0, limit, truncated: false });
     let visitor = || {
-        |visited: Visited<'_>| {
-            if request.kind.is_none_or(|wanted| kind(visited.kind) == wanted) && pattern.matches(&visited.path) {
-                first.lock().unwrap_or_else(PoisonError::into_inner).add(visited.path);
+        |entry: DirEntry<'_>| {
+            if request.kind.is_none_or(|wanted| kind(entry.kind) == wanted) && pattern.matches(&entry.path) {
+                first.lock().unwrap_or_else(PoisonError::into_inner).add(entry.path);
             }
         }
     };
@@ -60,15 +62,15 @@ pub(super) fn find(roots: &Roots, request: &Find, halt: &Halt<'_>) -> Result<Fou
 pub(super) fn limit(asked: Option<u32>) -> Result<usize, Error> {
     let limit = asked.unwrap_or(DEFAULT_LIST_LIMIT);
     if !(1..=MAX_LIST_LIMIT).contains(&limit) {
-        return Err(Error::invalid_request(format!("a limit is 1 to {MAX_LIST_LIMIT}")));
+        return Err(invalid_field("limit", &format!("a whole number from 1 to {MAX_LIST_LIMIT}")));
     }
     Ok(limit as usize)
 }
 
 /// Describes what was found, if it is still there: beneath where it was looked for, and of that kind.
-fn entry(base: &Base, asked: &FilePath, path: &Path, wanted: Option<Kind>) -> Option<Metadata> {
+fn entry(base: &Dir, asked: &FilePath, path: &Path, wanted: Option<Kind>) -> Option<Metadata> {
     let found = base.open(path, OFlags::PATH).ok()?;
-    let entry = describe(&found, below(asked, path)).ok()?;
+    let entry = describe(&found, caller_path(asked, path)).ok()?;
     wanted.is_none_or(|wanted| entry.kind == wanted).then_some(entry)
 }
 

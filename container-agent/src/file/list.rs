@@ -13,19 +13,18 @@ use std::{
 use cabana_protocol::{
     Error,
     file::{DEFAULT_LIST_LIMIT, FilePath, Kind, List, Listing, MAX_LIST_LIMIT, Metadata},
+    names::{excluded_field, invalid_field},
 };
 use rustix::{
-    fs::{Dir, Mode, OFlags, openat},
+    fs::{Dir as ReadDir, Mode, OFlags, openat},
     io::Errno,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    beneath::{is_dots, join},
-    failure::failure,
+use super::stat::describe_name;
+use crate::{
+    fs::{Roots, errno_error, is_dots, join},
     globs::Globs,
-    metadata::describe_name,
-    root::Roots,
 };
 
 /// The largest `depth`.
@@ -54,10 +53,16 @@ struct Page<'a> {
 }
 
 pub(super) fn list(roots: &Roots, request: &List, cancel: &CancellationToken) -> Result<Listing, Error> {
-    let depth = request.depth.unwrap_or(1);
+    if request.recursive && request.depth.is_some() {
+        return Err(excluded_field("recursive", "cannot be combined with `depth`, which it stands for"));
+    }
+    let depth = request.depth.unwrap_or(if request.recursive { MAX_DEPTH } else { 1 });
     let limit = request.limit.unwrap_or(DEFAULT_LIST_LIMIT);
-    if !(1..=MAX_DEPTH).contains(&depth) || !(1..=MAX_LIST_LIMIT).contains(&limit) {
-        return Err(Error::invalid_request(format!("depth is 1 to {MAX_DEPTH}, limit 1 to {MAX_LIST_LIMIT}")));
+    if !(1..=MAX_DEPTH).contains(&depth) {
+        return Err(invalid_field("depth", &format!("a whole number from 1 to {MAX_DEPTH}")));
+    }
+    if !(1..=MAX_LIST_LIMIT).contains(&limit) {
+        return Err(invalid_field("limit", &format!("a whole number from 1 to {MAX_LIST_LIMIT}")));
     }
     let directory = roots.target(&request.path)?.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
     let mut page = Page {
@@ -72,7 +77,7 @@ pub(super) fn list(roots: &Roots, request: &List, cancel: &CancellationToken) ->
         bytes: 0,
         more: false,
     };
-    page.fill(directory, Path::new(""), depth).map_err(|errno| failure(&request.path, errno))?;
+    page.fill(directory, Path::new(""), depth).map_err(|errno| errno_error(&request.path, errno))?;
     let cursor = page.entries.last().filter(|_| page.more).map(|entry| entry.path.clone());
     Ok(Listing { entries: page.entries, cursor })
 }
@@ -80,7 +85,7 @@ pub(super) fn list(roots: &Roots, request: &List, cancel: &CancellationToken) ->
 impl Page<'_> {
     /// Adds what is in this directory, which is listed as `path`, and below.
     fn fill(&mut self, directory: OwnedFd, path: &Path, depth: u32) -> Result<(), Errno> {
-        let mut directory = Dir::new(directory)?;
+        let mut directory = ReadDir::new(directory)?;
         let mut done = None;
         loop {
             let names = self.names(&mut directory, path, done.as_deref())?;
@@ -130,7 +135,7 @@ impl Page<'_> {
     }
 
     /// The first names in this directory, sorted, after the one that is `done`, that this page or a later one shows.
-    fn names(&self, directory: &mut Dir, path: &Path, done: Option<&CStr>) -> Result<Vec<CString>, Errno> {
+    fn names(&self, directory: &mut ReadDir, path: &Path, done: Option<&CStr>) -> Result<Vec<CString>, Errno> {
         let mut names = BinaryHeap::new();
         for entry in directory {
             let entry = entry?;
@@ -175,7 +180,16 @@ mod tests {
         let (mut cursor, mut seen) = (None, Vec::new());
         loop {
             let limit = Some(3_000);
-            let request = List { path: ".".into(), depth: None, hidden: None, glob: Some("*[0-8]".into()), limit, cursor };
+            let request = List {
+                path: ".".into(),
+                depth: None,
+                recursive: false,
+                hidden: None,
+                glob: Some("*[0-8]".into()),
+                limit,
+                cursor,
+                session: None,
+            };
             let page = list(&roots, &request, &CancellationToken::new()).unwrap();
             seen.extend(page.entries.into_iter().map(|entry| entry.path.to_string()));
             cursor = page.cursor;

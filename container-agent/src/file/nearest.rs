@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use similar::{ChangeTag, TextDiff};
 
 /// Lines that are looked at.
 const MAX_LINES: usize = 50_000;
@@ -44,20 +43,12 @@ impl Nearest {
         let shown = |lines: &[&[u8]]| lines.iter().take(SHOWN_LINES).map(|line| cut(line)).collect::<Vec<_>>();
         let end = there.len().min(start + wanted.len());
         let (found, wanted) = (shown(&there[start..end]), shown(&wanted));
-        let diff = TextDiff::from_slices(&borrowed(&wanted), &borrowed(&found));
-        let sign = |tag| match tag {
-            ChangeTag::Delete => Some('-'),
-            ChangeTag::Insert => Some('+'),
-            ChangeTag::Equal => None,
-        };
-        let differences =
-            diff.iter_all_changes().filter_map(|change| Some(format!("\n{} {:?}", sign(change.tag())?, change.value())));
-        Some(Self { line: start + 1, differences: differences.collect(), found: found.concat() })
+        Some(Self { line: start + 1, differences: differences(&wanted, &found), found: found.concat() })
     }
 
     /// For the message: where it is, and what differs.
     pub(super) fn message(&self) -> String {
-        format!("; what comes closest begins at line {}, and differs (- looked for, + there):{}", self.line, self.differences)
+        format!("; the closest text begins at line {} and differs (- expected, + found):{}", self.line, self.differences)
     }
 
     /// For the details.
@@ -66,8 +57,43 @@ impl Nearest {
     }
 }
 
-fn borrowed(lines: &[String]) -> Vec<&str> {
-    lines.iter().map(String::as_str).collect()
+/// The lines that differ, a line each, behind its sign.
+fn differences(wanted: &[String], found: &[String]) -> String {
+    let (mut shown, mut expected, mut there) = (String::new(), 0, 0);
+    let ends = (wanted.len(), found.len());
+    for (index, place) in common(wanted, found).into_iter().chain([ends]) {
+        wanted[expected..index].iter().for_each(|line| shown += &format!("\n- {line:?}"));
+        found[there..place].iter().for_each(|line| shown += &format!("\n+ {line:?}"));
+        (expected, there) = (index + 1, place + 1);
+    }
+    shown
+}
+
+/// The longest sequence that both have in common: the places of each of its elements. Takes as long as the product of both lengths, which
+/// are small here. A crate that compares large files better is a megabyte of program.
+fn common<T: PartialEq>(one: &[T], other: &[T]) -> Vec<(usize, usize)> {
+    let width = other.len() + 1;
+    // Of each pair of places, how long the sequence is from there on.
+    let mut lengths = vec![0_u16; (one.len() + 1) * width];
+    for (index, element) in one.iter().enumerate().rev() {
+        for (place, candidate) in other.iter().enumerate().rev() {
+            let (without_one, without_other) = (lengths[(index + 1) * width + place], lengths[index * width + place + 1]);
+            let both = lengths[(index + 1) * width + place + 1] + 1;
+            lengths[index * width + place] = if element == candidate { both } else { without_one.max(without_other) };
+        }
+    }
+    let (mut pairs, mut index, mut place) = (Vec::new(), 0, 0);
+    while index < one.len() && place < other.len() {
+        if one[index] == other[place] {
+            pairs.push((index, place));
+            (index, place) = (index + 1, place + 1);
+        } else if lengths[(index + 1) * width + place] >= lengths[index * width + place + 1] {
+            index += 1;
+        } else {
+            place += 1;
+        }
+    }
+    pairs
 }
 
 /// As much of a line as is shown.
@@ -102,10 +128,16 @@ fn by_likeness(there: &[&[u8]], wanted: &[&[u8]]) -> Option<usize> {
     let mut candidates: Vec<_> = there.iter().enumerate().map(|(index, line)| (likeness(&counts, &count(line)), index)).collect();
     candidates.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     candidates.truncate(COMPARED);
-    let longest = cut(longest.trim_ascii());
-    let exact = |index: usize| TextDiff::from_chars(longest.as_str(), cut(there[index].trim_ascii()).as_str()).ratio();
+    let longest: Vec<char> = cut(longest.trim_ascii()).chars().collect();
+    let exact = |index: usize| ratio(&longest, &cut(there[index].trim_ascii()).chars().collect::<Vec<_>>());
     let best = candidates.into_iter().map(|(_, index)| (exact(index), index)).max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(ratio, _)| *ratio >= ALIKE).map(|(_, index)| index.saturating_sub(offset))
+}
+
+/// How much of two lines is common to both: from 0 to 1.
+fn ratio(one: &[char], other: &[char]) -> f32 {
+    let share = |count: usize| f32::from(u16::try_from(count).unwrap_or(u16::MAX));
+    2.0 * share(common(one, other).len()) / share(one.len() + other.len()).max(1.0)
 }
 
 /// How often each byte is in a line.
@@ -143,6 +175,23 @@ mod tests {
             assert_eq!(found.as_ref().map(|near| (near.line, near.differences.as_str())), nearest, "{text:?}");
         }
         assert_eq!(Nearest::of(b"", b"x"), None);
+    }
+
+    #[test]
+    fn common_elements_stand_in_the_order_of_both() {
+        for (one, other, expected) in [
+            ("", "", ""),
+            ("abc", "", ""),
+            ("abc", "abc", "abc"),
+            ("abcabba", "cbabac", "cbba"),
+            ("xay", "ayb", "ay"),
+            ("ab", "ba", "b"),
+        ] {
+            let (one, other): (Vec<_>, Vec<_>) = (one.chars().collect(), other.chars().collect());
+            let pairs = common(&one, &other);
+            assert!(pairs.iter().all(|(index, place)| one[*index] == other[*place]));
+            assert_eq!(pairs.iter().map(|(index, _)| one[*index]).collect::<String>(), expected, "{one:?} {other:?}");
+        }
     }
 
     #[test]

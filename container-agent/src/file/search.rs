@@ -15,6 +15,7 @@ use std::{
 use cabana_protocol::{
     Error,
     file::{Search, Searched},
+    names::invalid_field,
 };
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
@@ -24,15 +25,14 @@ use rustix::{
 };
 
 use super::{
-    beneath::{below, open_file},
     cancel::{Halt, Interruptible},
-    content,
-    failure::wrong_kind,
     find::limit,
+    read,
+    walk::{DirEntry, Rules, walk},
+};
+use crate::{
+    fs::{Roots, caller_path, conflict, file_type, look, open_file},
     globs::Globs,
-    metadata::{file_type, look},
-    root::Roots,
-    walk::{Rules, Visited, walk},
 };
 use results::Results;
 use sink::Lines;
@@ -79,20 +79,20 @@ pub(super) fn search(roots: &Roots, request: &Search, halt: &Halt<'_>) -> Result
     let found = target.open(OFlags::PATH)?;
     match look(&found, c"").map(|stat| file_type(&stat)) {
         Ok(FileType::RegularFile) => {
-            let file = content::open(roots, &request.path)?.file;
+            let file = read::open(roots, &request.path)?.file;
             run.file(&mut searcher.build(), file, Path::new(""));
         }
         Ok(FileType::Directory) => {
             let rules = Rules { hidden: request.hidden, ignored: request.ignored, exclude: Globs::new(&request.exclude)? };
-            let base = target.base()?;
+            let base = target.open_dir()?;
             let visitor = || {
                 let mut searcher = searcher.build();
                 let run = &run;
-                move |visited: Visited<'_>| run.visit(&mut searcher, visited)
+                move |entry: DirEntry<'_>| run.visit(&mut searcher, entry)
             };
             run.skip(walk(&target.into_root(), &base, &rules, halt, visitor));
         }
-        _ => return Err(wrong_kind(&request.path, "neither a file nor a directory")),
+        _ => return Err(conflict(&request.path, "not_a_file", "neither a file nor a directory")),
     }
     Ok(run.finish())
 }
@@ -100,7 +100,7 @@ pub(super) fn search(roots: &Roots, request: &Search, halt: &Halt<'_>) -> Result
 /// Fails with `invalid_request`.
 fn matcher(request: &Search) -> Result<RegexMatcher, Error> {
     if request.pattern.is_empty() || request.pattern.len() > MAX_PATTERN_BYTES {
-        return Err(Error::invalid_request(format!("a pattern has 1 to {MAX_PATTERN_BYTES} bytes")));
+        return Err(invalid_field("pattern", &format!("1 to {MAX_PATTERN_BYTES} bytes")));
     }
     let mut builder = RegexMatcherBuilder::new();
     builder
@@ -111,14 +111,14 @@ fn matcher(request: &Search) -> Result<RegexMatcher, Error> {
         .word(request.word)
         .size_limit(MATCHER_BYTES)
         .dfa_size_limit(MATCHER_BYTES);
-    builder.build(&request.pattern).map_err(|error| Error::invalid_request(format!("pattern: {error}")))
+    builder.build(&request.pattern).map_err(|error| invalid_field("pattern", &format!("a regular expression: {error}")))
 }
 
 /// Fails with `invalid_request`.
 fn searcher(request: &Search) -> Result<SearcherBuilder, Error> {
     let context = request.context.unwrap_or(0);
     if context > MAX_CONTEXT {
-        return Err(Error::invalid_request(format!("context is 0 to {MAX_CONTEXT}")));
+        return Err(invalid_field("context", &format!("a whole number from 0 to {MAX_CONTEXT}")));
     }
     let binary = if request.binary { BinaryDetection::none() } else { BinaryDetection::quit(0) };
     let mut builder = SearcherBuilder::new();
@@ -133,14 +133,14 @@ fn searcher(request: &Search) -> Result<SearcherBuilder, Error> {
 }
 
 impl Run<'_> {
-    fn visit(&self, searcher: &mut Searcher, visited: Visited<'_>) {
-        let included = self.include.as_ref().is_none_or(|include| include.matches(&visited.path));
-        if visited.kind != FileType::RegularFile || !included {
+    fn visit(&self, searcher: &mut Searcher, entry: DirEntry<'_>) {
+        let included = self.include.as_ref().is_none_or(|include| include.matches(&entry.path));
+        if entry.kind != FileType::RegularFile || !included {
             return;
         }
-        let name = Path::new(OsStr::from_bytes(visited.name.to_bytes()));
-        match open_file(visited.directory, name).and_then(|file| Ok((file_type(&look(&file, c"")?), file))) {
-            Ok((FileType::RegularFile, file)) => self.file(searcher, file.into(), &visited.path),
+        let name = Path::new(OsStr::from_bytes(entry.name.to_bytes()));
+        match open_file(entry.directory, name).and_then(|file| Ok((file_type(&look(&file, c"")?), file))) {
+            Ok((FileType::RegularFile, file)) => self.file(searcher, file.into(), &entry.path),
             // It is gone, or something else by now.
             Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {}
             Err(_) => self.skip(1),
@@ -154,7 +154,7 @@ impl Run<'_> {
         if read.is_err() && !self.halt.is_set() {
             self.skip(1);
         }
-        if let Some(found) = lines.finish(below(&self.request.path, path)) {
+        if let Some(found) = lines.finish(caller_path(&self.request.path, path)) {
             self.results.add(found);
         }
         if self.results.are_full() {

@@ -19,20 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cabana_protocol::Error;
+use cabana_protocol::{Error, names::invalid_field};
 use rustix::{
-    fs::{Dir, FileType},
+    fs::{Dir as ReadDir, FileType},
     io::Errno,
 };
 
-use super::{
-    beneath::{Base, is_dots, join},
-    cancel::Halt,
+use super::cancel::Halt;
+use crate::{
+    fs::{Dir, file_type, is_dots, join, look},
     globs::Globs,
-    metadata::{file_type, look},
 };
-use ignores::Level;
-use queue::{Queue, Work};
+pub(crate) use ignores::IgnoreRules;
+use queue::{Job, Queue};
 
 /// How long a walk may take, unless the caller says so.
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
@@ -59,7 +58,7 @@ pub(super) struct Rules {
 
 /// Something that the walk came by.
 #[derive(Debug)]
-pub(super) struct Visited<'a> {
+pub(super) struct DirEntry<'a> {
     /// The directory that holds it.
     pub(super) directory: BorrowedFd<'a>,
     /// Its name there.
@@ -72,7 +71,7 @@ pub(super) struct Visited<'a> {
 
 /// A walk that is under way.
 struct Walk<'a> {
-    base: &'a Base,
+    base: &'a Dir,
     rules: &'a Rules,
     halt: &'a Halt<'a>,
     queue: Queue,
@@ -82,12 +81,12 @@ struct Walk<'a> {
 
 /// Shows all that is below a directory, in no order, to as many visitors as there are threads. Says how many directories could not be
 /// read, or were too many to be remembered.
-pub(super) fn walk<V>(root: &Base, base: &Base, rules: &Rules, halt: &Halt<'_>, visitor: impl Fn() -> V + Sync) -> u64
+pub(super) fn walk<V>(root: &Dir, base: &Dir, rules: &Rules, halt: &Halt<'_>, visitor: impl Fn() -> V + Sync) -> u64
 where
-    V: FnMut(Visited<'_>),
+    V: FnMut(DirEntry<'_>),
 {
-    let above = if rules.ignored { Level::top(PathBuf::new()) } else { Level::above(root, base) };
-    let first = Work::Directory { path: PathBuf::new(), above: Arc::new(above) };
+    let above = if rules.ignored { IgnoreRules::top(PathBuf::new()) } else { IgnoreRules::above(root, base) };
+    let first = Job::Directory { path: PathBuf::new(), above: Arc::new(above) };
     let walk = Walk { base, rules, halt, queue: Queue::new(first), skipped: AtomicU64::new(0) };
     let work = || walk.work(visitor());
     let helpers = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS) - 1;
@@ -102,14 +101,14 @@ where
 }
 
 impl Walk<'_> {
-    fn work(&self, mut visitor: impl FnMut(Visited<'_>)) {
+    fn work(&self, mut visitor: impl FnMut(DirEntry<'_>)) {
         while let Some(work) = self.queue.next(|| self.halt.is_set()) {
             match &*work {
-                Work::Directory { path, above } => match self.directory(path, above, &mut visitor) {
+                Job::Directory { path, above } => match self.directory(path, above, &mut visitor) {
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) | Ok(()) => {}
                     Err(_) => self.skip(),
                 },
-                Work::Files { directory, path, files } => self.files(directory.as_fd(), path, files, &mut visitor),
+                Job::Files { directory, path, files } => self.files(directory.as_fd(), path, files, &mut visitor),
             }
         }
     }
@@ -119,11 +118,11 @@ impl Walk<'_> {
     }
 
     /// Shows what is in a directory, and leaves directories in it for later.
-    fn directory(&self, path: &Path, above: &Arc<Level>, visitor: &mut impl FnMut(Visited<'_>)) -> Result<(), Errno> {
+    fn directory(&self, path: &Path, above: &Arc<IgnoreRules>, visitor: &mut impl FnMut(DirEntry<'_>)) -> Result<(), Errno> {
         let directory = Arc::new(self.base.open_directory(path)?);
-        let level = if self.rules.ignored { Arc::clone(above) } else { Level::of(&directory, path, above) };
+        let level = if self.rules.ignored { Arc::clone(above) } else { IgnoreRules::of(&directory, path, above) };
         let mut files = Vec::new();
-        for entry in Dir::read_from(&directory)? {
+        for entry in ReadDir::read_from(&directory)? {
             let entry = entry?;
             if self.halt.is_set() {
                 break;
@@ -134,15 +133,15 @@ impl Walk<'_> {
                 continue;
             }
             if kind == FileType::Directory {
-                visitor(Visited { directory: directory.as_fd(), name: entry.file_name(), path: below.clone(), kind });
-                if !self.queue.offer(Work::Directory { path: below, above: Arc::clone(&level) }) {
+                visitor(DirEntry { directory: directory.as_fd(), name: entry.file_name(), path: below.clone(), kind });
+                if !self.queue.offer(Job::Directory { path: below, above: Arc::clone(&level) }) {
                     self.skip();
                 }
                 continue;
             }
             files.push((entry.file_name().to_owned(), kind));
             if files.len() == BATCH {
-                self.hand_over(&directory, path, std::mem::take(&mut files), visitor);
+                self.offer_files(&directory, path, std::mem::take(&mut files), visitor);
             }
         }
         self.files(directory.as_fd(), path, &files, visitor);
@@ -158,7 +157,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_walked(&self, level: &Level, path: &Path, kind: FileType) -> bool {
+    fn is_walked(&self, level: &IgnoreRules, path: &Path, kind: FileType) -> bool {
         if self.rules.exclude.matches(path) {
             return false;
         }
@@ -169,15 +168,15 @@ impl Walk<'_> {
     }
 
     /// Leaves files to whoever is free, or to nobody else where much is left already.
-    fn hand_over(
+    fn offer_files(
         &self,
         directory: &Arc<OwnedFd>,
         path: &Path,
         files: Vec<(CString, FileType)>,
-        visitor: &mut impl FnMut(Visited<'_>),
+        visitor: &mut impl FnMut(DirEntry<'_>),
     ) {
-        let work = Work::Files { directory: Arc::clone(directory), path: path.to_owned(), files };
-        if let Err(Work::Files { files, .. }) = self.queue.offer_files(work) {
+        let work = Job::Files { directory: Arc::clone(directory), path: path.to_owned(), files };
+        if let Err(Job::Files { files, .. }) = self.queue.offer_files(work) {
             self.files(directory.as_fd(), path, &files, visitor);
         }
     }
@@ -187,13 +186,13 @@ impl Walk<'_> {
         directory: BorrowedFd<'_>,
         path: &Path,
         files: &[(CString, FileType)],
-        visitor: &mut impl FnMut(Visited<'_>),
+        visitor: &mut impl FnMut(DirEntry<'_>),
     ) {
         for (name, kind) in files {
             if self.halt.is_set() {
                 return;
             }
-            visitor(Visited { directory, name, path: join(path, name), kind: *kind });
+            visitor(DirEntry { directory, name, path: join(path, name), kind: *kind });
         }
     }
 }
@@ -204,7 +203,7 @@ impl Walk<'_> {
 pub(super) fn deadline(timeout_ms: Option<u64>) -> Result<Instant, Error> {
     let timeout_ms = timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
     if !(1..=MAX_TIMEOUT_MS).contains(&timeout_ms) {
-        return Err(Error::invalid_request(format!("timeout_ms is 1 to {MAX_TIMEOUT_MS}")));
+        return Err(invalid_field("timeout_ms", &format!("a whole number from 1 to {MAX_TIMEOUT_MS}")));
     }
     Ok(Instant::now() + Duration::from_millis(timeout_ms))
 }

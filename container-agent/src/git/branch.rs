@@ -11,13 +11,13 @@ pub(super) async fn branch(repository: &Repository, action: Option<BranchAction>
     match &action {
         None => {}
         Some(BranchAction::Create { name, start }) => {
-            let start = start.as_deref().map(names::revision).transpose()?;
+            let start = start.as_deref().map(|start| names::revision(start, "action.start")).transpose()?;
             let call = Call::new(["branch", "--no-recurse-submodules", "--end-of-options"]);
-            repository.git(call.arguments([names::branch(name)?]).arguments(start)).await?;
+            repository.git(call.arguments([names::branch(name, "action.name")?]).arguments(start)).await?;
         }
         Some(BranchAction::Delete { name, force }) => {
             let call = Call::new(["branch", "--delete"]).arguments(force.then_some("--force"));
-            repository.git(call.arguments(["--end-of-options", names::branch(name)?])).await?;
+            repository.git(call.arguments(["--end-of-options", names::branch(name, "action.name")?])).await?;
         }
     }
     list(repository, remotes).await

@@ -10,24 +10,24 @@ use std::{
 use bytes::Bytes;
 use cabana_protocol::{
     Code, Error,
-    exec::{Command, Exec, Exit},
-    git::{Reason, TransferEvent},
+    exec::Exit,
+    git::{Person, Reason, TransferEvent},
+    names::invalid_field,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{credentials::Passed, environment, failure, progress::Progress};
+use super::{credentials::PassedCredentials, environment, failure, progress::Progress};
 use crate::{
     Agent,
     dispatch::Channel,
-    exec,
-    process::{self, Chunk, Entry, Identity, Stdin, Stream},
+    process::{self, Chunk, Entry, Identity, Inherited, Stdin, Stream, command},
 };
 
 /// How long git may take for what it does without a remote.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The last bytes of its complaints that are kept.
+/// The last bytes of stderr that are kept.
 const COMPLAINT_BYTES: usize = 16 << 10;
 
 /// What git is to do.
@@ -37,18 +37,18 @@ pub(super) struct Call {
     stdin: Bytes,
     variables: Vec<(&'static str, String)>,
     settings: Vec<(String, String)>,
-    credentials: Option<Passed>,
+    credentials: Option<PassedCredentials>,
     timeout: Duration,
 }
 
-/// Who waits for a transfer.
+/// The caller of a transfer.
 #[derive(Debug)]
 pub(super) struct Caller {
     events: mpsc::Sender<TransferEvent>,
     cancel: CancellationToken,
 }
 
-/// What git said.
+/// The output of a run.
 #[derive(Debug)]
 pub(super) struct Output {
     /// What it printed, up to the limit.
@@ -57,7 +57,7 @@ pub(super) struct Output {
     pub(super) truncated: bool,
     /// Its exit code, if that is not 0.
     pub(super) failed: Option<i32>,
-    /// The last that it said on stderr, without secrets.
+    /// The end of its stderr, without secrets.
     pub(super) complaint: String,
     /// What must not be repeated.
     pub(super) secrets: Vec<String>,
@@ -110,6 +110,17 @@ impl Call {
         self
     }
 
+    /// As this person, both author and committer, where one is given.
+    pub(super) fn author(self, person: Option<&Person>) -> Result<Self, Error> {
+        let Some(Person { name, email }) = person else { return Ok(self) };
+        let fit = |text: &str| !text.trim().is_empty() && !text.contains(|char: char| char.is_control() || "<>".contains(char));
+        if !fit(name) || !fit(email) {
+            return Err(invalid_field("author", "a name and an email, without control characters, < and >"));
+        }
+        let call = self.variable("GIT_AUTHOR_NAME", name).variable("GIT_COMMITTER_NAME", name);
+        Ok(call.variable("GIT_AUTHOR_EMAIL", email).variable("GIT_COMMITTER_EMAIL", email))
+    }
+
     /// With settings that go before the repository's own.
     pub(super) fn settings(mut self, settings: impl IntoIterator<Item = (String, String)>) -> Self {
         self.settings.extend(settings);
@@ -117,8 +128,8 @@ impl Call {
     }
 
     /// With what a remote asks for.
-    pub(super) fn credentials(mut self, credentials: Option<Passed>) -> Self {
-        self.settings.extend(credentials.as_ref().map(Passed::setting));
+    pub(super) fn credentials(mut self, credentials: Option<PassedCredentials>) -> Self {
+        self.settings.extend(credentials.as_ref().map(PassedCredentials::setting));
         self.credentials = credentials;
         self
     }
@@ -134,12 +145,12 @@ impl Call {
     /// Fails where git cannot be run or does not end by itself; what it refuses is in the output.
     pub(super) async fn run(self, agent: &Agent, directory: &OwnedFd, caller: Option<&Caller>) -> Result<Output, Error> {
         let timeout = self.timeout;
-        let secrets = self.credentials.as_ref().map(Passed::secrets).unwrap_or_default();
-        let command = self.command(agent, directory)?;
-        let request = Exec::new(Command::Argv(command.argv.clone()));
+        let secrets = self.credentials.as_ref().map(PassedCredentials::secrets).unwrap_or_default();
         let cancel = caller.map_or_else(CancellationToken::new, |caller| caller.cancel.child_token());
-        let (_, mut attended) = agent.processes.attend(command, request, cancel)?;
-        let mut heard = Heard::new(agent.limits.git_output_bytes);
+        let (prepared, directory) = (agent.clone(), directory.try_clone().map_err(|error| Error::internal(error.to_string()))?);
+        let command = move || self.command(&prepared, directory);
+        let mut attended = agent.processes.run_unlisted(command, cancel).await?;
+        let mut heard = Captured::new(agent.limits.git_output_bytes);
         let mut progress = Progress::default();
         let failed = loop {
             match attended.output.next().await {
@@ -148,7 +159,7 @@ impl Call {
                 Entry::Chunk(Chunk { bytes, .. }) => {
                     heard.complain(&bytes);
                     progress.read(&bytes, |event| {
-                        // Whoever is slow to listen hears of the next step.
+                        // Progress is best effort: if the channel is full, drop this event.
                         let _ = caller.map(|caller| caller.events.try_send(event));
                     });
                 }
@@ -156,19 +167,19 @@ impl Call {
                 Entry::End(result) => break judge(result.exit, timeout)?,
             }
         };
-        let complaint = failure::scrub(&String::from_utf8_lossy(&heard.stderr), &secrets);
+        let complaint = failure::clean(&String::from_utf8_lossy(&heard.stderr), &secrets);
         Ok(Output { stdout: heard.stdout, truncated: heard.truncated, failed, complaint, secrets })
     }
 
-    fn command(mut self, agent: &Agent, directory: &OwnedFd) -> Result<process::Command, Error> {
+    fn command(mut self, agent: &Agent, directory: OwnedFd) -> Result<process::Command, Error> {
         let user = agent.processes.user().map(Identity::look_up).transpose()?;
-        let base = exec::base(agent.processes.env(), user.as_ref(), false);
+        let base = agent.processes.variables().base(user.as_ref(), false);
         let user = user.filter(|user| !user.is_own());
-        let program = exec::find("git", base.get::<std::ffi::OsStr>("PATH".as_ref()), Path::new("/"));
+        let program = command::find("git", base.get::<std::ffi::OsStr>("PATH".as_ref()), Path::new("/"));
         let program = program.map_err(|_| failure::refusal(Code::Unprocessable, Reason::NoGit, "the sandbox has no git"))?;
         let stall = agent.limits.git_stall.as_millis().div_ceil(1_000).to_string();
         self.settings.push(("http.lowSpeedTime".to_owned(), stall));
-        let mut env = environment::environment(base, agent.roots.paths(), &self.settings);
+        let mut env = environment::environment(base, agent.fs.roots().paths(), &self.settings);
         env.extend(self.variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
         Ok(process::Command {
             program,
@@ -178,7 +189,12 @@ impl Call {
             env,
             user,
             stdin: if self.stdin.is_empty() { Stdin::Empty } else { Stdin::Bytes(self.stdin) },
-            inherited: self.credentials.map(Passed::into_descriptor),
+            merges_stderr: false,
+            inherited: self
+                .credentials
+                .map(PassedCredentials::into_descriptor)
+                .map(|descriptor| Inherited { number: descriptor.as_raw_fd(), descriptor }),
+            kept_open: Some(directory),
             terminal: None,
             timeout: Some(self.timeout),
         })
@@ -190,27 +206,27 @@ fn judge(exit: Option<Exit>, timeout: Duration) -> Result<Option<i32>, Error> {
     match exit {
         Some(Exit::Exited { code: 0 }) => Ok(None),
         Some(Exit::Exited { code }) => Ok(Some(code)),
-        Some(Exit::TimedOut) => Err(Error::new(Code::Timeout, format!("git has not finished within {} ms", timeout.as_millis()))),
-        Some(Exit::Cancelled | Exit::Lost) | None => Err(Error::new(Code::Interrupted, "git was ended before it had finished")),
+        Some(Exit::TimedOut) => Err(Error::new(Code::Timeout, format!("git did not finish within {} ms", timeout.as_millis()))),
+        Some(Exit::Cancelled | Exit::Lost) | None => Err(Error::new(Code::Interrupted, "git was stopped before it had finished")),
         Some(Exit::OomKilled) => {
-            Err(failure::refusal(Code::Unprocessable, Reason::Other, "git has run out of memory and was killed"))
+            Err(failure::refusal(Code::Unprocessable, Reason::Other, "git was killed: the sandbox is out of memory"))
         }
         Some(Exit::Signalled { signal }) => {
-            Err(failure::refusal(Code::Unprocessable, Reason::Other, &format!("git was ended by {signal}")))
+            Err(failure::refusal(Code::Unprocessable, Reason::Other, &format!("git was killed by {signal}")))
         }
     }
 }
 
-/// What git has said so far.
+/// The output so far.
 #[derive(Debug)]
-struct Heard {
+struct Captured {
     stdout: Vec<u8>,
     limit: usize,
     truncated: bool,
     stderr: Vec<u8>,
 }
 
-impl Heard {
+impl Captured {
     fn new(limit: usize) -> Self {
         Self { stdout: Vec::new(), limit, truncated: false, stderr: Vec::new() }
     }

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use cabana_protocol::{Error, git::Credentials};
+use cabana_protocol::{Error, git::Credentials, names::invalid_field};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 /// Most bytes of a user name, and of a password.
@@ -15,20 +15,20 @@ const VALUE_BYTES: usize = 4_096;
 
 /// Credentials on their way to git.
 #[derive(Debug)]
-pub(super) struct Passed {
+pub(super) struct PassedCredentials {
     origin: String,
     descriptor: OwnedFd,
     secrets: Vec<String>,
 }
 
-impl Passed {
+impl PassedCredentials {
     /// What to tell the host of this origin (`https://host:port`).
     ///
     /// Fails with `invalid_request` where a value cannot be told.
     pub(super) fn new(credentials: &Credentials, origin: &str) -> Result<Self, Error> {
         let (username, password) = credentials.pair();
         if [username, password].iter().any(|value| value.len() > VALUE_BYTES || value.contains(['\0', '\n', '\r'])) {
-            return Err(Error::invalid_request(format!("credentials have at most {VALUE_BYTES} bytes and no line breaks")));
+            return Err(invalid_field("credentials", &format!("at most {VALUE_BYTES} bytes without line breaks")));
         }
         let failed = |error: std::io::Error| Error::internal(format!("credentials cannot be passed on: {error}"));
         // gitcredentials(7): a line for each.
@@ -73,13 +73,13 @@ mod tests {
     fn what_would_break_a_line_is_refused() {
         for (username, password) in [("a\nb", "c"), ("a", "b\r"), ("a", "b\0"), ("a", &*"x".repeat(4_097))] {
             let credentials = Credentials::Password { username: username.to_owned(), password: password.to_owned() };
-            assert!(Passed::new(&credentials, "https://example.com").is_err(), "{username:?} {password:?}");
+            assert!(PassedCredentials::new(&credentials, "https://example.com").is_err(), "{username:?} {password:?}");
         }
     }
 
     #[test]
     fn a_token_is_a_password() {
-        let passed = Passed::new(&Credentials::Token { token: "secret".to_owned() }, "https://example.com").unwrap();
+        let passed = PassedCredentials::new(&Credentials::Token { token: "secret".to_owned() }, "https://example.com").unwrap();
         let (key, helper) = passed.setting();
         assert_eq!(key, "credential.https://example.com.helper");
         assert!(!helper.contains("secret"));

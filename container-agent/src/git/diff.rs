@@ -3,6 +3,7 @@
 use cabana_protocol::{
     Error,
     git::{Diff, Difference, FileDifference},
+    names::{excluded_field, invalid_field},
 };
 
 use super::{call::Call, names, repository::Repository};
@@ -30,14 +31,15 @@ pub(super) async fn diff(repository: &Repository, request: Diff) -> Result<Diffe
 fn sides(request: &Diff) -> Result<Vec<String>, Error> {
     let mut sides = Vec::new();
     match (request.staged, &request.from, &request.to) {
-        (true, _, Some(_)) => return Err(Error::invalid_request("what is staged is itself the new side: leave out to")),
-        (false, None, Some(_)) => return Err(Error::invalid_request("to needs from")),
+        (true, _, Some(_)) => return Err(excluded_field("to", "cannot be combined with `staged`, which is the new side itself")),
+        (false, None, Some(_)) => return Err(excluded_field("to", "needs `from`")),
         (staged, ..) => sides.extend(staged.then(|| "--cached".to_owned())),
     }
-    let revisions = [&request.from, &request.to].into_iter().flatten().map(|text| names::revision(text).map(str::to_owned));
+    let sides_asked = [("from", &request.from), ("to", &request.to)].into_iter();
+    let revisions = sides_asked.filter_map(|(field, text)| Some(names::revision(text.as_ref()?, field).map(str::to_owned)));
     let revisions = revisions.collect::<Result<Vec<_>, _>>()?;
     if revisions.iter().any(|revision| revision.contains("..")) {
-        return Err(Error::invalid_request("from and to name one commit each"));
+        return Err(invalid_field("from", "one commit, and so does `to`"));
     }
     sides.push("--end-of-options".to_owned());
     sides.extend(revisions);

@@ -1,14 +1,15 @@
-//! Why git refused, from what it says: it has one exit code for almost everything.
+//! Codes git's failures by their messages: git has one exit code for almost all of them.
 
 use cabana_protocol::{Code, Error, git::Reason};
 use serde_json::json;
 
 use super::call::Output;
+use crate::redact;
 
-/// The last characters of its complaint that a caller is shown.
+/// The last characters of git's stderr that a caller is shown.
 const SHOWN_CHARS: usize = 2_000;
 
-/// What git says, in lower case, and why. The first that is found counts.
+/// Parts of git's messages, in lower case. The first that occurs decides.
 const SAYINGS: &[(&str, Code, Reason)] = &[
     ("no space left on device", Code::StorageFull, Reason::Other),
     ("disk quota exceeded", Code::StorageFull, Reason::Other),
@@ -74,9 +75,9 @@ const SAYINGS: &[(&str, Code, Reason)] = &[
     ("permission denied", Code::Forbidden, Reason::Permission),
 ];
 
-/// Why git failed.
+/// The error for a run that failed.
 pub(super) fn failure(output: &Output) -> Error {
-    let printed = scrub(&String::from_utf8_lossy(&output.stdout), &output.secrets);
+    let printed = clean(&String::from_utf8_lossy(&output.stdout), &output.secrets);
     let (code, reason) =
         [&*output.complaint, &*printed].into_iter().find_map(recognise).unwrap_or((Code::Unprocessable, Reason::Other));
     let said = if output.complaint.trim().is_empty() { &*printed } else { &*output.complaint };
@@ -84,33 +85,19 @@ pub(super) fn failure(output: &Output) -> Error {
     refusal(code, reason, main_line(said)).with_details(json!({ "output": said[start..].trim() }))
 }
 
-/// A refusal with its reason.
+/// An error with its reason.
 pub(super) fn refusal(code: Code, reason: Reason, message: &str) -> Error {
     Error::new(code, format!("git: {message}")).with_details(json!({ "reason": reason }))
 }
 
-/// Leaves out the secrets, and whatever may be a password in a URL.
-pub(super) fn scrub(text: &str, secrets: &[String]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "***");
-    }
-    let mut scrubbed = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once("://") {
-        let end = after.find(|char: char| char.is_whitespace() || "/'\"?#".contains(char)).unwrap_or(after.len());
-        let host = after[..end].rfind('@').map_or(0, |at| at + 1);
-        scrubbed.push_str(before);
-        scrubbed.push_str("://");
-        rest = &after[host..];
-    }
-    scrubbed.push_str(rest);
-    // Neither progress, which is overwritten, nor what would steer a terminal.
-    let lines = scrubbed.split('\n').map(|line| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default());
+/// What git printed, without secrets, overwritten progress and control characters, which would steer a terminal.
+pub(super) fn clean(text: &str, secrets: &[String]) -> String {
+    let masked = redact::mask(text, secrets.iter().map(String::as_str));
+    let lines = masked.split('\n').map(|line| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default());
     lines.map(|line| line.replace(|char: char| char.is_control() && char != '\t', "")).collect::<Vec<_>>().join("\n")
 }
 
-/// What the remote says (`remote: …`) is not git's own word.
+/// The lines that git wrote itself: the remote chooses those behind `remote: `.
 fn own_lines(text: &str) -> impl DoubleEndedIterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("remote: "))
 }
@@ -120,10 +107,10 @@ fn recognise(text: &str) -> Option<(Code, Reason)> {
     SAYINGS.iter().find(|(saying, ..)| text.contains(saying)).map(|(_, code, reason)| (*code, *reason))
 }
 
-/// The line that says most: the first that git marks, or else the last.
+/// The most telling line: the first that git marks, or else the last.
 fn main_line(text: &str) -> &str {
     let marked = own_lines(text).find_map(|line| line.strip_prefix("fatal: ").or_else(|| line.strip_prefix("error: ")));
-    marked.or_else(|| own_lines(text).next_back()).unwrap_or("it failed without a word")
+    marked.or_else(|| own_lines(text).next_back()).unwrap_or("failed without a message")
 }
 
 #[cfg(test)]
@@ -131,22 +118,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_left_out() {
+    fn output_is_shown_without_secrets_and_control_characters() {
         let secrets = ["hunter2".to_owned(), String::new()];
         for (text, expected) in [
             ("fatal: hunter2 is wrong", "fatal: *** is wrong"),
-            ("'https://me:pw@host/x' and http://token@host", "'https://host/x' and http://host"),
-            ("https://host/a@b ssh://c@d:22/", "https://host/a@b ssh://d:22/"),
-            ("https://a@b@host", "https://host"),
+            ("'https://me:pw@host/x' and http://token@host", "'https://***@host/x' and http://***@host"),
+            ("https://host/a@b ssh://c@d:22/", "https://host/a@b ssh://***@d:22/"),
+            ("https://a@b@host", "https://***@host"),
             ("x:// y", "x:// y"),
             ("Receiving:  1%\rReceiving: 99%\r\nfatal: \x1b[31mred\n", "Receiving: 99%\nfatal: [31mred\n"),
         ] {
-            assert_eq!(scrub(text, &secrets), expected, "{text:?}");
+            assert_eq!(clean(text, &secrets), expected, "{text:?}");
         }
     }
 
     #[test]
-    fn git_is_understood() {
+    fn messages_of_git_are_coded() {
         for (said, expected) in [
             ("fatal: Authentication failed for 'http://h/x/'", Some(Reason::Authentication)),
             ("fatal: could not read Username for 'http://h': terminal prompts disabled", Some(Reason::Authentication)),
@@ -164,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn the_line_that_says_most_is_shown() {
+    fn the_most_telling_line_is_the_message() {
         for (said, expected) in [
             ("Cloning into 'x'...\nfatal: no\nhint: yes", "no"),
             ("error: one\nfatal: two", "one"),
             ("remote: fatal: lies\nand truth", "and truth"),
-            ("", "it failed without a word"),
+            ("", "failed without a message"),
         ] {
             assert_eq!(main_line(said), expected, "{said}");
         }

@@ -3,6 +3,7 @@
 use cabana_protocol::{
     Error,
     git::{DEFAULT_LOG_LIMIT, History, Log, LogEntry, MAX_LOG_LIMIT, Signature},
+    names::invalid_field,
 };
 
 use super::{call::Call, names, repository::Repository};
@@ -16,9 +17,9 @@ const FIELDS: usize = 9;
 pub(super) async fn log(repository: &Repository, request: Log) -> Result<History, Error> {
     let limit = request.limit.unwrap_or(DEFAULT_LOG_LIMIT);
     if !(1..=MAX_LOG_LIMIT).contains(&limit) {
-        return Err(Error::invalid_request(format!("limit is 1 to {MAX_LOG_LIMIT}")));
+        return Err(invalid_field("limit", &format!("a whole number from 1 to {MAX_LOG_LIMIT}")));
     }
-    let revision = request.revision.as_deref().map(names::revision).transpose()?;
+    let revision = request.revision.as_deref().map(|revision| names::revision(revision, "revision")).transpose()?;
     let call = Call::new(["log", "-z", "--encoding=UTF-8", "--no-show-signature", "--no-color", "--no-patch", FORMAT]);
     let call = call.arguments([format!("--max-count={}", limit + 1), format!("--skip={}", request.skip.unwrap_or(0))]);
     let call = call.arguments(["--end-of-options"]).arguments(revision).arguments(["--"]);

@@ -1,7 +1,7 @@
 //! What branches, revisions and remotes may be called. None can be taken for an option.
 
 use axum::http::Uri;
-use cabana_protocol::{Error, file::FilePath};
+use cabana_protocol::{Error, file::FilePath, names::invalid_field};
 
 /// Longest name of a branch or remote, in bytes.
 const NAME_BYTES: usize = 244;
@@ -12,8 +12,8 @@ const REVISION_BYTES: usize = 1_024;
 /// Longest URL, in bytes.
 const URL_BYTES: usize = 2_048;
 
-/// A branch's name, by the rules of git-check-ref-format(1).
-pub(super) fn branch(name: &str) -> Result<&str, Error> {
+/// A branch's name, by the rules of git-check-ref-format(1), from this field.
+pub(super) fn branch<'a>(name: &'a str, field: &str) -> Result<&'a str, Error> {
     let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
     let refused = |char: char| char.is_ascii_control() || " ~^:?*[\\".contains(char);
     let allowed = name.len() <= NAME_BYTES
@@ -23,42 +23,46 @@ pub(super) fn branch(name: &str) -> Result<&str, Error> {
         && !name.ends_with('.')
         && !["..", "@{"].iter().any(|sequence| name.contains(sequence))
         && !["@", "HEAD"].contains(&name);
-    if allowed { Ok(name) } else { Err(Error::invalid_request("no branch can have this name")) }
+    if allowed {
+        Ok(name)
+    } else {
+        Err(Error::invalid_request(format!("invalid branch name {name:?}, see git-check-ref-format(1)")).of_field(field))
+    }
 }
 
-/// A revision, as gitrevisions(7) has it. Whether it exists is git's to say.
-pub(super) fn revision(text: &str) -> Result<&str, Error> {
+/// A revision from this field, as gitrevisions(7) has it. Whether it exists is git's to say.
+pub(super) fn revision<'a>(text: &'a str, field: &str) -> Result<&'a str, Error> {
     let fit =
         (1..=REVISION_BYTES).contains(&text.len()) && !text.starts_with('-') && !text.contains(|char: char| char.is_control());
-    if fit { Ok(text) } else { Err(Error::invalid_request("a revision has 1 to 1,024 bytes and no dash at its beginning")) }
+    if fit { Ok(text) } else { Err(invalid_field(field, "a revision of 1 to 1,024 bytes without a leading dash")) }
 }
 
 /// A remote's name or URL.
 pub(super) fn remote(text: &str) -> Result<&str, Error> {
     if text.contains("://") {
-        return origin(text).map(|_| text);
+        return origin(text).map(|_| text).map_err(|error| error.of_field("remote"));
     }
-    branch(text).map_err(|_| Error::invalid_request("no remote can have this name"))
+    branch(text, "remote").map_err(|_| Error::invalid_request(format!("invalid name of a remote: {text:?}")).of_field("remote"))
 }
 
 /// The scheme, host and port of a URL that may be given to git.
 ///
 /// Fails with `invalid_request`, without repeating a URL that may hold a password.
 pub(super) fn origin(url: &str) -> Result<String, Error> {
-    let refused = |why| Err(Error::invalid_request(format!("the URL {why}")));
+    let refused = |why| Err(Error::invalid_request(format!("the URL {why}")).of_field("url"));
     let Some(uri) = Some(url).filter(|url| url.len() <= URL_BYTES).and_then(|url| url.parse::<Uri>().ok()) else {
-        return refused("is none, or has more than 2,048 bytes");
+        return refused("is invalid or has more than 2,048 bytes");
     };
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return refused("is neither http://… nor https://…");
+        return refused("must begin with http:// or https://");
     };
     if authority.as_str().contains('@') {
-        return refused("holds credentials: they go into the field of that name");
+        return refused("contains credentials: pass them in the field `credentials`");
     }
     // Among others the asterisk, by which settings would be for many hosts.
     let fit = |char: char| char.is_ascii_alphanumeric() || "-._:[]".contains(char);
     if authority.host().is_empty() || authority.host().starts_with('-') || !authority.as_str().chars().all(fit) {
-        return refused("has no host that could be asked");
+        return refused("has an invalid host");
     }
     Ok(format!("{scheme}://{authority}"))
 }
@@ -70,7 +74,9 @@ pub(super) fn directory(url: &str) -> Result<FilePath, Error> {
     let name = path.splitn(4, '/').nth(3).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let name = name.strip_suffix(".git").unwrap_or(name);
     match name {
-        "" | "." | ".." => Err(Error::invalid_request("the URL does not end in a name: set path")),
+        "" | "." | ".." => {
+            Err(Error::invalid_request("the URL does not end in a name for the directory; set `path`").of_field("path"))
+        }
         name => Ok(name.into()),
     }
 }
@@ -81,7 +87,7 @@ pub(super) fn directory(url: &str) -> Result<FilePath, Error> {
 pub(super) fn paths(paths: &[FilePath]) -> Result<Vec<String>, Error> {
     let text = |path: &FilePath| std::str::from_utf8(path.as_bytes()).ok().map(str::to_owned);
     let fit = |text: &String| !text.is_empty() && !text.contains('\0');
-    let refused = || Error::invalid_request("a path is empty, not UTF-8, or holds a NUL byte");
+    let refused = || invalid_field("paths", "paths in UTF-8 that are not empty and have no NUL byte");
     paths.iter().map(|path| text(path).filter(fit).ok_or_else(refused)).collect()
 }
 
@@ -92,7 +98,7 @@ mod tests {
     #[test]
     fn branches_are_named_as_git_allows() {
         for name in ["main", "feature/x", "a.b", "\u{e9}", "a@b", "1", "x-"] {
-            assert!(branch(name).is_ok(), "{name}");
+            assert!(branch(name, "branch").is_ok(), "{name}");
         }
         for name in [
             "",
@@ -121,7 +127,7 @@ mod tests {
             "HEAD",
             &*"x".repeat(245),
         ] {
-            assert!(branch(name).is_err(), "{name:?}");
+            assert!(branch(name, "branch").is_err(), "{name:?}");
         }
     }
 
@@ -130,7 +136,7 @@ mod tests {
         for (text, fit) in
             [("HEAD~2", true), ("v1.0^{}", true), (":/fix", true), ("", false), ("-p", false), ("a\nb", false), ("a\0", false)]
         {
-            assert_eq!(revision(text).is_ok(), fit, "{text:?}");
+            assert_eq!(revision(text, "commit").is_ok(), fit, "{text:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where git runs: a directory beneath the roots, and what of its own configuration has to be switched off.
+//! A directory beneath the roots to run git in, with the dangerous part of its configuration switched off or refused.
 
 use std::os::fd::OwnedFd;
 
@@ -11,13 +11,11 @@ use serde_json::json;
 
 use super::{
     call::{Call, Caller, Output},
-    credentials::Passed,
+    configuration::{self, Effect},
+    credentials::PassedCredentials,
     failure, names,
 };
-use crate::{Agent, file};
-
-/// Settings of HTTP that have no say in who hears what.
-const HARMLESS: &[&str] = &["lowspeedlimit", "lowspeedtime", "maxrequests", "minsessions", "postbuffer", "useragent", "version"];
+use crate::Agent;
 
 /// A directory to run git in.
 #[derive(Debug)]
@@ -44,7 +42,15 @@ impl Repository {
     ///
     /// Fails with `not_found`, `forbidden` and so on where there is no such directory; whether it is a repository is git's to say.
     pub(super) async fn open(agent: &Agent, path: Option<FilePath>) -> Result<Self, Error> {
-        let directory = file::open_directory(agent, path.unwrap_or_else(|| ".".into())).await?;
+        Self::prepared(agent, agent.fs.open_directory(path.unwrap_or_else(|| ".".into())).await?).await
+    }
+
+    /// The same, for what changes it. Fails with `forbidden`, too, where the root may only be read.
+    pub(super) async fn open_to_change(agent: &Agent, path: Option<FilePath>) -> Result<Self, Error> {
+        Self::prepared(agent, agent.fs.open_directory_to_change(path.unwrap_or_else(|| ".".into())).await?).await
+    }
+
+    async fn prepared(agent: &Agent, directory: OwnedFd) -> Result<Self, Error> {
         let mut repository = Self::at(agent, directory);
         repository.look().await?;
         Ok(repository)
@@ -55,9 +61,11 @@ impl Repository {
         Self { agent: agent.clone(), directory, tame: Vec::new(), unsafe_key: None }
     }
 
-    /// Reads its own settings, which run nothing by being read.
+    /// Reads its own settings; reading them runs nothing.
+    ///
+    /// Fails with `forbidden` where one of them may name a program that git would run.
     async fn look(&mut self) -> Result<(), Error> {
-        let call = Call::new(["config", "--null", "--show-scope", "--get-regexp", r"^(filter|merge|http|remote)\."]);
+        let call = Call::new(["config", "--null", "--show-scope", "--list"]);
         let output = self.run(call).await?;
         if output.truncated {
             return Err(refused("its configuration is too large to be looked through"));
@@ -69,8 +77,15 @@ impl Repository {
                 let key = setting.split(|byte| *byte == b'\n').next().unwrap_or_default();
                 // Shown in other characters, it could not be put out of effect.
                 let key = std::str::from_utf8(key).map_err(|_| refused("a key of its configuration is not UTF-8"))?;
-                self.tame.extend(tamed(key).map(|value| (key.to_owned(), value.to_owned())));
-                self.unsafe_key = self.unsafe_key.take().or_else(|| steers(key).then(|| key.to_owned()));
+                match configuration::effect(key) {
+                    Effect::Inert => {}
+                    Effect::Replaced(value) => self.tame.push((key.to_owned(), value.to_owned())),
+                    Effect::SteersCredentials => self.unsafe_key = self.unsafe_key.take().or_else(|| Some(key.to_owned())),
+                    Effect::Unknown => {
+                        let error = refused(&format!("{key} in the repository's configuration may name a program; remove it"));
+                        return Err(error.with_details(json!({ "key": key })));
+                    }
+                }
             }
         }
         Ok(())
@@ -133,73 +148,17 @@ impl Repository {
     /// What to tell the remote at this URL.
     ///
     /// Fails with `forbidden` where the repository's own settings could lead it elsewhere.
-    pub(super) fn credentials(&self, credentials: Option<&Credentials>, url: &str) -> Result<Option<Passed>, Error> {
+    pub(super) fn credentials(&self, credentials: Option<&Credentials>, url: &str) -> Result<Option<PassedCredentials>, Error> {
         let Some(credentials) = credentials else { return Ok(None) };
         if let Some(key) = &self.unsafe_key {
             let error = refused(&format!("with {key} in the repository's configuration no credentials are given"));
             return Err(error.with_details(json!({ "key": key })));
         }
         // Of one that git refuses, or that has a password in it, nobody asks.
-        names::origin(url).ok().map(|origin| Passed::new(credentials, &origin)).transpose()
+        names::origin(url).ok().map(|origin| PassedCredentials::new(credentials, &origin)).transpose()
     }
 }
 
 fn refused(message: &str) -> Error {
     failure::refusal(Code::Forbidden, Reason::UnsafeConfiguration, message)
-}
-
-/// What to put in the place of a setting that names a program.
-fn tamed(key: &str) -> Option<&'static str> {
-    let (section, name) = (key.split('.').next()?, key.rsplit('.').next()?);
-    match (section, name) {
-        ("filter", "clean" | "smudge" | "process") => Some(""),
-        ("filter", "required") => Some("false"),
-        // Fails, which leaves a conflict. An empty one would pass for a merge.
-        ("merge", "driver") => Some("false"),
-        _ => None,
-    }
-}
-
-/// Whether a setting has a say in where credentials go, or in who else hears them.
-fn steers(key: &str) -> bool {
-    let (Some(section), Some(name)) = (key.split('.').next(), key.rsplit('.').next()) else { return false };
-    match section {
-        "http" => !HARMLESS.contains(&name),
-        "remote" => ["proxy", "proxyauthmethod", "vcs"].contains(&name),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_of_a_repository_are_replaced() {
-        for (key, expected) in [
-            ("filter.lfs.clean", Some("")),
-            ("filter.a.b\u{e9}.process", Some("")),
-            ("filter.lfs.required", Some("false")),
-            ("merge.ours.driver", Some("false")),
-            ("merge.ff", None),
-            ("remote.origin.url", None),
-        ] {
-            assert_eq!(tamed(key), expected, "{key}");
-        }
-    }
-
-    #[test]
-    fn settings_that_steer_credentials_are_known() {
-        for (key, expected) in [
-            ("http.sslverify", true),
-            ("http.https://h/.proxy", true),
-            ("http.https://h/.extraheader", true),
-            ("remote.origin.proxy", true),
-            ("http.postbuffer", false),
-            ("remote.origin.url", false),
-            ("remote.proxy.fetch", false),
-        ] {
-            assert_eq!(steers(key), expected, "{key}");
-        }
-    }
 }

@@ -10,22 +10,20 @@ use axum::{
 };
 use cabana_protocol::{
     Error,
-    file::{Extracted, FilePath},
+    file::{Extracted, FilePath, RelativePaths},
+    names::{missing_parameter, unknown_parameter},
 };
 use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc::Receiver};
 
 use super::{
-    answer::{self, Failure},
-    files::form,
+    answer::{self, ErrorResponse},
     upload_headers::check_upload,
 };
 use crate::{
-    Agent, dispatch,
-    file::{
-        self,
-        archive::{self, Filter, Format, Inlet, Piece},
-    },
+    Agent,
+    archive::{self, Filter, Format, Piece, PieceSender, PieceWriter},
+    dispatch::{self, query_pairs},
     limits,
     threads::{self, Length},
 };
@@ -33,50 +31,86 @@ use crate::{
 /// The query of an archive.
 struct Query {
     path: FilePath,
+    /// The session in whose directory a relative path begins.
+    session: Option<String>,
     format: Format,
-    filter: Filter,
+    include: Vec<String>,
+    exclude: Vec<String>,
 }
 
 impl Query {
     fn of(query: Option<&str>) -> Result<Self, Error> {
-        let (mut path, mut format, mut include, mut exclude) = (None, Format::default(), Vec::new(), Vec::new());
-        for (name, value) in form(query.unwrap_or_default()) {
+        let (mut path, mut session, mut format) = (None, None, Format::default());
+        let (mut include, mut exclude) = (Vec::new(), Vec::new());
+        for (name, value) in query_pairs(query.unwrap_or_default()) {
             match name.as_slice() {
                 b"path" => path = Some(value.into()),
+                b"session" => session = Some(text(value)?),
                 b"format" => format = text(value)?.parse()?,
                 b"include" => include.push(text(value)?),
                 b"exclude" => exclude.push(text(value)?),
-                _ => {}
+                name => {
+                    let known = ["path", "session", "format", "include", "exclude"];
+                    return Err(unknown_parameter(&String::from_utf8_lossy(name), &known));
+                }
             }
         }
-        let path = path.ok_or_else(|| Error::invalid_request("the query names no path: /archive?path=…"))?;
-        Ok(Self { path, format, filter: Filter::new(&include, &exclude)? })
+        let path = path.ok_or_else(|| missing_parameter("path"))?;
+        Ok(Self { path, session, format, include, exclude })
+    }
+
+    /// The same, its path no longer relative where it begins in a session's directory.
+    async fn located(query: Option<&str>, agent: &Agent) -> Result<Self, Error> {
+        let mut query = Self::of(query)?;
+        if let Some(relative) = RelativePaths::new(query.session.as_deref(), [&mut query.path]) {
+            agent.sessions.locate(relative).await?;
+        }
+        Ok(query)
     }
 }
 
 fn text(value: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(value).map_err(|_| Error::invalid_request("a glob, or a format, is UTF-8"))
+    String::from_utf8(value).map_err(|_| Error::invalid_request("session, format, include and exclude are UTF-8"))
 }
 
-/// A place among the archives that are worked on at once: each takes a thread and some memory.
-fn place(agent: &Agent) -> Result<OwnedSemaphorePermit, Error> {
-    let place = agent.archives.clone().try_acquire_owned();
-    place.map_err(|_| limits::reached(agent.limits.archives, "archives are being made or extracted"))
+/// A permit to work on one archive: each takes a thread and some memory.
+pub(super) fn acquire_permit(agent: &Agent) -> Result<OwnedSemaphorePermit, Error> {
+    let permit = agent.archives.clone().try_acquire_owned();
+    permit.map_err(|_| limits::reached(agent.limits.archives, "archives are being created or extracted"))
 }
 
-pub(super) async fn get(State(agent): State<Agent>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Failure> {
-    download(agent, query).await.map_err(|error| Failure::new(&headers, error))
+pub(super) async fn get(
+    State(agent): State<Agent>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ErrorResponse> {
+    download(agent, query).await.map_err(|error| ErrorResponse::new(&headers, error))
 }
 
 async fn download(agent: Agent, query: Option<String>) -> Result<Response, Error> {
-    let Query { path, format, filter } = Query::of(query.as_deref())?;
-    let place = place(&agent)?;
-    let (mut output, mut pieces) = archive::outlet();
+    let Query { path, format, include, exclude, .. } = Query::located(query.as_deref(), &agent).await?;
+    let permit = acquire_permit(&agent)?;
+    let roots = agent.clone();
+    let create = move |output: &mut PieceWriter| {
+        let filter = Filter::new(&include, &exclude)?;
+        archive::create(roots.fs.roots(), &path, format, &filter, output)
+    };
+    stream(&agent, permit, format.media_type(), create).await
+}
+
+/// Answers with what `create` writes, on a thread of its own.
+pub(super) async fn stream(
+    agent: &Agent,
+    permit: impl Send + 'static,
+    media_type: &'static str,
+    create: impl FnOnce(&mut PieceWriter) -> Result<(), Error> + Send + 'static,
+) -> Result<Response, Error> {
+    let (mut output, mut pieces) = archive::outgoing(agent.limits.archive_timeout);
     // It ends when nobody takes its pieces any more.
     let creation = threads::run(Length::Long, move || {
-        let created = archive::create(&agent.roots, &path, format, &filter, &mut output).and_then(|()| output.pass());
+        let created = create(&mut output).and_then(|()| output.pass());
         // Who has seen the end may ask for the next.
-        drop(place);
+        drop(permit);
         output.end(created);
     });
     let mut creation = pin!(creation);
@@ -94,7 +128,7 @@ async fn download(agent: Agent, query: Option<String>) -> Result<Response, Error
         Some(Piece::Broken(error)) => return Err(error),
         Some(Piece::End) | None => return Err(Error::internal("the archive has no end")),
     };
-    let mut response = answer::typed(format.media_type(), Body::from_stream(body(first, pieces)));
+    let mut response = answer::typed(media_type, Body::from_stream(body(first, pieces)));
     // On its way it may not be compressed once more.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     Ok(response)
@@ -109,23 +143,27 @@ fn body(first: Bytes, pieces: Receiver<Piece>) -> impl futures_util::Stream<Item
             Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(pieces))),
             Some(Piece::End) => None,
             Some(Piece::Broken(error)) => {
-                tracing::warn!("an archive broke off: {error}");
+                tracing::warn!("an archive was interrupted: {error}");
                 Some((Err(error), None))
             }
-            None => Some((Err(Error::internal("an archive broke off")), None)),
+            None => Some((Err(Error::internal("an archive was interrupted")), None)),
         }
     });
     stream::iter([Ok(first)]).chain(rest)
 }
 
-pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, request: Request) -> Result<Response, Failure> {
+pub(super) async fn put(
+    State(agent): State<Agent>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
     let (parts, body) = request.into_parts();
     let mut pieces = body.into_data_stream();
-    match upload(agent, query, &parts.headers, &mut pieces).await.and_then(|extracted| dispatch::encode(&extracted)) {
+    match upload(agent, query, &parts.headers, &mut pieces).await.and_then(|extracted| dispatch::encode_line(&extracted)) {
         Ok(body) => Ok(answer::json(body)),
         Err(error) => {
             answer::linger(pieces).await;
-            Err(Failure::new(&parts.headers, error))
+            Err(ErrorResponse::new(&parts.headers, error))
         }
     }
 }
@@ -136,14 +174,16 @@ async fn upload(
     headers: &HeaderMap,
     pieces: &mut BodyDataStream,
 ) -> Result<Extracted, Error> {
-    check_upload(headers)?;
-    let Query { path, .. } = Query::of(query.as_deref())?;
-    let place = place(&agent)?;
-    let (inlet, input) = archive::inlet();
+    if check_upload(headers)?.is_some() {
+        return Err(Error::invalid_request("Content-Range: an archive is uploaded whole"));
+    }
+    let Query { path, .. } = Query::located(query.as_deref(), &agent).await?;
+    let permit = acquire_permit(&agent)?;
+    let (inlet, input) = archive::incoming();
     let limits = agent.limits.archive();
     // It ends when its input does, or breaks off.
-    let extraction = file::blocking_for(Length::Long, &agent, move |roots| {
-        let _place = place;
+    let extraction = agent.fs.run_for(Length::Long, move |roots| {
+        let _permit = permit;
         archive::extract(roots, &path, input, limits)
     });
     let (extracted, ()) = tokio::join!(extraction, feed(inlet, pieces));
@@ -151,11 +191,11 @@ async fn upload(
 }
 
 /// Hands on what the client sends, as long as somebody takes it.
-async fn feed(inlet: Inlet, pieces: &mut BodyDataStream) {
+pub(super) async fn feed(inlet: PieceSender, pieces: &mut BodyDataStream) {
     while let Some(piece) = pieces.next().await {
         let (piece, last) = match piece {
             Ok(bytes) => (Piece::Bytes(bytes), false),
-            Err(error) => (Piece::Broken(Error::invalid_request(format!("the upload broke off: {error}"))), true),
+            Err(error) => (Piece::Broken(Error::invalid_request(format!("the upload was interrupted: {error}"))), true),
         };
         if !inlet.send(piece).await || last {
             return;

@@ -8,6 +8,8 @@ mod upload;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use part::fuzz;
 
+use std::{borrow::Cow, time::SystemTime};
+
 use axum::{
     body::Body,
     extract::{RawQuery, Request, State},
@@ -15,14 +17,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cabana_protocol::{
-    Error,
-    file::{FilePath, Mode},
+    Code, Error,
+    file::{FilePath, Mode, RelativePaths},
+    names::{invalid_parameter, missing_parameter, unknown_parameter},
 };
 
-use super::answer::{self, Failure};
+use serde_json::json;
+
+use super::{
+    answer::{self, ErrorResponse},
+    upload_headers::number,
+};
 use crate::{
-    Agent, dispatch,
-    file::{self, Conditions, Opened, Tags},
+    Agent,
+    dispatch::{self, query_pairs},
+    file,
+    file::{Conditions, Opened, Tags},
 };
 use part::Part;
 
@@ -32,31 +42,40 @@ const SMALL_BYTES: u64 = 64 << 10;
 /// The query of the byte lane.
 struct Query {
     path: FilePath,
+    /// The session in whose directory a relative path begins.
+    session: Option<String>,
     mode: Option<Mode>,
+    /// The most that an upload may bring.
+    max_bytes: Option<u64>,
 }
 
 impl Query {
     fn of(query: Option<&str>) -> Result<Self, Error> {
-        let (mut path, mut mode) = (None, None);
-        for (name, value) in form(query.unwrap_or_default()) {
+        let (mut path, mut session, mut mode, mut max_bytes) = (None, None, None, None);
+        for (name, value) in query_pairs(query.unwrap_or_default()) {
             match name.as_slice() {
                 b"path" => path = Some(value.into()),
+                b"session" => session = Some(String::from_utf8_lossy(&value).into_owned()),
                 b"mode" => mode = Some(String::from_utf8_lossy(&value).parse()?),
-                _ => {}
+                b"max_bytes" => {
+                    let number = std::str::from_utf8(&value).ok().and_then(number);
+                    max_bytes = Some(number.ok_or_else(|| invalid_parameter("max_bytes", "a whole number from 0"))?);
+                }
+                name => return Err(unknown_parameter(&String::from_utf8_lossy(name), &["path", "session", "mode", "max_bytes"])),
             }
         }
-        let path = path.ok_or_else(|| Error::invalid_request("the query names no path: /files?path=…"))?;
-        Ok(Self { path, mode })
+        let path = path.ok_or_else(|| missing_parameter("path"))?;
+        Ok(Self { path, session, mode, max_bytes })
     }
-}
 
-/// The pairs of a query, decoded to bytes: a path need not be UTF-8.
-pub(super) fn form(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    let decode = |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).collect::<Vec<u8>>();
-    query.split('&').map(move |pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    })
+    /// The same, its path no longer relative where it begins in a session's directory.
+    async fn located(query: Option<&str>, agent: &Agent) -> Result<Self, Error> {
+        let mut query = Self::of(query)?;
+        if let Some(relative) = RelativePaths::new(query.session.as_deref(), [&mut query.path]) {
+            agent.sessions.locate(relative).await?;
+        }
+        Ok(query)
+    }
 }
 
 /// What the header demands of a file.
@@ -73,7 +92,7 @@ fn conditions(headers: &HeaderMap) -> Result<Conditions, Error> {
 /// The tags that a field lists, on however many lines.
 fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Error> {
     let lines: Result<Vec<_>, _> = headers.get_all(&name).iter().map(HeaderValue::to_str).collect();
-    let lines = lines.map_err(|_| Error::invalid_request(format!("{name} is not text")))?;
+    let lines = lines.map_err(|_| Error::invalid_request(format!("{name} is not ASCII")))?;
     if lines.is_empty() { Ok(None) } else { lines.join(",").parse().map(Some) }
 }
 
@@ -83,25 +102,36 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
-    download(agent, query, &method, &headers).await.map_err(|error| Failure::new(&headers, error))
+) -> Result<Response, ErrorResponse> {
+    download(agent, query, &method, &headers).await.map_err(|error| ErrorResponse::new(&headers, error))
 }
 
 async fn download(agent: Agent, query: Option<String>, method: &Method, headers: &HeaderMap) -> Result<Response, Error> {
-    let Query { path, .. } = Query::of(query.as_deref())?;
+    let Query { path, .. } = Query::located(query.as_deref(), &agent).await?;
     let conditions = conditions(headers)?;
-    let asked = path.clone();
-    let opened = file::blocking(&agent, move |roots| {
-        let opened = file::open(roots, &path)?;
-        Ok((content::whole(&opened), opened))
+    let (asked, heads) = (path.clone(), method == Method::HEAD);
+    let opened = agent.fs.run(move |roots| {
+        let opened = match file::open(roots, &path) {
+            Err(error) if heads && is_directory(&error) => return file::modified_at(roots, &path).map(Found::Directory),
+            opened => opened?,
+        };
+        let whole = content::whole(&opened);
+        Ok(Found::File { media_type: content::media_type(&path, &opened, whole.as_ref()), whole, opened })
     });
-    let (whole, opened) = opened.await?;
+    let (whole, opened, media_type) = match opened.await? {
+        Found::File { whole, opened, media_type } => (whole, opened, media_type),
+        Found::Directory(modified) => return directory_head(modified),
+    };
     conditions.check_match(&asked, Some(&opened.etag))?;
     let part = match &conditions.if_none_match {
         Some(tags) if tags.match_weakly(&opened.etag) => Part::Unchanged,
+        None if part::is_unmodified(headers, &opened) => Part::Unchanged,
         _ => Part::of(method, headers, &opened),
     };
-    let mut answer = described(&opened, part)?;
+    if part == Part::Unsatisfiable {
+        return unsatisfiable(headers, &asked, &opened);
+    }
+    let mut answer = response_head(&opened, part, &media_type)?;
     let (first, length) = part.bytes(opened.size_bytes);
     if length > 0 {
         *answer.body_mut() = match whole.and_then(|whole| content::part(&whole, first, length)) {
@@ -112,14 +142,58 @@ async fn download(agent: Agent, query: Option<String>, method: &Method, headers:
     Ok(answer)
 }
 
+/// What is at a path.
+enum Found {
+    File {
+        whole: Option<bytes::Bytes>,
+        opened: Opened,
+        media_type: Cow<'static, str>,
+    },
+    /// When it was last changed.
+    Directory(SystemTime),
+}
+
+fn is_directory(error: &Error) -> bool {
+    error.details.as_ref().is_some_and(|details| details["reason"] == "is_a_directory")
+}
+
+/// The head of a directory, which has no content; `GET …/archive` and `file.list` tell what is in it.
+fn directory_head(modified: SystemTime) -> Result<Response, Error> {
+    let mut answer = Response::new(Body::empty());
+    let fields = answer.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("inode/directory"));
+    fields.insert(header::LAST_MODIFIED, text(&httpdate::fmt_http_date(modified))?);
+    Ok(answer)
+}
+
+fn text(value: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(value).map_err(|error| Error::internal(error.to_string()))
+}
+
+/// The answer to a range that begins behind the file's end: an error that says how long the file is.
+fn unsatisfiable(headers: &HeaderMap, path: &FilePath, opened: &Opened) -> Result<Response, Error> {
+    let size_bytes = opened.size_bytes;
+    let error =
+        Error::new(Code::RangeNotSatisfiable, format!("{path}: has {size_bytes} bytes, and the range begins behind them"));
+    let error = error.with_details(json!({ "path": path, "size_bytes": size_bytes }));
+    let mut answer = response_head(opened, Part::Unsatisfiable, "application/json")?;
+    let (mut parts, body) = ErrorResponse::new(headers, error).into_response().into_parts();
+    for name in [header::ACCEPT_RANGES, header::ETAG, header::LAST_MODIFIED, header::CONTENT_RANGE] {
+        parts.headers.extend(answer.headers_mut().remove(&name).map(|value| (name, value)));
+    }
+    Ok(Response::from_parts(parts, body))
+}
+
 /// The head of an answer with this part of a file.
-fn described(opened: &Opened, part: Part) -> Result<Response, Error> {
-    let text = |value: &str| HeaderValue::from_str(value).map_err(|error| Error::internal(error.to_string()));
+fn response_head(opened: &Opened, part: Part, media_type: &str) -> Result<Response, Error> {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = part.status();
     let fields = answer.headers_mut();
     fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    fields.insert(header::CONTENT_TYPE, text(media_type)?);
+    // A page that a sandbox has written is no page of the service.
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     fields.insert(header::ETAG, text(&opened.etag)?);
     fields.insert(header::LAST_MODIFIED, text(&httpdate::fmt_http_date(opened.modified))?);
     if let Some(range) = part.content_range(opened.size_bytes) {
@@ -131,11 +205,15 @@ fn described(opened: &Opened, part: Part) -> Result<Response, Error> {
     Ok(answer)
 }
 
-pub(super) async fn put(State(agent): State<Agent>, RawQuery(query): RawQuery, request: Request) -> Result<Response, Failure> {
+pub(super) async fn put(
+    State(agent): State<Agent>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
     let (parts, body) = request.into_parts();
     let written = upload::receive(&agent, query, &parts.headers, body).await;
-    let written = written.and_then(|written| Ok((written.created, dispatch::encode(&written)?)));
-    let (created, body) = written.map_err(|error| Failure::new(&parts.headers, error))?;
+    let written = written.and_then(|written| Ok((written.created, dispatch::encode_line(&written)?)));
+    let (created, body) = written.map_err(|error| ErrorResponse::new(&parts.headers, error))?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, answer::json(body)).into_response())
 }
@@ -144,13 +222,13 @@ pub(super) async fn delete(
     State(agent): State<Agent>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<StatusCode, Failure> {
-    let asked = Query::of(query.as_deref()).and_then(|query| Ok((query.path, conditions(&headers)?)));
+) -> Result<StatusCode, ErrorResponse> {
+    let asked = Query::located(query.as_deref(), &agent).await.and_then(|query| Ok((query.path, conditions(&headers)?)));
     let deleted = match asked {
         Ok((path, conditions)) => file::delete(&agent, path, conditions).await,
         Err(error) => Err(error),
     };
-    deleted.map(|()| StatusCode::NO_CONTENT).map_err(|error| Failure::new(&headers, error))
+    deleted.map(|()| StatusCode::NO_CONTENT).map_err(|error| ErrorResponse::new(&headers, error))
 }
 
 #[cfg(test)]
@@ -159,10 +237,10 @@ mod tests {
 
     #[test]
     fn a_query_names_any_path() {
-        let query = Query::of(Some("mode=755&path=a%2Fb+c%FF&x")).unwrap();
+        let query = Query::of(Some("mode=755&path=a%2Fb+c%FF&")).unwrap();
         assert_eq!(query.path.as_bytes(), b"a/b c\xff");
         assert_eq!(query.mode, Some("0755".parse().unwrap()));
-        for bad in ["", "mode=755", "path=a&mode=9"] {
+        for bad in ["", "mode=755", "path=a&mode=9", "path=a&x", "path=a&modes=644", "path=a&max_bytes=-1", "path=a&max_bytes="] {
             assert!(Query::of(Some(bad)).is_err(), "{bad}");
         }
     }

@@ -3,17 +3,15 @@
 //! One task reads the socket and owns the operations; one writes. The reader never waits for an operation, so that it sees a
 //! cancel or the end of the connection at once. Closing the socket ends every operation that runs on it.
 //!
-//! A socket belongs to one client ([`connection`]), or is the link to a Durable Object that many clients are behind ([`link`]).
+//! A socket belongs to one client ([`connection`]), or is the link to a Durable Object with many clients behind it ([`link`]).
 
 mod connection;
 mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod link;
-mod running;
-mod window;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -32,8 +30,8 @@ use cabana_protocol::{
 use futures_util::{StreamExt, stream::SplitStream};
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::answer::Failure;
-use crate::{Agent, server::Place};
+use super::answer::ErrorResponse;
+use crate::{Agent, connections::ConnectionPermit};
 use connection::Connection;
 use frames::Frames;
 
@@ -43,7 +41,10 @@ const READ_BYTES: usize = 16 << 10;
 /// Bytes of small frames that are written together.
 const WRITE_BYTES: usize = 16 << 10;
 
-/// How long a client may take to take the last frames.
+/// What a socket holds while it is idle, its task included.
+const SOCKET_BYTES: usize = READ_BYTES + WRITE_BYTES + (8 << 10);
+
+/// How long a client may take to read the last frames.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
 
 /// The subprotocol that is answered to a client that offers it.
@@ -51,16 +52,17 @@ const SUBPROTOCOL: &str = "cabana";
 
 pub(super) async fn connect(
     State(agent): State<Agent>,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<Option<Arc<ConnectionPermit>>>,
     uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Result<Response, Failure> {
+) -> Result<Response, ErrorResponse> {
     let refused = |rejection: WebSocketUpgradeRejection| {
-        Failure::new(&headers, Error::invalid_request(format!("not a WebSocket: {}", rejection.body_text())))
+        ErrorResponse::new(&headers, Error::invalid_request(format!("not a WebSocket: {}", rejection.body_text())))
     };
-    let binary = binary::asked_for(uri.query().unwrap_or_default()).map_err(|error| Failure::new(&headers, error))?;
-    // A message somewhat over the limit is answered; one far over it is not even taken in, and ends the socket.
+    let binary = binary::asked_for(uri.query().unwrap_or_default()).map_err(|error| ErrorResponse::new(&headers, error))?;
+    let held = agent.memory.hold(SOCKET_BYTES).map_err(|error| ErrorResponse::new(&headers, error))?;
+    // A message somewhat over the limit is answered; one far over it is not read, and ends the socket.
     let most = 2 * agent.limits.request_bytes;
     let upgrade = upgrade.map_err(refused)?.protocols([LINK, SUBPROTOCOL]).max_message_size(most).max_frame_size(most);
     let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
@@ -72,9 +74,9 @@ pub(super) async fn connect(
         if link {
             link::converse(agent, frames, messages, writer).await;
         } else {
-            converse(Connection::new(agent, frames, binary), messages, writer).await;
+            converse(Connection::new(agent, frames, binary, None), messages, writer).await;
         }
-        drop(place);
+        drop((permit, held));
     }))
 }
 

@@ -5,8 +5,6 @@
 use std::{
     ffi::{OsStr, OsString},
     io,
-    os::unix::process::CommandExt,
-    process::{self, Stdio},
 };
 
 use cabana_protocol::{Code, Error, Signal, exec::Exit};
@@ -15,11 +13,13 @@ use tokio::signal::unix::SignalKind;
 
 use super::{
     Identity, Processes,
-    exited::Exited,
-    kill::{Whom, send},
-    orphans, spawn,
+    child::{self, ChildHandle},
+    command,
+    supervisor::{
+        OwnedChildren,
+        tree::kill::{Whom, send},
+    },
 };
-use crate::exec;
 
 /// The exit code of a program that is not there, and of one that cannot be run, as shells and Docker tell it.
 const NOT_FOUND: u8 = 127;
@@ -32,12 +32,12 @@ const SIGNALLED: u8 = 128;
 #[derive(Debug)]
 pub struct ImageCommand {
     state: State,
-    own: orphans::Own,
+    owned: OwnedChildren,
 }
 
 #[derive(Debug)]
 enum State {
-    Running(Exited),
+    Running(ChildHandle),
     /// With this exit code; what never was, with 0.
     Ended(u8),
 }
@@ -48,28 +48,28 @@ impl Processes {
     ///
     /// One that cannot be started has ended, with 127 where it is not there, else with 126; the log says why. So has, with 0, none.
     pub fn start_image_command(&self, argv: &[OsString]) -> ImageCommand {
-        let own = self.own.clone();
-        let started = argv.split_first().map(|(name, arguments)| own.claim(|| self.launch(name, arguments), Exited::pid));
+        let owned = self.owned().clone();
+        let started = argv.split_first().map(|(name, arguments)| owned.claim(|| self.launch(name, arguments), ChildHandle::pid));
         let state = match started {
             None => State::Ended(0),
-            Some(Ok(exited)) => State::Running(exited),
+            Some(Ok(handle)) => State::Running(handle),
             Some(Err(error)) => {
                 tracing::error!("the image's command: {}", error.message);
                 State::Ended(if error.code == Code::NotFound { NOT_FOUND } else { NOT_RUNNABLE })
             }
         };
-        ImageCommand { state, own }
+        ImageCommand { state, owned }
     }
 
-    fn launch(&self, name: &OsStr, arguments: &[OsString]) -> Result<Exited, Error> {
+    fn launch(&self, name: &OsStr, arguments: &[OsString]) -> Result<ChildHandle, Error> {
         let user = self.user().map(Identity::look_up).transpose()?;
-        let env = exec::base(self.env(), user.as_ref(), false);
+        let env = self.variables().base(user.as_ref(), false);
         let refused = |error: io::Error| Error::new(Code::Unprocessable, format!("cannot run {}: {error}", name.display()));
         let directory = std::env::current_dir().map_err(refused)?;
-        let program = exec::find(&name.to_string_lossy(), env.get(OsStr::new("PATH")), &directory)?;
-        let mut command = process::Command::new(program);
-        command.arg0(name).args(arguments).env_clear().envs(env).stdin(Stdio::null());
-        spawn::beside(command, user.filter(|user| !user.is_own())).map_err(refused)
+        let program = command::find(&name.to_string_lossy(), env.get(OsStr::new("PATH")), &directory)?;
+        let user = user.filter(|user| !user.is_own());
+        let argv: Vec<_> = [name].into_iter().chain(arguments.iter().map(|word| &**word)).collect();
+        child::beside(&program, &argv, &env, &directory, user.as_ref()).map_err(refused)
     }
 }
 
@@ -77,7 +77,7 @@ impl ImageCommand {
     /// Its number, while it runs.
     pub(crate) fn pid(&self) -> Option<Pid> {
         match &self.state {
-            State::Running(exited) => Some(exited.pid()),
+            State::Running(handle) => Some(handle.pid()),
             State::Ended(_) => None,
         }
     }
@@ -93,9 +93,9 @@ impl ImageCommand {
     /// Waits until it has ended, and gives its exit code: 128 and the signal's number where one ended it. Nothing is lost when the
     /// future is dropped.
     pub async fn ended(&mut self) -> u8 {
-        if let State::Running(exited) = &self.state {
-            let ended = exited.wait().await;
-            self.own.release(exited.pid());
+        if let State::Running(handle) = &self.state {
+            let ended = handle.wait().await;
+            self.owned.release(handle.pid());
             self.state = State::Ended(ended.map_or(SIGNALLED, |(exit, _)| code(exit)));
         }
         self.code()

@@ -1,42 +1,47 @@
 //! What a process printed, each byte numbered: written by its owner, read from any offset by whoever wants to, at their own pace.
 //!
-//! Of a process that somebody waits for, a journal keeps what that caller, who holds it, has not heard yet; when he is far behind,
-//! the process waits. Of a process that runs for itself it keeps the newest bytes for replay, first in memory, then on disk. A
-//! reader that comes late or falls behind is told what it missed and stalls nobody.
+//! Of a process that somebody waits for, a journal keeps what that caller, who holds it, has not heard yet; when the caller is far behind,
+//! the process waits. Where the caller may lose its connection and return, it also keeps some of what the caller has heard: that may have
+//! been lost on its way. A caller who comes back holds it from then on. Of a process that runs for itself it keeps the newest bytes for
+//! replay, first in memory, then on disk. A reader that comes late or falls behind is told what it missed and stalls nobody.
 //!
 //! | file | what it holds |
 //! | --- | --- |
+//! | [`reader`] | a place in a journal |
 //! | [`window`] | what the holder has not heard |
-//! | [`pages`] | what is kept for replay |
-//! | [`page`] | a piece of that, as it stands in memory and on disk |
+//! | [`tail`] | what it may have to hear again |
+//! | [`pages`] | what is kept for replay, in memory and on disk |
 //! | [`spool`] | the file on disk |
 //! | [`budget`] | how much all journals may keep |
-//! | [`reader`] | a place in a journal |
 
 mod budget;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
-mod page;
 mod pages;
 mod reader;
 mod spool;
+mod tail;
 mod window;
 
 pub(super) use budget::Budget;
 pub use reader::Reader;
+pub(super) use tail::Tail;
 
 use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cabana_protocol::exec::ExecResult;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use super::Chunk;
 use budget::Share;
-use page::{PAGE_BYTES, Runs};
-use pages::{Pages, Stored};
+use pages::{PAGE_BYTES, Pages, Runs, Stored};
 use window::Window;
 
 /// Surplus in memory from which on pages are moved to disk: several at once.
@@ -59,6 +64,8 @@ struct Shared {
     written: Notify,
     /// There may be room for more.
     room: Notify,
+    /// Somebody has begun to read, or does so no longer.
+    readers: Notify,
 }
 
 #[derive(Debug)]
@@ -111,11 +118,10 @@ enum Found {
 }
 
 impl Journal {
-    /// An empty journal of a process that somebody waits for, and his place in it.
-    pub(crate) fn attended() -> (Self, Reader) {
-        let journal = Self::new(Kept::Window(Window::default()), None);
-        journal.hold_at(Some(0));
-        let holder = Reader::new(journal.clone(), 0, true);
+    /// An empty journal of a process that somebody waits for, and that caller's place in it; with what is kept where the caller may return.
+    pub(super) fn attended(tail: Option<Tail>) -> (Self, Reader) {
+        let journal = Self::new(Kept::Window(Window::new(tail)), None);
+        let holder = journal.attach(0);
         (journal, holder)
     }
 
@@ -128,13 +134,24 @@ impl Journal {
 
     fn new(kept: Kept, share: Option<Share>) -> Self {
         let state = Mutex::new(State { kept, moving: false, result: None });
-        Self(Arc::new(Shared { state, share, written: Notify::new(), room: Notify::new() }))
+        Self(Arc::new(Shared { state, share, written: Notify::new(), room: Notify::new(), readers: Notify::new() }))
     }
 
     /// Reads from this offset on.
     pub fn read(&self, from: u64) -> Reader {
-        self.with_window(Window::listen);
-        Reader::new(self.clone(), from, false)
+        self.enter(from, false)
+    }
+
+    /// Reads from this offset on, for somebody who waits for the process. It holds a process whose caller may return and does not read.
+    pub(super) fn attach(&self, from: u64) -> Reader {
+        self.enter(from, true)
+    }
+
+    fn enter(&self, from: u64, attends: bool) -> Reader {
+        let number = self.with_window(|window| window.enter(from, attends));
+        self.0.room.notify_one();
+        self.0.readers.notify_waiters();
+        Reader::new(self.clone(), from, number)
     }
 
     /// The first offset that is kept, and the one after the last.
@@ -163,8 +180,9 @@ impl Journal {
     pub(crate) fn end(&self, result: ExecResult) {
         self.with(|state| {
             state.result = Some(result);
-            if let Kept::Pages(pages) = &mut state.kept {
-                pages.close();
+            match &mut state.kept {
+                Kept::Window(window) => window.close(),
+                Kept::Pages(pages) => pages.close(),
             }
         });
         self.0.written.notify_waiters();
@@ -222,20 +240,59 @@ impl Journal {
         self.with(|state| state.find(at))
     }
 
-    fn hold_at(&self, holder: Option<u64>) {
-        self.with_window(|window| window.hold(holder));
+    /// A reader of this number is here now.
+    fn advance(&self, number: u64, at: u64) {
+        self.with_window(|window| window.advance(number, at));
         self.0.room.notify_one();
     }
 
-    fn leave(&self) {
-        self.with_window(Window::leave);
+    /// The process has ended: begins the grace of a caller who is gone anew. Otherwise a process that was ended because the grace had run out
+    /// would be forgotten at once.
+    pub(super) fn renew_grace(&self) {
+        self.with_window(Window::renew_grace);
+        self.0.readers.notify_waiters();
     }
 
-    fn with_window(&self, look: impl FnOnce(&mut Window)) {
+    /// Nobody who may have come back has done so in time: what is printed from now on waits for nobody.
+    pub(super) fn give_up(&self) {
+        self.with_window(Window::give_up);
+        self.0.room.notify_one();
+    }
+
+    /// The reader of this number is gone.
+    fn leave(&self, number: u64) {
+        self.with_window(|window| window.leave(number));
+        self.0.room.notify_one();
+        self.0.readers.notify_waiters();
+    }
+
+    /// How long it waits for somebody who reads on, where the caller may return.
+    pub(super) fn reconnect_grace(&self) -> Option<Duration> {
+        self.with_window(|window| window.tail().map(|tail| tail.grace)).flatten()
+    }
+
+    /// Ends when the caller has been gone for that long and nobody else has come. Never, where the caller cannot return.
+    pub(super) async fn deserted(&self) {
+        loop {
+            let mut changed = pin!(self.0.readers.notified());
+            changed.as_mut().enable();
+            match self.with_window(|window| window.deserted_at()).flatten() {
+                Some(at) if at <= Instant::now() => return,
+                Some(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = changed => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    /// `None` of a process that runs for itself.
+    fn with_window<T>(&self, look: impl FnOnce(&mut Window) -> T) -> Option<T> {
         self.with(|state| match &mut state.kept {
-            Kept::Window(window) => look(window),
-            Kept::Pages(_) => {}
-        });
+            Kept::Window(window) => Some(look(window)),
+            Kept::Pages(_) => None,
+        })
     }
 
     /// `None` of a process that somebody waits for.

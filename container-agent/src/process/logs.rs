@@ -1,8 +1,11 @@
 //! A page of what a process has printed.
 
-use cabana_protocol::process::Log;
+use cabana_protocol::{Data, process::Log};
 
 use super::{Chunk, Entry, Journal, Stream};
+
+/// How much of the output a failed wait tells.
+const TAIL_BYTES: u64 = 4 << 10;
 
 /// What is kept from this offset on, at most so many bytes of it. It ends before the next gap.
 pub(super) async fn page(journal: &Journal, from: u64, most: usize) -> Log {
@@ -26,6 +29,25 @@ pub(super) async fn page(journal: &Journal, from: u64, most: usize) -> Log {
         }
     }
     Log { from, to, output_bytes: output_bytes.max(to), stdout: stdout.into(), stderr: stderr.into(), exit }
+}
+
+/// The end of what is kept, stdout and stderr as they came, from the beginning of a line on.
+pub(super) async fn tail(journal: &Journal) -> Data {
+    let (first, end) = journal.bounds();
+    let from = end.saturating_sub(TAIL_BYTES).max(first);
+    let (mut reader, mut tail, mut to) = (journal.read(from), Vec::new(), from);
+    while to < end {
+        match reader.next_kept().await {
+            Some(Entry::Chunk(Chunk { offset, bytes, .. })) => {
+                tail.extend_from_slice(&bytes);
+                to = offset + bytes.len() as u64;
+            }
+            Some(Entry::Gap { to: next, .. }) => to = next,
+            Some(Entry::End(_)) | None => break,
+        }
+    }
+    let cut = if from > 0 { tail.iter().position(|byte| *byte == b'\n').map_or(0, |line_break| line_break + 1) } else { 0 };
+    tail.split_off(cut).into()
 }
 
 /// How much of this fits, without cutting a character in two: half a character would turn all the text into base64.

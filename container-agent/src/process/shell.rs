@@ -6,43 +6,46 @@ use cabana_protocol::{Error, ProcessId, Signal, exec::Exit};
 
 use super::{
     Command, Members, Processes,
-    exited::Exited,
-    kill::{Whom, send},
-    oom::Oom,
-    orphans, proc,
-    processes::draw,
-    spawn,
+    child::{self, ChildHandle},
+    registry::draw,
+    supervisor::{
+        Oom, OwnedChildren,
+        tree::{
+            kill::{Whom, send},
+            proc,
+        },
+    },
 };
 
 /// A shell that reads what it is to do.
 #[derive(Debug)]
 pub(crate) struct Shell {
-    exited: Exited,
+    handle: ChildHandle,
     /// How it ended, once it has been waited for.
     exit: Option<Exit>,
     mark: String,
     secret: String,
-    own: orphans::Own,
+    owned: OwnedChildren,
     oom: Arc<Oom>,
 }
 
 impl Processes {
-    /// Starts the shell of the session of this id, which takes what it is to do from `stdin`.
+    /// Starts the shell of the session of this id, which takes what it is to do from `stdin`. Blocks until its program has been loaded.
     ///
-    /// Fails as [`spawn`] does.
+    /// Fails as [`child::spawn_apart`] does.
     pub(crate) fn start_shell(&self, session: &str, command: Command, stdin: OwnedFd) -> Result<Shell, Error> {
         let secret = format!(".{}", draw()?);
         let mark = format!("{session}{secret}");
-        let (own, oom) = (self.own().clone(), Arc::clone(self.oom()));
-        let exited = own.claim(|| spawn::spawn_apart(command, &mark, stdin), Exited::pid)?;
-        Ok(Shell { exited, exit: None, mark, secret, own, oom })
+        let (owned, oom) = (self.owned().clone(), Arc::clone(self.oom()));
+        let handle = owned.claim(|| child::spawn_apart(command, &mark, &stdin), ChildHandle::pid)?;
+        Ok(Shell { handle, exit: None, mark, secret, owned, oom })
     }
 }
 
 impl Shell {
     /// The kernel's number for it.
     pub(crate) fn pid(&self) -> u32 {
-        self.exited.pid().as_raw_nonzero().get().unsigned_abs()
+        self.handle.raw_pid()
     }
 
     /// Whether it has not been waited for.
@@ -55,12 +58,12 @@ impl Shell {
         if let Some(exit) = self.exit {
             return exit;
         }
-        let exit = match self.exited.wait().await {
+        let exit = match self.handle.wait().await {
             Ok((Exit::Signalled { signal: Signal::KILL }, _)) if self.oom.took_one() => Exit::OomKilled,
             Ok((exit, _)) => exit,
             Err(_) => Exit::Lost,
         };
-        self.own.release(self.exited.pid());
+        self.owned.release(self.handle.pid());
         *self.exit.insert(exit)
     }
 
@@ -68,7 +71,7 @@ impl Shell {
     pub(crate) fn signal(&self, signal: Signal) {
         // Once it has been waited for, its number may be another's.
         if self.exit.is_none() {
-            send(Whom::Process(self.exited.pid()), signal);
+            send(Whom::Process(self.handle.pid()), signal);
         }
     }
 
@@ -79,12 +82,12 @@ impl Shell {
 
     /// It and all that it has started. Nobody may [wait](Self::wait) for it while these are looked for.
     pub(crate) fn members(&self) -> Members {
-        Members::Session { shell: self.exited.pid(), secret: self.secret.clone() }
+        Members::Session { shell: self.handle.pid(), secret: self.secret.clone() }
     }
 
     /// What this command, which begins now, will have started. Nobody may [wait](Self::wait) for the shell while these are looked for.
     pub(crate) fn members_of(&self, command: &ProcessId) -> Members {
-        let shell = self.exited.pid();
+        let shell = self.handle.pid();
         Members::Command {
             shell,
             shell_mark: self.mark.clone(),

@@ -1,6 +1,6 @@
 //! Fuzzing of what a session's shell is told and reports.
 
-use super::{line::Report, script::quote};
+use super::script::{Report, quote};
 
 /// A report is read as it was written, or is nobody's; and a text that is quoted is read as one word by the rules of a shell (POSIX,
 /// 2.2): nothing of it is ever a command.

@@ -1,32 +1,30 @@
-//! One command of a session, from its order to its result.
+//! One command of a session: how it ends, and how the shell is brought back when it is ended.
 
-mod phase;
-
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cabana_protocol::{
     Error, Signal,
-    exec::{ExecResult, Exit},
+    exec::{Exec, Exit},
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    ended::Ended,
-    line::{self, DROP, Order, Report},
-    owner::Owner,
+    fifo::{FIFOS, Held, failure},
     recovery::{Recovery, asked_for},
-    script::{Files, Script},
-    streams::Streams,
+    script::{self, DROP, Files, Order, Report, Script},
+    task::SessionTask,
 };
 use crate::{
-    process::{Feed, Input, Journal, Members, Place, Stdin, tree},
+    process::{
+        Attendance, Audience, Input, Journal, Members, Outcome, Stdin, Stdio, Supervisor, SupervisorContext, TableGuard, Target,
+        TreeEnd, command, tree,
+    },
+    threads,
     waiting::if_any,
 };
-use phase::{Happened, Pending, Phase};
 
 /// How long a shell may take to come back to its senses.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,259 +35,290 @@ const INTERRUPTED: i32 = 128 + 2;
 /// A command for a session.
 #[derive(Debug)]
 pub(super) struct Command {
-    pub(super) place: Place,
+    pub(super) guard: TableGuard,
     pub(super) script: Script,
     pub(super) stdin: Stdin,
+    pub(super) merges_stderr: bool,
     pub(super) timeout: Duration,
     pub(super) journal: Journal,
     pub(super) inputs: mpsc::Receiver<Input>,
-    pub(super) cancel: CancellationToken,
+    pub(super) attendance: Arc<Attendance>,
+}
+
+impl Command {
+    /// What this request asks for, as the process that the guard keeps known.
+    pub(super) fn new(
+        request: &Exec,
+        script: Script,
+        (guard, inputs): (TableGuard, mpsc::Receiver<Input>),
+        journal: Journal,
+        attendance: Arc<Attendance>,
+    ) -> Self {
+        let timeout = Duration::from_millis(request.timeout_ms.unwrap_or(cabana_protocol::exec::DEFAULT_TIMEOUT_MS));
+        let (stdin, merges_stderr) = (command::stdin(request), request.stderr.is_some());
+        Self { guard, script, stdin, merges_stderr, timeout, journal, inputs, attendance }
+    }
 }
 
 /// A command while it runs.
 pub(super) struct Run<'a> {
-    owner: &'a mut Owner,
-    place: Place,
-    journal: Journal,
-    inputs: mpsc::Receiver<Input>,
-    /// Somebody may still tell it something.
-    told: bool,
-    cancel: CancellationToken,
-    started: Instant,
-    timeout: Duration,
-    streams: Streams,
+    task: &'a mut SessionTask,
+    held: Held,
     /// What it has started.
     members: Members,
-    /// The names of its files.
-    scripts: Vec<&'static str>,
     surrounded: bool,
     /// The number of its last report, if nothing is interrupted.
     reports: u64,
     /// `$?`, as it has been reported.
     status: Option<i32>,
-    phase: Phase,
-    /// A signal on its way to what it has started.
-    signalling: Option<Pending>,
-    /// There may be more output.
-    printing: bool,
+    state: State,
+}
+
+/// How far the shell has come with it.
+enum State {
+    /// It runs. Once somebody has interrupted it, its report may be lost, and is asked for.
+    Running { interrupted: Option<Recovery> },
+    /// The shell drops what it was doing. `sweeps` where it has been ended: what the shell has started on its way is ended too.
+    Recovering { recovery: Recovery, until: Instant, sweeps: bool },
+    /// That is being ended.
+    Sweeping(Pending),
+    /// The whole session is being ended.
+    Closing(Pending),
+    /// All that the session had started is gone; the shell is to be waited for.
+    Closed,
+}
+
+type Pending = std::pin::Pin<Box<dyn Future<Output = TreeEnd> + Send>>;
+
+/// What is seen of the shell.
+enum Seen {
+    Report(Report),
+    /// It has ended, or cannot be spoken to.
+    ShellEnded(Exit),
+    /// It is time to ask for a report.
+    Ask,
+    /// The whole session is to end.
+    MustClose,
+    /// What was to be ended is gone, or does not go.
+    TreeEnded(TreeEnd),
 }
 
 impl<'a> Run<'a> {
-    /// Has the shell begin.
-    pub(super) fn begin(owner: &'a mut Owner, command: Command) -> Result<Self, Error> {
-        let Command { place, script, stdin, timeout, journal, inputs, cancel } = command;
-        let Files { scripts, surrounded } = script.files(owner.kind, owner.directory.path());
-        for (name, text) in &scripts {
-            owner.directory.write(name, text.as_bytes())?;
-        }
-        if owner.status != 0 {
-            owner.directory.write("last", format!("\\return {}\n", owner.status).as_bytes())?;
-        }
-        let reads = !matches!(stdin, Stdin::Empty);
-        let streams = Streams::new(&owner.directory, stdin)?;
-        let (mark, members) = (owner.shell.mark(&place.record.id), owner.shell.members_of(&place.record.id));
-        owner.runs += 1;
-        let directory = owner.directory.path();
+    /// Has the shell begin, and gives what supervises the command.
+    pub(super) async fn begin(task: &'a mut SessionTask, command: Command) -> Result<Supervisor<Self>, Error> {
+        let Command { guard, script, stdin, merges_stderr, timeout, journal, inputs, attendance } = command;
+        let Files { scripts, surrounded } = script.files(task.kind, task.directory.path());
+        let (directory, status, reads) = (Arc::clone(&task.directory), task.status, !matches!(stdin, Stdin::Empty));
+        let prepared = threads::run_next(move || -> Result<(Held, Stdio), Error> {
+            for (name, text) in &scripts {
+                directory.write(name, text.as_bytes())?;
+            }
+            if status != 0 {
+                directory.write("last", format!("\\return {status}\n").as_bytes())?;
+            }
+            Held::new(&directory, stdin, merges_stderr)
+        });
+        let (held, stdio) = prepared.await.ok_or_else(|| Error::internal("the command cannot be prepared"))??;
+        let process = guard.process.id.clone();
+        let (mark, members) = (task.shell.mark(&process), task.shell.members_of(&process));
+        task.runs += 1;
+        let directory = task.directory.path();
         let order = Order {
-            shell: owner.kind,
+            shell: task.kind,
             directory,
-            run: owner.runs,
+            run: task.runs,
             mark: &mark,
-            restores_status: owner.status != 0,
+            restores_status: task.status != 0,
             surrounded,
             reads,
+            merges_stderr,
         };
-        owner.console.tell(&order.lines()).map_err(|error| super::directory::failure(&error))?;
-        let reports = order.reports();
-        Ok(Self {
-            owner,
-            place,
+        task.console.tell(&order.lines()).map_err(|error| failure(&error))?;
+        let context = SupervisorContext {
+            process,
+            guard,
             journal,
             inputs,
-            told: true,
-            cancel,
-            started: Instant::now(),
-            timeout,
-            streams,
-            members,
-            scripts: scripts.iter().map(|(name, _)| *name).collect(),
-            surrounded,
-            reports,
-            status: None,
-            phase: Phase::Running { interrupted: None },
-            signalling: None,
-            printing: true,
-        })
+            attendance,
+            session_ends: Some(task.context.end.clone()),
+            agent_ends: task.context.agent_ends.clone(),
+            timeout: Some(timeout),
+            grace: task.context.grace,
+        };
+        let (reports, state) = (order.reports(), State::Running { interrupted: None });
+        let run = Self { task, held, members, surrounded, reports, status: None, state };
+        Ok(Supervisor::new(context, run, stdio, Instant::now()))
     }
 
-    /// Sees it through until the shell can take the next one.
-    pub(super) async fn see_through(mut self) -> Ended {
-        loop {
-            if let Phase::Done { exit, session_ended } = self.phase {
-                return self.ended(exit, session_ended);
-            }
-            let happened = self.next().await;
-            self.apply(happened);
-        }
+    /// Removes a command's files, of which a script may be large.
+    pub(super) async fn clean_up(task: &SessionTask) {
+        let directory = Arc::clone(&task.directory);
+        let clean = move || FIFOS.into_iter().chain(script::FILES).for_each(|name| directory.remove(name));
+        threads::run_next(clean).await;
     }
 
-    /// The next thing that happens. Every branch may be dropped without loss.
-    async fn next(&mut self) -> Happened {
-        let Self { owner, streams, journal, inputs, cancel, phase, signalling, .. } = self;
-        let running = matches!(phase, Phase::Running { .. });
-        let closing = matches!(phase, Phase::Closing { .. } | Phase::Closed { .. });
-        let (ask, until) = match phase {
-            Phase::Running { interrupted } => (interrupted.as_ref().map(Recovery::again), None),
-            Phase::Recovering { recovery, until, .. } => (Some(recovery.again()), Some(*until)),
+    /// What is seen next. Every branch may be dropped without loss.
+    async fn next(&mut self) -> Seen {
+        let (ask, until) = match &self.state {
+            State::Running { interrupted } => (interrupted.as_ref().map(Recovery::again), None),
+            State::Recovering { recovery, until, .. } => (Some(recovery.again()), Some(*until)),
             _ => (None, None),
         };
-        let gone = match phase {
-            Phase::Stopping { gone, .. } | Phase::Sweeping { gone, .. } | Phase::Closing { gone, .. } => Some(gone),
+        // Of a command that runs the supervisor sees these.
+        let recovers = matches!(self.state, State::Recovering { .. } | State::Sweeping(_));
+        let gone = match &mut self.state {
+            State::Sweeping(gone) | State::Closing(gone) => Some(gone),
             _ => None,
         };
-        let (ending, signals) = (gone.is_some(), signalling.is_some());
-        let feeding = streams.feed.as_ref().is_some_and(Feed::busy);
+        let ending = gone.is_some();
+        let SessionTask { shell, console, context, .. } = &mut *self.task;
         tokio::select! {
-            report = owner.console.report() => report.map_or(Happened::ShellEnded(Exit::Lost), Happened::Reported),
-            chunk = streams.pipes.print(journal), if self.printing => Happened::Printed(chunk),
-            done = if_any(streams.feed.as_mut().map(Feed::write)), if feeding => Happened::Fed(done),
-            input = inputs.recv(), if self.told && !signals => Happened::Told(input),
-            exit = owner.shell.wait(), if !ending && !signals => Happened::ShellEnded(exit),
-            () = if_any(gone), if ending => Happened::Gone,
-            () = if_any(signalling.as_mut()), if signals => Happened::Signalled,
-            () = if_any(ask.map(sleep_until)), if ask.is_some() => Happened::Ask,
-            () = if_any(until.map(sleep_until)), if until.is_some() => Happened::SessionMustEnd(Exit::Lost),
-            () = sleep_until(self.started + self.timeout), if running => Happened::MustEnd(Exit::TimedOut),
-            () = cancel.cancelled(), if running => Happened::MustEnd(Exit::Cancelled),
-            () = owner.ties.end.cancelled(), if !closing => Happened::SessionMustEnd(Exit::Cancelled),
-            () = owner.ties.agent_ends.cancelled(), if !closing => Happened::SessionMustEnd(Exit::Lost),
+            report = console.report() => report.map_or(Seen::ShellEnded(Exit::Lost), Seen::Report),
+            exit = shell.wait(), if !ending => Seen::ShellEnded(exit),
+            end = if_any(gone), if ending => Seen::TreeEnded(end),
+            () = if_any(ask.map(sleep_until)), if ask.is_some() => Seen::Ask,
+            () = if_any(until.map(sleep_until)), if until.is_some() => Seen::MustClose,
+            () = context.end.cancelled(), if recovers => Seen::MustClose,
+            () = context.agent_ends.cancelled(), if recovers => Seen::MustClose,
         }
     }
 
-    fn apply(&mut self, happened: Happened) {
-        match happened {
-            Happened::Printed(Some(chunk)) => self.journal.push(chunk),
-            Happened::Printed(None) => self.printing = false,
-            Happened::Fed(done) => self.streams.feed = self.streams.feed.take().filter(|_| !done),
-            Happened::Told(input) => self.tell(input),
-            Happened::Reported(report) => self.hear(report),
-            Happened::ShellEnded(exit) => {
-                self.phase = Phase::Done { exit: self.phase.decided().unwrap_or(exit), session_ended: true };
+    /// What follows; an outcome once it has ended.
+    fn apply(&mut self, seen: Seen) -> Option<Outcome> {
+        match seen {
+            Seen::Report(report) => self.take_report(report),
+            Seen::ShellEnded(exit) => Some(outcome(exit, true)),
+            Seen::Ask => {
+                self.ask();
+                None
             }
-            Happened::MustEnd(exit) => self.stop(exit),
-            Happened::SessionMustEnd(exit) => self.close(exit),
-            Happened::Gone => self.go_on(),
-            Happened::Signalled => self.signalling = None,
-            Happened::Ask => self.ask(),
+            Seen::MustClose => {
+                let members = self.close();
+                self.state = State::Closing(Box::pin(tree::end(members, self.task.context.grace)));
+                None
+            }
+            Seen::TreeEnded(end) => match (&self.state, end) {
+                (State::Sweeping(_), _) => Some(outcome(self.exit(), false)),
+                (_, TreeEnd::Gone) => {
+                    self.state = State::Closed;
+                    None
+                }
+                (_, TreeEnd::Stuck) => Some(outcome(Exit::Lost, true)),
+            },
         }
     }
 
-    /// Halts the shell, so that it cannot go on to what comes next, and ends what the command has started.
-    fn stop(&mut self, exit: Exit) {
-        self.owner.shell.signal(Signal::STOP);
-        self.phase = Phase::Stopping { exit, gone: Box::pin(tree::end(self.members.clone(), self.owner.ties.grace)) };
-    }
-
-    /// Ends the whole session.
-    fn close(&mut self, exit: Exit) {
-        let exit = self.phase.decided().unwrap_or(exit);
-        // An interactive shell does not hear SIGTERM.
-        self.owner.shell.signal(Signal::HUP);
-        let gone = Box::pin(tree::end(self.owner.shell.members(), self.owner.ties.grace));
-        self.phase = Phase::Closing { exit, gone };
-    }
-
-    /// What was to be ended is gone.
-    fn go_on(&mut self) {
-        self.phase = match self.phase {
-            Phase::Stopping { exit, .. } => {
-                // Whatever it reads is at its end: where a caller traps SIGINT, nothing else ends a `read`.
-                self.streams.unplug();
-                [Some(Signal::INT), Signal::from_number(DROP), Some(Signal::CONT)]
-                    .into_iter()
-                    .flatten()
-                    .for_each(|signal| self.owner.shell.signal(signal));
-                Phase::Recovering { exit, recovery: Recovery::new(true), until: Instant::now() + PATIENCE }
-            }
-            Phase::Sweeping { exit, .. } => Phase::Done { exit, session_ended: false },
-            Phase::Closing { exit, .. } => Phase::Closed { exit },
-            _ => return,
-        };
+    /// Has the shell hang up, and gives all that the session has started. An interactive shell ignores SIGTERM.
+    fn close(&mut self) -> Members {
+        self.task.shell.signal(Signal::HUP);
+        self.task.shell.members()
     }
 
     fn ask(&mut self) {
-        let (Phase::Running { interrupted: Some(recovery) } | Phase::Recovering { recovery, .. }) = &mut self.phase else {
+        let (State::Running { interrupted: Some(recovery) } | State::Recovering { recovery, .. }) = &mut self.state else {
             return;
         };
-        let question = line::ask(self.owner.kind, self.owner.directory.path(), self.owner.runs, recovery.ask(), self.surrounded);
+        let (directory, runs) = (self.task.directory.path(), self.task.runs);
+        let question = script::ask(self.task.kind, directory, runs, recovery.ask(), self.surrounded);
         // Where the pipe is full, there are questions enough.
-        let _ = self.owner.console.tell(&question);
+        let _ = self.task.console.tell(&question);
     }
 
-    /// Hears a report. Those of earlier runs, which nobody waited for, mean nothing.
-    fn hear(&mut self, report: Report) {
+    /// Those of earlier runs, which nobody waited for, mean nothing.
+    fn take_report(&mut self, report: Report) -> Option<Outcome> {
         match report {
-            Report::Opened { run } if run == self.owner.runs => self.streams.opened(),
-            Report::Reached { run, report, status } if run == self.owner.runs => self.reach(report, status),
-            _ => {}
+            Report::Opened { run } if run == self.task.runs => {
+                self.held.release_input();
+                None
+            }
+            Report::Reached { run, report, status } if run == self.task.runs => self.reach(report, status),
+            _ => None,
         }
     }
 
-    fn reach(&mut self, report: u64, status: i32) {
-        let grace = self.owner.ties.grace;
-        let recovering = |exit| Phase::Recovering { exit, recovery: Recovery::new(true), until: Instant::now() + PATIENCE };
+    fn reach(&mut self, report: u64, status: i32) -> Option<Outcome> {
         if report == 0 {
             self.status = Some(status);
         }
-        let exit = Exit::Exited { code: self.status.unwrap_or(INTERRUPTED) };
         let last = report == self.reports || asked_for(report);
-        self.phase = match &mut self.phase {
-            Phase::Running { interrupted: None } if last => Phase::Done { exit, session_ended: false },
+        match &mut self.state {
+            State::Running { interrupted: None } if last => Some(outcome(self.exit(), false)),
             // The interrupt must not hit the next command.
-            Phase::Running { interrupted: Some(_) } if last => recovering(exit),
-            Phase::Recovering { exit, recovery, .. } => match (recovery.answer(report), *exit) {
-                (false, _) => return,
-                (true, exit @ Exit::Exited { .. }) => Phase::Done { exit, session_ended: false },
-                (true, exit) => Phase::Sweeping { exit, gone: Box::pin(tree::end(self.members.clone(), grace)) },
-            },
-            _ => return,
-        };
+            State::Running { interrupted: Some(_) } if last => {
+                self.state = recovering(false);
+                None
+            }
+            State::Recovering { recovery, sweeps, .. } => {
+                let (answered, sweeps) = (recovery.answer(report), *sweeps);
+                if !answered || !sweeps {
+                    return answered.then(|| outcome(self.exit(), false));
+                }
+                self.state = State::Sweeping(Box::pin(tree::end(self.members.clone(), self.task.context.grace)));
+                None
+            }
+            _ => None,
+        }
     }
 
-    fn tell(&mut self, input: Option<Input>) {
-        match (input, &mut self.streams.feed) {
-            (Some(Input::Signal(signal) | Input::SignalTree(signal)), _) => self.signal(signal),
-            (Some(Input::Stdin(bytes, room)), Some(feed)) => feed.push(bytes, room),
-            (Some(Input::Eof), Some(feed)) => feed.end(),
-            (Some(_), _) => {}
-            (None, feed) => {
-                self.told = false;
-                feed.iter_mut().for_each(Feed::end);
+    fn exit(&self) -> Exit {
+        Exit::Exited { code: self.status.unwrap_or(INTERRUPTED) }
+    }
+}
+
+fn outcome(exit: Exit, session_ended: bool) -> Outcome {
+    Outcome { exit, usage: None, session_ended }
+}
+
+fn recovering(sweeps: bool) -> State {
+    State::Recovering { recovery: Recovery::new(true), until: Instant::now() + PATIENCE, sweeps }
+}
+
+impl Target for Run<'_> {
+    async fn ended(&mut self) -> Outcome {
+        loop {
+            let seen = self.next().await;
+            if let Some(outcome) = self.apply(seen) {
+                self.held.release();
+                return outcome;
             }
         }
     }
 
-    /// Signals what the command has started; the shell itself hears of an interrupt alone, as at ctrl-C.
-    fn signal(&mut self, signal: Signal) {
-        if let Phase::Running { interrupted } = &mut self.phase {
-            if signal == Signal::INT {
-                self.owner.shell.signal(signal);
-                *interrupted = Some(Recovery::new(false));
+    /// Halts the shell, so that it cannot go on to what comes next. What the command has started is ended, or all of the session's where
+    /// the session is to end.
+    fn stop(&mut self) -> Members {
+        if self.task.context.must_end() {
+            self.state = State::Closed;
+            return self.close();
+        }
+        self.task.shell.signal(Signal::STOP);
+        self.members.clone()
+    }
+
+    fn settle(&mut self, end: TreeEnd) -> Option<Outcome> {
+        self.held.release_input();
+        match (&self.state, end) {
+            (State::Closed, TreeEnd::Gone) => None,
+            (State::Closed, TreeEnd::Stuck) => {
+                self.held.release();
+                Some(outcome(Exit::Lost, true))
             }
-            self.signalling = Some(Box::pin(tree::signal(self.members.clone(), signal)));
+            _ => {
+                let drop = [Some(Signal::INT), Signal::from_number(DROP), Some(Signal::CONT)];
+                drop.into_iter().flatten().for_each(|signal| self.task.shell.signal(signal));
+                self.state = recovering(true);
+                None
+            }
         }
     }
 
-    fn ended(self, exit: Exit, session_ended: bool) -> Ended {
-        let Self { owner, place, journal, started, streams, .. } = self;
-        owner.status = match exit {
-            Exit::Exited { code } => code,
-            _ => 0,
-        };
-        self.scripts.iter().for_each(|name| owner.directory.remove(name));
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let result = ExecResult { process: place.record.id.clone(), exit: Some(exit), duration_ms, session_ended, usage: None };
-        let pipes = streams.finish(&owner.directory);
-        Ended { session_ended, result, pipes, journal, place, agent_ends: owner.ties.agent_ends.clone() }
+    /// Signals what the command has started; the shell itself is only interrupted, as at ctrl-C.
+    fn signal(&mut self, signal: Signal, _: Audience) -> Option<Members> {
+        let State::Running { interrupted } = &mut self.state else { return None };
+        if signal == Signal::INT {
+            self.task.shell.signal(signal);
+            *interrupted = Some(Recovery::new(false));
+        }
+        Some(self.members.clone())
     }
 }

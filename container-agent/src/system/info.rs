@@ -1,12 +1,16 @@
 //! What the sandbox is.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    path::Path,
+};
 
 use cabana_protocol::system::System;
 
 use crate::{
-    Agent, exec,
-    process::{Identity, Processes},
+    Agent,
+    process::{Identity, Processes, command},
 };
 
 /// Programs that callers ask for first. Which versions they have is not told: they would all have to be run for it.
@@ -21,6 +25,8 @@ pub(super) fn read(agent: &Agent) -> System {
     let processes = &agent.processes;
     let name = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let variables = processes.variables().base(None, false);
+    let path = variables.get(OsStr::new("PATH"));
     System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: text(name.release()),
@@ -31,15 +37,14 @@ pub(super) fn read(agent: &Agent) -> System {
             .find_map(|file| distribution(&fs::read_to_string(file).ok()?)),
         user: user(processes),
         shell: processes.shell().to_owned(),
-        confinement: Some(agent.roots.confinement().into()),
+        confinement: Some(agent.fs.roots().confinement().into()),
         root: processes.home().to_string_lossy().into_owned(),
-        programs: PROGRAMS.iter().filter_map(|name| Some(((*name).to_owned(), find(name, processes)?))).collect(),
+        programs: PROGRAMS.iter().filter_map(|name| Some(((*name).to_owned(), find(name, path)?))).collect(),
     }
 }
 
-fn find(name: &str, processes: &Processes) -> Option<String> {
-    let path = processes.env().get(std::ffi::OsStr::new("PATH"));
-    exec::find(name, path, Path::new("/")).ok().map(|program| program.to_string_lossy().into_owned())
+fn find(name: &str, path: Option<&OsString>) -> Option<String> {
+    command::find(name, path, Path::new("/")).ok().map(|program| program.to_string_lossy().into_owned())
 }
 
 /// The name that os-release(5) means to be shown, else the short one.

@@ -5,6 +5,7 @@ use crate::connection::{Connection, Service};
 use crate::process;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -26,8 +27,8 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts it and waits until it is healthy. Files are reached below `root`, which is also where commands run.
-    pub(crate) fn start(program: &Path, root: &Path) -> Result<Self> {
+    /// Starts it, with these variables on top, and waits until it is healthy. Files are reached below `root`, which is also where commands run.
+    pub(crate) fn start(program: &Path, root: &Path, variables: &[(&str, &OsStr)]) -> Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(program);
         command
@@ -36,6 +37,9 @@ impl Agent {
             .env("CABANA_AGENT_SECRET", SECRET)
             .env("CABANA_AGENT_LISTEN", address.to_string())
             .env("CABANA_ROOTS", root)
+            // In a container of the image, the image's.
+            .envs(std::env::var_os("CABANA_USER").map(|user| ("CABANA_USER", user)))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::null());
         let child = die_with_parent(&mut command).spawn().with_context(|| format!("start {}", program.display()))?;

@@ -17,6 +17,8 @@ const BUFFER: usize = 1 << 20;
 pub(crate) const JSON: &str = "application/json";
 /// The media type of one line for each event.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The form of an answer that is the bytes of stdout alone.
+pub(crate) const RAW: &str = "application/octet-stream";
 /// Bytes of a body that are kept: its end, where a stream says how it ended.
 const TAIL: usize = 4 << 10;
 

@@ -25,7 +25,7 @@ const LISTS: usize = 5;
 /// Searches a source tree, beside ripgrep with the same pattern.
 pub(crate) fn search(bench: &Bench) -> Result<Vec<Row>> {
     let (name, sources) = sources()?;
-    let agent = Agent::start(&bench.agent, &sources)?;
+    let agent = Agent::start(&bench.agent, &sources, &[])?;
     let mut connection = agent.connect()?;
     let request = json!({ "path": ".", "pattern": PATTERN, "limit": LIMIT }).to_string();
     let (mut search, mut bare) = (Samples::default(), Samples::default());

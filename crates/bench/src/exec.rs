@@ -42,7 +42,7 @@ pub(crate) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     Ok(vec![
         Row::latency(r#"exec ["true"]"#, &nothing.exec)
             .baseline(read, output(&nothing))
-            .target(Target::MaximumRatio(1.5))
+            .target(Target::MaximumRatio(1.2))
             .incumbent("2.1 ms"),
         Row::latency("  the same beside the plainest", &nothing.exec).baseline(plain, status(&nothing)),
         Row::latency(r#"exec "echo hi""#, &echo.exec).baseline(read, output(&echo)).target(Target::MaximumRatio(1.3)),
@@ -63,7 +63,7 @@ pub(crate) fn throughput(bench: &Bench) -> Result<Vec<Row>> {
     let row = Row::new(r#"exec ["true"], 16 clients at once"#, frequency(clients.p50()))
         .p95(frequency(clients.p95()))
         .baseline("posix_spawn, wait, on all cores", frequency(bare.p50()))
-        .target(Target::MinimumRatio(0.8));
+        .target(Target::MinimumRatio(0.85));
     Ok(vec![row])
 }
 

@@ -4,7 +4,7 @@ use crate::Bench;
 use crate::connection::{Connection, JSON};
 use crate::loopback;
 use crate::quantity::Quantity;
-use crate::row::Row;
+use crate::row::{Row, Target};
 use crate::samples::Samples;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn large_row(name: &'static str, agent: &Samples, bare: &Samples) -> Row {
     Row::new(name, throughput(agent.p50()))
         .p95(throughput(agent.p95()))
         .baseline("bare copy over loopback", throughput(bare.p50()))
-        .at_least(Quantity::megabytes_per_second(800))
+        .target(Target::MinimumRatio(0.8))
 }
 
 fn memory_row(growth: u64) -> Row {
@@ -133,7 +133,7 @@ fn exchange(stream: &mut TcpStream, request: &[u8], length: usize) -> Result<()>
 }
 
 fn small_row(name: &'static str, agent: &Samples, baseline: &'static str, bare: &Samples) -> Row {
-    Row::latency(name, agent).baseline(baseline, Quantity::Duration(bare.p50())).at_most(Quantity::microseconds(150))
+    Row::latency(name, agent).baseline(baseline, Quantity::Duration(bare.p50())).target(Target::MaximumRatio(2.5))
 }
 
 /// How many of the clients win that replace the same version of a file at once: exactly one may.

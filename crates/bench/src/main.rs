@@ -5,11 +5,13 @@
 
 mod agent;
 mod archive;
+mod code;
 mod connection;
 mod directory;
 mod exec;
 mod file;
 mod loopback;
+mod oom;
 mod process;
 mod quantity;
 mod reader;
@@ -28,6 +30,7 @@ use clap::Parser;
 use row::Row;
 use scratch::Scratch;
 use stack::Stack;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -50,6 +53,9 @@ struct Arguments {
     /// Compare searches with this ripgrep
     #[arg(long, value_name = "FILE", default_value = "rg")]
     ripgrep: PathBuf,
+    /// Measure cells on the kernels of Jupyter in this environment of Python
+    #[arg(long, value_name = "DIRECTORY")]
+    kernels: Option<PathBuf>,
     /// Measure the running service that this JSON file describes as well
     #[arg(long, value_name = "FILE")]
     stack: Option<PathBuf>,
@@ -77,6 +83,8 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "list", measure: directory::list },
     Measurement { name: "race", measure: file::race },
     Measurement { name: "archive", measure: archive::measure },
+    Measurement { name: "code", measure: code::measure },
+    Measurement { name: "oom", measure: oom::measure },
 ];
 
 /// Needs a running service.
@@ -92,6 +100,7 @@ impl Measurement {
 struct Bench {
     agent: PathBuf,
     ripgrep: PathBuf,
+    kernels: Option<PathBuf>,
     scratch: Scratch,
     stack: Option<Stack>,
 }
@@ -99,7 +108,12 @@ struct Bench {
 impl Bench {
     /// Starts a fresh agent, whose one root is the scratch directory.
     fn start_agent(&self) -> Result<Agent> {
-        Agent::start(&self.agent, self.scratch.path())
+        self.start_agent_with(&[])
+    }
+
+    /// The same, with further variables.
+    fn start_agent_with(&self, variables: &[(&str, &OsStr)]) -> Result<Agent> {
+        Agent::start(&self.agent, self.scratch.path(), variables)
     }
 }
 
@@ -115,7 +129,7 @@ fn main() -> ExitCode {
 
 /// Measures and prints. Fails when something cannot be measured.
 fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { filter, agent, scratch, ripgrep, stack } = arguments;
+    let Arguments { filter, agent, scratch, ripgrep, kernels, stack } = arguments;
     let stack = stack.map(|file| Stack::read(&file)).transpose()?;
     let possible = MEASUREMENTS.iter().chain(stack.as_ref().map(|_| &STACK));
     let selected: Vec<_> = possible.clone().filter(|measurement| measurement.matches(&filter)).collect();
@@ -123,7 +137,7 @@ fn run(arguments: Arguments) -> Result<()> {
         let names: Vec<_> = possible.map(|measurement| measurement.name).collect();
         bail!("no measurement is called {:?}: the names are {}", filter.join(" "), names.join(", "));
     }
-    let bench = Bench { agent, ripgrep, scratch: Scratch::new(scratch), stack };
+    let bench = Bench { agent, ripgrep, kernels, scratch: Scratch::new(scratch), stack };
     let mut rows = Vec::new();
     for Measurement { name, measure } in selected {
         let started = Instant::now();

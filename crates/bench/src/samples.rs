@@ -12,8 +12,13 @@ impl Samples {
     pub(crate) fn time<T>(&mut self, operation: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
         let value = operation()?;
-        self.0.push(started.elapsed());
+        self.add(started.elapsed());
         Ok(value)
+    }
+
+    /// Records a duration that was measured otherwise.
+    pub(crate) fn add(&mut self, duration: Duration) {
+        self.0.push(duration);
     }
 
     /// The median.

@@ -40,7 +40,7 @@ fn builtin(agent: &Agent) -> Result<Row> {
     }
     Ok(Row::latency("exec \":\" in a session", &exec)
         .baseline("bash, through pipes", Quantity::Duration(bare.p50()))
-        .at_most(Quantity::microseconds(400)))
+        .at_most(Quantity::microseconds(350)))
 }
 
 fn open(agent: &Agent) -> Result<Vec<Row>> {

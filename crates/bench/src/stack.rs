@@ -2,7 +2,9 @@
 
 mod access;
 mod client;
+mod egress;
 mod gateway;
+mod keeping;
 mod preview;
 
 use crate::Bench;
@@ -69,6 +71,8 @@ pub(crate) fn measure(bench: &Bench) -> Result<Vec<Row>> {
     rows.extend(access::measure(stack, &client)?);
     rows.extend(gateway::measure(bench, stack, &client)?);
     rows.extend(preview::measure(&client)?);
+    rows.extend(egress::measure(&client)?);
+    rows.extend(keeping::measure(&client)?);
     rows.extend(lives(stack, &client)?);
     Ok(rows)
 }

@@ -29,7 +29,7 @@ pub(crate) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     }
     let row = Row::latency("start to first healthy answer", &agents)
         .baseline("spawn of true, and connect", Quantity::Duration(bare.p50()))
-        .at_most(Quantity::milliseconds(10))
+        .at_most(Quantity::milliseconds(5))
         .incumbent("139 ms");
     Ok(vec![row])
 }
@@ -46,8 +46,8 @@ pub(crate) fn footprint(bench: &Bench) -> Result<Vec<Row>> {
     let program = fs::metadata(&bench.agent).with_context(|| format!("find {}", bench.agent.display()))?.len();
     Ok(vec![
         Row::new("idle memory (resident)", Quantity::Size(agent.resident_bytes()?))
-            .at_most(Quantity::mebibytes(8))
+            .at_most(Quantity::mebibytes(6))
             .incumbent("42 MiB"),
-        Row::new("size of the program", Quantity::Size(program)).at_most(Quantity::mebibytes(10)).incumbent("104 MiB"),
+        Row::new("size of the program", Quantity::Size(program)).at_most(Quantity::mebibytes(8)).incumbent("104 MiB"),
     ])
 }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use cabana_protocol::{Error, SandboxId};
-use worker::{
-    Env,
-    js_sys::Reflect,
-    wasm_bindgen::{JsCast, JsValue},
-};
+use cabana_protocol::{Error, SandboxId, network::NetworkGroups};
+use worker::Env;
 
-use crate::{Kind, Kinds, lifecycle::Rules, preview::Hosts, sandbox::audit::Retention};
+use crate::{
+    Kind, Kinds,
+    audit::Retention,
+    egress::read_groups,
+    lifecycle::{Rules, Timings},
+    preview::Hosts,
+    variables::variable,
+};
 
 /// How sandboxes start. Every value may be set by a variable of the Worker, as a string, number or boolean.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +26,18 @@ pub struct Config {
     /// `CABANA_SLEEP_AFTER_MS`: how long a sandbox that nobody asks anything stays up, in milliseconds, where it does not say so itself;
     /// default 600,000.
     pub sleep_after: Duration,
+    /// `CABANA_HEARTBEAT_MS`: how long a stream may be silent before it shows that its connection is alive; default 5,000. `CABANA_PROBE_MS`: how long the agent may be
+    /// silent while requests wait for it before it is asked for its health, which it may take as long to answer; default 10,000. An answer vouches for
+    /// the agent for half of that. `CABANA_DEAD_AFTER_MS`: how long fresh connections to the agent must fail before the object is reset, and then
+    /// the container replaced; default 60,000. `CABANA_PLATFORM_LIMIT_MS`: how long a call to the platform may take; default 30,000.
+    pub timings: Timings,
     /// `CABANA_AUDIT_DAYS`: how many days an entry of the audit is kept, default 30; `CABANA_AUDIT_ROWS`: how many records are kept of each
     /// sandbox, default 100,000, a request that takes long being two.
     pub(crate) retention: Retention,
     /// `CABANA_INTERNET`: whether sandboxes reach the internet; default true.
     pub internet: bool,
+    /// `CABANA_NETWORK_GROUPS`: rules by name, for the rules of sandboxes, projects and kinds; default: none.
+    pub groups: NetworkGroups,
     /// `CABANA_PREVIEW_DOMAIN`, `CABANA_API_HOSTS`: under which hosts the deployment is reached.
     pub hosts: Hosts,
     /// `CABANA_KINDS`: the kinds of sandboxes; default: the images of the container.
@@ -39,14 +49,15 @@ impl Config {
     ///
     /// Fails with `internal`, naming the variable that cannot be understood.
     pub fn read(env: &Env) -> Result<Self, Error> {
-        Self::parse(Kinds::read(env)?, |name| variable(env, name))
+        let groups = read_groups(env)?;
+        Ok(Self { groups, ..Self::parse(Kinds::read(env)?, |name| variable(env, name))? })
     }
 
     /// The part of it that the life of the sandbox of this id goes by.
     pub(crate) fn rules(&self, id: Option<&SandboxId>) -> Rules {
         let kind = id.and_then(|id| self.kinds.of(id));
         let sleep_after = kind.and_then(Kind::sleep_after).unwrap_or(self.sleep_after);
-        Rules { sleep_after, start_limit: self.start_limit }
+        Rules { sleep_after, start_limit: self.start_limit, timings: self.timings, snapshots: false }
     }
 
     fn parse(kinds: Kinds, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
@@ -58,7 +69,18 @@ impl Config {
             None => Ok(default),
             Some(text) => text.trim().parse().map_err(|_| invalid(name, "a number")),
         };
+        let defaults = Timings::default();
+        let or_default = |name: &str, default: Duration| millis(name, u64::try_from(default.as_millis()).unwrap_or(u64::MAX));
+        let probe_after = or_default("CABANA_PROBE_MS", defaults.probe_after)?;
         Ok(Self {
+            timings: Timings {
+                heartbeat: or_default("CABANA_HEARTBEAT_MS", defaults.heartbeat)?,
+                probe_after,
+                trust: probe_after / 2,
+                dead_after: or_default("CABANA_DEAD_AFTER_MS", defaults.dead_after)?,
+                platform_limit: or_default("CABANA_PLATFORM_LIMIT_MS", defaults.platform_limit)?,
+                snapshot_limit: or_default("CABANA_SNAPSHOT_LIMIT_MS", defaults.snapshot_limit)?,
+            },
             start_timeout: millis("CABANA_START_TIMEOUT_MS", 20_000)?,
             start_limit: millis("CABANA_START_LIMIT_MS", 120_000)?,
             sleep_after: millis("CABANA_SLEEP_AFTER_MS", 600_000)?,
@@ -71,17 +93,11 @@ impl Config {
                 Some("false") => false,
                 Some(_) => return Err(invalid("CABANA_INTERNET", "true or false")),
             },
+            groups: NetworkGroups::default(),
             hosts: Hosts::parse(lookup("CABANA_PREVIEW_DOMAIN").as_deref(), lookup("CABANA_API_HOSTS").as_deref())?,
             kinds,
         })
     }
-}
-
-/// A variable or secret of the Worker as text; `None` where it is not set or no plain value.
-pub fn variable(env: &Env, name: &str) -> Option<String> {
-    let value = Reflect::get(env.unchecked_ref::<JsValue>(), &JsValue::from_str(name)).ok()?;
-    let number = || value.as_f64().map(|number| number.to_string());
-    value.as_string().or_else(number).or_else(|| value.as_bool().map(|boolean| boolean.to_string()))
 }
 
 fn invalid(name: &str, wanted: &str) -> Error {
@@ -100,6 +116,9 @@ mod tests {
     fn values_and_defaults() {
         let defaults = Config::parse(Kinds::default(), |_| None).unwrap();
         assert_eq!((defaults.start_timeout.as_secs(), defaults.start_limit.as_secs(), defaults.internet), (20, 120, true));
+        assert_eq!(defaults.timings, Timings::default());
+        let short = parse("CABANA_PROBE_MS", "1000").unwrap().timings;
+        assert_eq!((short.probe_after.as_millis(), short.trust.as_millis(), short.dead_after.as_secs()), (1_000, 500, 60));
         assert_eq!(parse("CABANA_START_TIMEOUT_MS", "250").unwrap().start_timeout, Duration::from_millis(250));
         assert!(!parse("CABANA_INTERNET", "false").unwrap().internet);
     }

@@ -3,12 +3,18 @@
 //! workers-rs' `ContainerStartupOptions` loses the fields that are set, and knows neither images nor an exit's message; the
 //! options are therefore built here as a plain object.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use cabana_protocol::sandbox::{Instance, Resources};
-use js_sys::{Function, Object, Promise, Reflect};
+use js_sys::{Array, Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Fetcher, State, wasm_bindgen_futures::JsFuture};
+
+mod snapshots;
 
 /// Where the agent listens inside every sandbox.
 pub(crate) const AGENT_PORT: u16 = 49983;
@@ -19,27 +25,6 @@ pub(crate) const POOL_PORTS: RangeInclusive<u16> = 49984..=49991;
 /// The container that belongs to a Durable Object.
 #[derive(Debug)]
 pub(crate) struct Container(worker::Container);
-
-/// What a container is started with.
-pub(crate) struct Startup<'a> {
-    /// Which image, see [`Container::image`].
-    pub(crate) image: Option<JsValue>,
-    /// How large it is; `None`: as the platform likes.
-    pub(crate) instance: Option<Instance>,
-    /// Whether it reaches the internet.
-    pub(crate) internet: bool,
-    /// Its environment.
-    pub(crate) env: BTreeMap<&'a str, &'a str>,
-}
-
-/// How a container ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// Its program had done all it had to.
-    Well,
-    /// Otherwise; in the platform's words.
-    Failed(String),
-}
 
 /// Why a kind cannot be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,54 +86,87 @@ impl Container {
     }
 
     /// Starts it. Returns at once; [`Self::exited`] tells when and why it ended.
-    pub(crate) fn start(&self, startup: &Startup<'_>) -> worker::Result<()> {
-        let env = Object::new();
-        for (name, value) in &startup.env {
-            Reflect::set(&env, &JsValue::from_str(name), &JsValue::from_str(value))?;
+    pub(crate) fn start(
+        &self,
+        image: Option<&JsValue>,
+        snapshot: Option<&str>,
+        instance: Option<Instance>,
+        internet: bool,
+        env: &BTreeMap<&str, String>,
+    ) -> Result<(), JsValue> {
+        let variables = Object::new();
+        for (name, value) in env {
+            Reflect::set(&variables, &JsValue::from_str(name), &JsValue::from_str(value))?;
         }
         let options = Object::new();
-        Reflect::set(&options, &"enableInternet".into(), &startup.internet.into())?;
-        Reflect::set(&options, &"env".into(), &env)?;
-        if let Some(image) = &startup.image {
-            Reflect::set(&options, &"image".into(), image)?;
+        Reflect::set(&options, &"enableInternet".into(), &internet.into())?;
+        Reflect::set(&options, &"env".into(), &variables)?;
+        match (snapshot, image) {
+            // It brings its image with it.
+            (Some(snapshot), _) => drop(Reflect::set(&options, &"containerSnapshot".into(), &snapshots::reference(snapshot)?)?),
+            (None, Some(image)) => drop(Reflect::set(&options, &"image".into(), image)?),
+            (None, None) => {}
         }
-        if let Some(instance) = startup.instance {
+        if let Some(instance) = instance {
             Reflect::set(&options, &"instance".into(), &size(instance)?)?;
         }
-        let container: &JsValue = self.0.as_ref();
-        let start: Function = Reflect::get(container, &"start".into())?.dyn_into()?;
-        start.call1(container, &options)?;
+        self.call("start", &[options.into()])?;
         // Each start empties the pool.
         self.disable_connection_pool();
         Ok(())
     }
 
-    /// Has it outlast the object's time in memory by so long. It must run; the platform forgets this with the object, so it is said
-    /// again when the object comes back.
-    pub(crate) async fn outlast(&self, time: Duration) -> worker::Result<()> {
-        let container: &JsValue = self.0.as_ref();
-        let set: Function = Reflect::get(container, &"setInactivityTimeout".into())?.dyn_into()?;
-        let noted: Promise = set.call1(container, &JsValue::from_f64(time.as_secs_f64() * 1_000.0))?.dyn_into()?;
-        JsFuture::from(noted).await.map(drop).map_err(worker::Error::from)
+    /// Has the platform hand every request that leaves it over HTTP or HTTPS, on their usual ports and on these, to this entrypoint, in place of
+    /// an earlier one. Ports of earlier calls stay.
+    pub(crate) fn intercept(
+        &self,
+        entrypoint: &JsValue,
+        ports: &BTreeSet<u16>,
+    ) -> impl Future<Output = Result<(), JsValue>> + use<> {
+        let mut targets = vec![("interceptOutboundHttp", "*".to_owned()), ("interceptOutboundHttps", "*".to_owned())];
+        for port in ports {
+            // The platform reads names of HTTP on port 80 alone, and matches others by address.
+            targets.push(("interceptOutboundHttp", format!("0.0.0.0/0:{port}")));
+            targets.push(("interceptOutboundHttp", format!("[::/0]:{port}")));
+            targets.push(("interceptOutboundHttps", format!("*:{port}")));
+        }
+        // All are called at once, ahead of a start that follows.
+        let call = |(method, target): (&str, String)| settled(self.call(method, &[target.into(), entrypoint.clone()]));
+        let calls: Vec<_> = targets.into_iter().map(call).collect();
+        async move {
+            for call in calls {
+                call.await?;
+            }
+            Ok(())
+        }
     }
 
-    /// Waits until it has ended. The question cannot be taken back, and keeps the object in memory until it is answered.
-    pub(crate) async fn exited(&self) -> Exit {
-        match self.0.wait_for_exit().await {
-            Ok(()) => Exit::Well,
-            Err(error) => Exit::Failed(message(&error)),
-        }
+    /// Sets how long it may stay idle once the object is evicted.
+    pub(crate) fn set_inactivity_timeout(&self, span: Duration) -> impl Future<Output = Result<(), JsValue>> + use<> {
+        settled(self.call("setInactivityTimeout", &[JsValue::from_f64(span.as_secs_f64() * 1_000.0)]))
+    }
+
+    /// Waits until it has ended; fails with the platform's words where its program has failed, or nothing is known of it.
+    pub(crate) fn exited(&self) -> impl Future<Output = Result<(), JsValue>> + use<> {
+        settled(self.call("monitor", &[]))
+    }
+
+    /// Ends it, whatever it does. Does nothing where none runs.
+    pub(crate) fn destroy(&self) -> impl Future<Output = Result<(), JsValue>> + use<> {
+        settled(self.call("destroy", &[]))
+    }
+
+    // Not by the methods of workers-rs: an exception that they do not expect would be a panic, which takes down every request beside this one.
+    fn call(&self, method: &str, arguments: &[JsValue]) -> Result<JsValue, JsValue> {
+        let container: &JsValue = self.0.as_ref();
+        let function: Function = Reflect::get(container, &method.into())?.dyn_into()?;
+        Reflect::apply(&function, container, &arguments.iter().collect::<Array>())
     }
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) -> worker::Result<()> {
         const SIGTERM: i32 = 15;
         self.0.signal(SIGTERM)
-    }
-
-    /// Ends it, whatever it does. Does nothing where none runs.
-    pub(crate) async fn end(&self) -> worker::Result<()> {
-        self.0.destroy(None).await
     }
 
     /// Where HTTP requests reach the agent.
@@ -162,10 +180,22 @@ impl Container {
     }
 }
 
+/// What became of a call that answers with a promise.
+fn settled(called: Result<JsValue, JsValue>) -> impl Future<Output = Result<(), JsValue>> + use<> {
+    let outcome = outcome(called);
+    async move { outcome.await.map(drop) }
+}
+
+/// The same, with what it answers.
+fn outcome(called: Result<JsValue, JsValue>) -> impl Future<Output = Result<JsValue, JsValue>> + use<> {
+    let promise = called.map(|answer| JsFuture::from(Promise::resolve(&answer)));
+    async move { promise?.await }
+}
+
 /// What the platform says, without the prefix that names the kind of exception.
-pub(crate) fn message(error: &worker::Error) -> String {
-    match error {
-        worker::Error::UnknownJsError { message, .. } => message.clone(),
+pub(crate) fn words(error: JsValue) -> String {
+    match worker::Error::from(error) {
+        worker::Error::UnknownJsError { message, .. } => message,
         other => other.to_string(),
     }
 }

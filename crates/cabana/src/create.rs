@@ -1,15 +1,19 @@
 //! What `POST /v1/sandboxes` and `PATCH /v1/sandboxes/{id}` may ask for. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use cabana_protocol::{
     Error, SandboxId,
+    names::nearest,
+    network::Network,
     project::Definition,
-    sandbox::{CreateSandbox, Instance, SPAN_MS, UpdateSandbox, check_labels},
+    sandbox::{
+        CreateSandbox, Instance, KEEP_SNAPSHOTS_MS, MAX_SNAPSHOTS, SNAPSHOT_EVERY_MS, SPAN_MS, UpdateSandbox, check_labels,
+    },
 };
 use serde_json::json;
 
-use crate::{Kinds, random};
+use crate::{Kinds, environment::check_size, random};
 
 /// Largest body, in bytes: 64 KiB.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 10;
@@ -22,10 +26,14 @@ const RESERVED_PREFIX: &str = "CABANA_";
 /// Fails with `invalid_request` where a variable or label cannot be one, a size is none, or a span of time is too short or long.
 pub(crate) fn check(request: &CreateSandbox) -> Result<(), Error> {
     check_env(&request.env)?;
+    check_size(&request.env)?;
     check_labels(&request.labels)?;
+    request.network.iter().try_for_each(Network::check)?;
     request.instance.iter().try_for_each(Instance::check)?;
     check_span("sleep_after_ms", request.sleep_after_ms)?;
-    check_span("max_lifetime_ms", request.max_lifetime_ms)
+    check_span("max_lifetime_ms", request.max_lifetime_ms)?;
+    check_interval(request.snapshot_every_ms)?;
+    check_retention(request.keep_snapshots, request.keep_snapshots_ms)
 }
 
 /// The id that is asked for, its name drawn at random where none is given.
@@ -46,17 +54,18 @@ pub(crate) fn validate(request: &CreateSandbox, kinds: &Kinds) -> Result<Sandbox
 
 /// Takes from a project what the request does not say itself.
 pub(crate) fn inherit(request: &mut CreateSandbox, project: &Definition) {
-    request.kind = request.kind.take().or_else(|| project.source.kind.clone());
-    request.instance = request.instance.or(project.source.instance);
-    let own = std::mem::replace(&mut request.env, project.env.clone());
-    request.env.extend(own);
+    request.kind = request.kind.take().or_else(|| project.kind.clone());
+    request.instance = request.instance.or(project.instance);
 }
 
 /// Checks a change in the same way.
 pub(crate) fn check_update(request: &UpdateSandbox) -> Result<(), Error> {
     request.env.iter().flatten().try_for_each(check_env)?;
+    request.network.iter().flatten().try_for_each(Network::check)?;
     check_span("sleep_after_ms", request.sleep_after_ms.flatten())?;
-    check_span("max_lifetime_ms", request.max_lifetime_ms.flatten())
+    check_span("max_lifetime_ms", request.max_lifetime_ms.flatten())?;
+    check_interval(request.snapshot_every_ms.flatten())?;
+    check_retention(request.keep_snapshots.flatten(), request.keep_snapshots_ms.flatten())
 }
 
 /// Whether these can be variables. Fails with `invalid_request`, naming the variable and not its value.
@@ -68,14 +77,30 @@ pub(crate) fn check_env(env: &BTreeMap<String, Option<String>>) -> Result<(), Er
 pub(crate) fn unknown_kind<'a>(kind: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let shown: String = kind.chars().take(SandboxId::MAX_LENGTH).collect();
     let known: Vec<_> = known.collect();
-    Error::invalid_request(format!("there is no kind {shown:?}")).with_details(json!({ "kinds": known }))
+    let meant = nearest(kind, &known).map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+    let details = json!({ "reason": "no_such_kind", "field": "kind", "kinds": known });
+    Error::invalid_request(format!("there is no kind {shown:?}{meant}")).with_details(details)
 }
 
 fn check_span(name: &str, span: Option<u64>) -> Result<(), Error> {
+    check_range(name, span, &SPAN_MS)
+}
+
+fn check_interval(every: Option<u64>) -> Result<(), Error> {
+    check_range("snapshot_every_ms", every, &SNAPSHOT_EVERY_MS)
+}
+
+fn check_retention(count: Option<u32>, span: Option<u64>) -> Result<(), Error> {
+    check_range("keep_snapshots", count.map(u64::from), &(1..=MAX_SNAPSHOTS as u64))?;
+    check_range("keep_snapshots_ms", span, &KEEP_SNAPSHOTS_MS)
+}
+
+fn check_range(name: &str, span: Option<u64>, range: &RangeInclusive<u64>) -> Result<(), Error> {
     match span {
-        Some(span) if !SPAN_MS.contains(&span) => {
-            let (least, most) = (SPAN_MS.start(), SPAN_MS.end());
-            Err(Error::invalid_request(format!("{name}: {least} to {most}")))
+        Some(span) if !range.contains(&span) => {
+            let (least, most) = (range.start(), range.end());
+            let error = Error::invalid_request(format!("`{name}` takes a whole number from {least} to {most}, got {span}"));
+            Err(error.with_details(json!({ "reason": "invalid_field", "field": name })))
         }
         _ => Ok(()),
     }
@@ -91,7 +116,8 @@ fn check_variable(name: &str, value: Option<&str>) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::invalid_request(format!("env: {name:?}: {why}")))
+    let details = json!({ "reason": "invalid_field", "field": format!("env.{name}") });
+    Err(Error::invalid_request(format!("`env`: {name:?}: {why}")).with_details(details))
 }
 
 #[cfg(test)]
@@ -107,7 +133,7 @@ mod tests {
 
     #[test]
     fn defaults() {
-        for body in ["", " \n", "{}", r#"{"name":null,"unknown":[1]}"#, r#"{"env":{"A":"","B":null}}"#] {
+        for body in ["", " \n", "{}", r#"{"name":null}"#, r#"{"env":{"A":"","B":null}}"#] {
             let id = id(body).unwrap();
             assert!(id.starts_with("sbx-") && id.len() == 30, "{id}");
         }
@@ -129,6 +155,8 @@ mod tests {
             "[]",
             "7",
             r#"{"name":7}"#,
+            r#"{"image":"python"}"#,
+            r#"{"Name":"a"}"#,
             r#"{"name":""}"#,
             r#"{"name":"a/b"}"#,
             r#"{"kind":"a."}"#,
@@ -145,6 +173,11 @@ mod tests {
             r#"{"sleep_after_ms":-1}"#,
             r#"{"max_lifetime_ms":999}"#,
             r#"{"keep_alive":"yes"}"#,
+            r#"{"snapshot_every_ms":59999}"#,
+            r#"{"keep_snapshots":0}"#,
+            r#"{"keep_snapshots":65}"#,
+            r#"{"keep_snapshots_ms":59999}"#,
+            r#"{"before_sleep":7}"#,
         ] {
             assert_eq!(id(body).unwrap_err().code, Code::InvalidRequest, "{body}");
         }
@@ -163,14 +196,12 @@ mod tests {
 
     #[test]
     fn a_request_wins_over_its_project() {
-        let project = br#"{"url":"https://example.com/a","kind":"py","instance":"lite","env":{"A":"1","B":"2"}}"#;
+        let project = br#"{"url":"https://example.com/a","kind":"py","instance":"lite"}"#;
         let project: Definition = serde_json::from_slice(project).unwrap();
-        let mut request: CreateSandbox = decode(br#"{"instance":"standard-1","env":{"B":null,"C":"3"}}"#).unwrap();
+        let mut request: CreateSandbox = decode(br#"{"instance":"standard-1"}"#).unwrap();
         inherit(&mut request, &project);
         assert_eq!(request.kind.as_deref(), Some("py"));
         assert_eq!(request.instance, Some(Instance::Named(Size::Standard1)));
-        let env = [("A", Some("1")), ("B", None), ("C", Some("3"))];
-        assert_eq!(request.env, env.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))).into());
     }
 
     #[test]

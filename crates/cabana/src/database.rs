@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, Delay, Env};
 
-use crate::log;
+use crate::{log, rows};
 
 /// How long the database may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +46,12 @@ impl Database {
 
     /// The deployment's database; `None` where none is bound, which a Worker may well do without.
     pub fn of(env: &Env) -> Option<Self> {
-        let d1 = env.d1(Self::BINDING).ok()?;
+        Self::bound_as(env, Self::BINDING)
+    }
+
+    /// The database of this binding, if there is one.
+    pub(crate) fn bound_as(env: &Env, binding: &str) -> Option<Self> {
+        let d1 = env.d1(binding).ok()?;
         Some(Self { d1: Rc::new(d1), queries: Rc::default() })
     }
 
@@ -66,7 +71,7 @@ impl Database {
     /// Fails with `timeout` after 10 s, when it may or may not have been carried out, and with `unavailable`.
     pub async fn query<T: DeserializeOwned>(&self, statement: &Statement) -> Result<Vec<T>, Error> {
         let prepared = self.prepare(statement)?;
-        in_time(async { prepared.all().await.and_then(|found| found.results()) }).await
+        rows::read(in_time(async { prepared.all().await.and_then(|found| found.results()) }).await?).map_err(failed)
     }
 
     /// Carries out all of the statements, in their order, or none, and returns how many rows each has changed.

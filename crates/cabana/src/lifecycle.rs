@@ -1,11 +1,10 @@
 //! A sandbox's life as a pure state machine: what happened goes in, the next state and what to do about it come out.
 //!
 //! ```text
-//! created ──Wake──> starting ──Ready──> running ──idle──> stopping ──Ended──> sleeping ──Wake──> starting …
-//!                      │  ^                │                  ^
-//!                      │  └──Unreachable───┤                  │
-//!                      ├──Stop─────────────┴───Stop───────────┘
-//!                      └──Ended────> failed <──Ended, Unresponsive── running
+//! created ──Wake──> starting ──Ready──> running ──idle──> stopping ──Saved, Ended──> sleeping ──Wake──> starting …
+//!                                          ^──Unsaved, Wake──┘
+//!                      ├──Stop─────────────┴───Stop───────────^
+//!                      └──Ended────> failed <──Ended── running
 //!                                      └──Wake, after a pause──> starting
 //! every state ──Destroy, or its lifetime is over──> destroyed
 //! ```
@@ -14,10 +13,12 @@
 //! outcome after each step, and sets its alarm to the first of the [`Deadlines`], which then comes back as [`Event::Tick`].
 //!
 //! While nothing is in flight nobody watches the container, so that the object can leave memory. That a container has ended
-//! is then learnt from whoever uses it next, from the alarm, or when the object is loaded.
+//! is then learnt at its next use, from the alarm, or when the object is loaded. What counts as its end is [`Liveness`]'s to judge.
 
 mod crashes;
 mod deadlines;
+mod files;
+mod liveness;
 mod policy;
 mod time;
 
@@ -32,7 +33,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     crashes::Crashes,
     deadlines::{Deadline, Deadlines},
-    policy::{Policy, Rules},
+    files::{Files, RENEW_AFTER, Saved},
+    liveness::{Liveness, Probe, Verdict},
+    policy::{Policy, Rules, Timings},
     time::Instant,
 };
 
@@ -43,16 +46,19 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub const RETENTION: Duration = Duration::from_hours(24);
 
 /// The longest that the platform keeps a container whose object is out of memory.
-const LONGEST_ABSENCE: Duration = Duration::from_hours(6);
+const LONGEST_INACTIVITY: Duration = Duration::from_hours(6);
 
 /// How often the platform is told that a container is still wanted.
 const KEEP_EVERY: Duration = Duration::from_hours(3);
 
+/// How long after the first attempt to end a container that is still there the next one follows; each pause is twice the one before, up to 16 minutes.
+const END_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// How long after an agent did not say whether it has anything to do it is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// How exactly it is known when the sandbox was last used.
 const SLACK: Duration = Duration::from_millis(500);
-
-/// For how long a failure makes another one likely.
-const LATELY: Duration = Duration::from_secs(60);
 
 /// By how much the platform's patience is longer than the sandbox's: the alarm comes first.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -66,12 +72,16 @@ pub enum Event {
     Ready,
     /// The container has ended, or was given up, for this reason.
     Ended(Reason),
-    /// The agent's port refused a connection although the container seemed to run.
-    Unreachable,
-    /// The agent is there and does not answer.
-    Unresponsive,
-    /// The container is asked to end, and what only it holds may be given up.
+    /// The container is asked to end. Its files are saved first, if the sandbox keeps any.
     Stop,
+    /// A snapshot of its files is stored.
+    Saved(Saved),
+    /// A snapshot has failed, in these words.
+    Unsaved(String),
+    /// The platform does not have the snapshot that a start was to begin with.
+    Missing,
+    /// The next start is to begin with this snapshot.
+    Restore(Saved),
     /// The Durable Object came back into memory, or doubts that all is as it should be, and looked whether there is a container.
     Loaded {
         /// Whether the platform says that it runs.
@@ -86,6 +96,8 @@ pub enum Event {
         /// When it last had.
         active_at: Instant,
     },
+    /// The agent was asked the same, and did not answer.
+    Unseen,
     /// The owner wants something else.
     Configure(Policy),
     /// The sandbox is given up for good.
@@ -97,16 +109,23 @@ pub enum Event {
 pub enum Effect {
     /// Start a fresh container, ending what may be left of an earlier one, then wait for its agent.
     Start,
-    /// Wait for the agent of the container that runs; where none does, or it is not the agent's, that container has `Ended`.
+    /// Wait for the agent of the container that runs; where it has ended, or is not the agent's, that is the next event.
     Resume,
+    /// Take a snapshot of the container's files, unless one is under way; how that went is the next event. Where the container is to end, its
+    /// processes end first.
+    Save,
     /// Send SIGTERM to the container, and see to it that it ends.
     Terminate,
     /// End the container, whatever it does.
     End,
-    /// Tell the platform for how long the container is wanted, see [`Lifecycle::absence`].
-    Keep,
+    /// Tell the platform for how long the container is wanted, see [`Lifecycle::inactivity_timeout`].
+    ExtendInactivityTimeout,
     /// Ask the agent whether it has anything to do.
     Ask,
+    /// Learn why the container has ended, which is the next event.
+    Inquire,
+    /// Start the container, and stop it again unless somebody uses it: the platform keeps its snapshot longer for that.
+    Renew,
     /// Forget everything stored.
     Wipe,
 }
@@ -145,9 +164,27 @@ pub struct Lifecycle {
     pub failure: Option<(Reason, Instant)>,
     /// Failures in a row.
     pub crashes: Crashes,
+    /// What is kept of its files.
+    #[serde(default)]
+    pub files: Files,
+    /// When a snapshot was last begun, as far as this object knows.
+    #[serde(skip)]
+    save_begun_at: Instant,
+    /// When the container was let go, its files being safe, as far as this object knows.
+    #[serde(skip)]
+    released_at: Instant,
     /// When the platform was last told that the container is wanted.
     #[serde(skip)]
     kept_at: Instant,
+    /// When the container was last ended, as far as this object knows.
+    #[serde(skip)]
+    ended_at: Instant,
+    /// How often, since it came into its state.
+    #[serde(skip)]
+    ends: u32,
+    /// When the agent last did not say whether it has anything to do.
+    #[serde(skip)]
+    unseen_at: Instant,
     /// How many uses are under way. An object that comes back into memory has none.
     #[serde(skip)]
     busy: u32,
@@ -168,7 +205,13 @@ impl Lifecycle {
             starts: 0,
             failure: None,
             crashes: Crashes::default(),
+            files: Files::default(),
+            save_begun_at: Instant(0),
+            released_at: Instant(0),
             kept_at: now,
+            ended_at: Instant(0),
+            ends: 0,
+            unseen_at: Instant(0),
             busy: 0,
             resuming: false,
         }
@@ -182,9 +225,16 @@ impl Lifecycle {
         let effects = self.take(rules, event, now);
         if effects.contains(&Effect::Start) {
             self.starts += 1;
+            self.note_used(now);
         }
-        if effects.contains(&Effect::Keep) {
+        if effects.contains(&Effect::Save) {
+            self.save_begun_at = now;
+        }
+        if effects.contains(&Effect::ExtendInactivityTimeout) {
             self.kept_at = now;
+        }
+        if effects.contains(&Effect::End) {
+            (self.ended_at, self.ends) = (now, self.ends.saturating_add(1));
         }
         (self, effects)
     }
@@ -200,7 +250,7 @@ impl Lifecycle {
     }
 
     fn take(&mut self, rules: &Rules, event: Event, now: Instant) -> Effects {
-        use Effect::{Ask, End, Keep, Resume, Start, Terminate, Wipe};
+        use Effect::{Ask, End, ExtendInactivityTimeout, Inquire, Renew, Resume, Save, Start, Terminate, Wipe};
 
         match (self.state, event) {
             // Destroying twice ends and wipes twice, which repairs a destroy that was cut short.
@@ -214,7 +264,22 @@ impl Lifecycle {
             (state, Event::Configure(policy)) => {
                 let changed = policy != self.policy;
                 self.policy = policy;
-                if changed && state == State::Running { &[Keep] } else { &[] }
+                if changed && state == State::Running { &[ExtendInactivityTimeout] } else { &[] }
+            }
+
+            (State::Created | State::Sleeping | State::Failed, Event::Restore(saved)) => {
+                self.note_restored(saved, now);
+                &[]
+            }
+            (State::Created | State::Sleeping | State::Failed, Event::Tick) if self.is_due(rules, Deadline::Renew, now) => {
+                self.note_used(now);
+                &[Renew]
+            }
+            (_, Event::Saved(saved)) => self.note_saved(saved, now),
+            (_, Event::Unsaved(message)) => self.note_unsaved(message, now),
+            (State::Starting, Event::Missing) => {
+                self.note_missing();
+                &[]
             }
 
             (State::Created | State::Sleeping | State::Failed, Event::Wake) if now >= self.crashes.retry_at() => {
@@ -223,7 +288,7 @@ impl Lifecycle {
 
             (State::Starting, Event::Ready) => {
                 self.active_at = now;
-                self.enter(State::Running, Reason::Woken, now, &[Keep])
+                self.enter(State::Running, Reason::Woken, now, &[ExtendInactivityTimeout])
             }
             (State::Starting, Event::Ended(reason)) if self.resuming => {
                 self.note(&reason, now);
@@ -236,28 +301,27 @@ impl Lifecycle {
             (State::Starting, Event::Tick) if self.is_due(rules, Deadline::GiveUp, now) => {
                 self.fail(Reason::StartFailed { message: "the start took too long".to_owned() }, now)
             }
-            // The start was cut short by the object's eviction.
+            // The start was cut short by the object's eviction. Nobody has waited for it meanwhile, so it has all of its time again.
             (State::Starting, Event::Loaded { container }) => {
+                let effects = self.start(now, if container { &[Resume] } else { &[Start] });
                 self.resuming = container;
-                if container { &[Resume] } else { &[Start] }
+                effects
             }
 
-            // The agent may be on its way up again inside a container that outlived it.
-            (State::Running, Event::Unreachable) => {
-                self.enter(State::Starting, Reason::Woken, now, &[]);
-                self.resuming = true;
-                &[Resume]
+            (State::Running, Event::Ended(reason)) => {
+                self.note_lost(rules);
+                self.fail(reason, now)
             }
-            (State::Running, Event::Unresponsive) => self.fail(Reason::Unresponsive, now),
-            (State::Running, Event::Ended(reason)) => self.fail(reason, now),
-            (State::Running, Event::Loaded { container: false }) => self.fail(Reason::Evicted, now),
-            (State::Running, Event::Loaded { container: true }) => &[Keep],
+            // Whether it has crashed or the platform has ended it, the platform may know.
+            (State::Running, Event::Loaded { container: false }) => &[Inquire],
+            (State::Running, Event::Loaded { container: true }) => &[ExtendInactivityTimeout],
+            (State::Running, Event::Tick) if self.is_due(rules, Deadline::Save, now) => &[Save],
             (State::Running, Event::Tick) if self.busy > 0 => {
                 self.active_at = now;
-                &[Keep]
+                &[ExtendInactivityTimeout]
             }
             (State::Running, Event::Tick) if self.is_due(rules, Deadline::Sleep, now) => &[Ask],
-            (State::Running, Event::Tick) => &[Keep],
+            (State::Running, Event::Tick) => &[ExtendInactivityTimeout],
             (State::Running, Event::Seen { busy, active_at }) => {
                 // The answer itself takes its time: what is hardly later is the same.
                 let later = active_at.since(self.active_at) >= SLACK;
@@ -267,14 +331,31 @@ impl Lifecycle {
                     false => self.active_at,
                 };
                 if self.busy == 0 && self.is_due(rules, Deadline::Sleep, now) {
-                    return self.enter(State::Stopping, Reason::Idle, now, &[Terminate]);
+                    return self.go_down(rules, Reason::Idle, now);
                 }
                 &[]
             }
 
-            (State::Starting | State::Running, Event::Stop) => {
-                self.enter(State::Stopping, Reason::StoppedByCaller, now, &[Terminate])
+            (State::Running, Event::Unseen) => {
+                self.unseen_at = now;
+                &[]
             }
+
+            (State::Running, Event::Stop) => self.go_down(rules, Reason::StoppedByCaller, now),
+            // Nothing was done in it yet.
+            (State::Starting, Event::Stop) => self.enter(State::Stopping, Reason::StoppedByCaller, now, &[Terminate]),
+            // It was to sleep, and is needed.
+            (State::Stopping, Event::Wake) if self.files.unsaved && self.reason == Some(Reason::Idle) => {
+                self.active_at = now;
+                self.enter(State::Running, Reason::Woken, now, &[ExtendInactivityTimeout])
+            }
+            (State::Stopping, Event::Ended(reason)) if self.files.unsaved => {
+                self.note_lost(rules);
+                self.fail(reason, now)
+            }
+            (State::Stopping, Event::Loaded { container: false }) if self.files.unsaved => &[Inquire],
+            (State::Stopping, Event::Loaded { container: true }) if self.files.unsaved => &[Save],
+            (State::Stopping, Event::Tick) if self.is_due(rules, Deadline::Save, now) => &[Save],
             (State::Stopping, Event::Ended(_) | Event::Loaded { container: false }) => {
                 let reason = self.reason.take().unwrap_or(Reason::StoppedByCaller);
                 self.enter(State::Sleeping, reason, now, &[])
@@ -286,53 +367,22 @@ impl Lifecycle {
             (State::Created | State::Sleeping | State::Failed, Event::Loaded { container: true }) => &[End],
 
             // Waking while the container is on its way down: the operation waits for the end, then wakes again.
-            (
-                State::Stopping,
-                Event::Wake
-                | Event::Ready
-                | Event::Unreachable
-                | Event::Unresponsive
-                | Event::Stop
-                | Event::Tick
-                | Event::Seen { .. },
-            )
-            | (State::Starting, Event::Wake | Event::Unreachable | Event::Unresponsive | Event::Tick | Event::Seen { .. })
+            (State::Stopping, Event::Wake | Event::Ready | Event::Stop | Event::Tick | Event::Seen { .. } | Event::Unseen)
+            | (State::Starting, Event::Wake | Event::Tick | Event::Seen { .. } | Event::Unseen)
             | (State::Running, Event::Wake | Event::Ready)
+            | (State::Starting | State::Running | State::Stopping, Event::Restore(_))
+            | (State::Created | State::Running | State::Stopping | State::Sleeping | State::Failed, Event::Missing)
             | (
                 State::Created | State::Sleeping | State::Failed,
                 Event::Wake
                 | Event::Ready
                 | Event::Ended(_)
-                | Event::Unreachable
-                | Event::Unresponsive
                 | Event::Stop
                 | Event::Loaded { .. }
                 | Event::Tick
-                | Event::Seen { .. },
+                | Event::Seen { .. }
+                | Event::Unseen,
             ) => &[],
-        }
-    }
-
-    /// What is to happen when, if nothing happens before.
-    pub fn deadlines(&self, rules: &Rules) -> Deadlines {
-        let expire = self.policy.max_lifetime_ms.map(|lifetime| self.created_at + Duration::from_millis(lifetime));
-        let deadlines = Deadlines::default();
-        match self.state {
-            State::Created | State::Sleeping | State::Failed => deadlines.with(Deadline::Expire, expire),
-            State::Starting => {
-                // The start itself keeps the limit; this is for one that was cut short.
-                let give_up = self.since + rules.start_limit * 2;
-                deadlines.with(Deadline::Expire, expire).with(Deadline::GiveUp, give_up)
-            }
-            State::Running => {
-                let sleep = (!self.policy.keep_alive).then(|| self.active_at + self.sleep_after(rules));
-                deadlines
-                    .with(Deadline::Expire, expire)
-                    .with(Deadline::Sleep, sleep)
-                    .with(Deadline::Keep, self.kept_at + KEEP_EVERY)
-            }
-            State::Stopping => deadlines.with(Deadline::Expire, expire).with(Deadline::Kill, self.since + GRACE),
-            State::Destroyed => deadlines.with(Deadline::Forget, self.since + RETENTION),
         }
     }
 
@@ -347,8 +397,8 @@ impl Lifecycle {
     }
 
     /// How long its container has to outlast the object's time in memory.
-    pub fn absence(&self, rules: &Rules) -> Duration {
-        if self.policy.keep_alive { LONGEST_ABSENCE } else { (self.sleep_after(rules) + MARGIN).min(LONGEST_ABSENCE) }
+    pub fn inactivity_timeout(&self, rules: &Rules) -> Duration {
+        if self.policy.keep_alive { LONGEST_INACTIVITY } else { (self.sleep_after(rules) + MARGIN).min(LONGEST_INACTIVITY) }
     }
 
     /// Whether something that keeps it awake is under way.
@@ -362,14 +412,20 @@ impl Lifecycle {
         Some(self.crashes.retry_at()).filter(|retry_at| down && *retry_at > now)
     }
 
-    /// Whether something went wrong a short while ago, so that it may well do so again.
-    pub fn has_just_failed(&self, now: Instant) -> bool {
-        self.failure.as_ref().is_some_and(|(_, at)| now.since(*at) < LATELY)
-    }
-
     /// Whether nothing has happened since then but uses.
     pub fn is_but_used_since(&self, before: &Self) -> bool {
-        *before == Self { active_at: before.active_at, busy: before.busy, kept_at: before.kept_at, ..self.clone() }
+        *before
+            == Self {
+                active_at: before.active_at,
+                busy: before.busy,
+                kept_at: before.kept_at,
+                ended_at: before.ended_at,
+                ends: before.ends,
+                unseen_at: before.unseen_at,
+                save_begun_at: before.save_begun_at,
+                released_at: before.released_at,
+                ..self.clone()
+            }
     }
 
     /// Whether an agent may be there to answer, or is on its way.
@@ -383,6 +439,8 @@ impl Lifecycle {
 
     fn enter(&mut self, state: State, reason: Reason, now: Instant, effects: Effects) -> Effects {
         (self.state, self.reason, self.since, self.resuming) = (state, Some(reason), now, false);
+        self.ends = 0;
+        self.files.unsaved = false;
         effects
     }
 
@@ -398,8 +456,10 @@ impl Lifecycle {
     }
 
     fn note(&mut self, reason: &Reason, now: Instant) {
-        if reason.is_failure() {
+        if reason.is_crash() {
             self.crashes = self.crashes.and_one(self.since, now);
+        }
+        if reason.is_failure() {
             self.failure = Some((reason.clone(), now));
         }
     }

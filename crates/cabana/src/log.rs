@@ -4,12 +4,21 @@ use serde_json::{Map, Value, json};
 
 /// Something that went wrong and was dealt with.
 pub fn warn(request_id: Option<&str>, message: &str) {
-    worker::console_warn!("{}", line("warn", request_id, message));
+    write(&line("warn", request_id, message), |line| worker::console_warn!("{line}"));
 }
 
 /// Something that should not happen.
 pub fn error(request_id: Option<&str>, message: &str) {
-    worker::console_error!("{}", line("error", request_id, message));
+    write(&line("error", request_id, message), |line| worker::console_error!("{line}"));
+}
+
+/// Natively, in tests, there is no console of the runtime.
+fn write(line: &str, console: impl FnOnce(&str)) {
+    if cfg!(target_arch = "wasm32") {
+        console(line);
+    } else {
+        println!("{line}");
+    }
 }
 
 /// One request that the gateway has answered.
@@ -61,7 +70,7 @@ const FAMILIES: [&str; 4] = ["keys", "projects", "kinds", "sandboxes"];
 pub fn route(path: &str) -> String {
     let segments: Vec<_> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
-        ["health"] | ["v1", "openapi.json"] | ["docs"] => format!("/{}", segments.join("/")),
+        ["health" | "mcp"] | ["v1", "openapi.json"] | ["docs"] => format!("/{}", segments.join("/")),
         ["v1", family] if FAMILIES.contains(family) => format!("/v1/{family}"),
         ["v1", family, _] if FAMILIES.contains(family) => format!("/v1/{family}/{{id}}"),
         ["v1", "sandbox", _, "connect"] => "/v1/sandboxes/{id}/connect".to_owned(),
@@ -71,17 +80,22 @@ pub fn route(path: &str) -> String {
 }
 
 /// Words that follow a name.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 19] = [
     "archive",
+    "archives",
     "audit",
     "audit/verify",
     "connect",
+    "env",
     "events",
     "files",
     "fork",
+    "links",
+    "mcp",
     "metrics",
     "ports",
     "restart",
+    "snapshots",
     "start",
     "stop",
     "tokens",

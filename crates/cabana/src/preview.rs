@@ -23,19 +23,26 @@ mod rules;
 pub(crate) mod visit;
 
 use cabana_protocol::{Access, Code, Error};
+use js_sys::Reflect;
 use worker::{Date, Env, Headers, Request, Response, Url, url::Position};
 
 use self::{
     admission::{Proof, Visitor, bearer, exchange},
     visit::Visit,
 };
-use crate::{Handle, Principal, RequestId, handle::ORIGIN, log, principal, request_id, sandbox::redirect, token};
+use crate::{
+    Handle, Principal, RequestId, log, request_id, token,
+    wire::{ORIGIN, redirect},
+};
 
 pub use self::{
     host::{Domain, Host, Hosts},
     label::{Key, Label, Token},
     port::Port,
 };
+
+/// What a page tells other sites of its own URL.
+const REFERRER_POLICY: &str = "referrer-policy";
 
 /// What a visit amounts to, for scopes.
 pub(crate) const OPERATION: &str = "port.proxy";
@@ -51,13 +58,13 @@ pub async fn proxy_to_preview(
     request: Request,
     env: &Env,
     binding: &str,
+    request_id: &RequestId,
     authenticate: impl AsyncFn(&str) -> Result<Principal, Error>,
 ) -> Result<Response, Request> {
-    let request_id = RequestId::of(request.headers());
     let outcome = match find(&request, env) {
         Ok((Host::Api, ..)) => return Err(request),
         Ok((Host::Preview(label), hosts, url)) => {
-            let call = Call { request: &request, url: &url, domain: hosts.previews(), request_id: &request_id };
+            let call = Call { request: &request, url: &url, domain: hosts.previews(), request_id };
             answer(&call, env, binding, label, &authenticate).await
         }
         Ok((Host::Nobody, ..)) => Err(page::nobody()),
@@ -65,7 +72,7 @@ pub async fn proxy_to_preview(
         Err(error) => Err(error),
     };
     let accept = || request.headers().get("accept").ok().flatten();
-    Ok(outcome.unwrap_or_else(|error| page::error(&error, accept().as_deref(), &request_id)))
+    Ok(outcome.unwrap_or_else(|error| page::error(&error, accept().as_deref(), request_id)))
 }
 
 /// Whom the request is for. Fails with `forbidden` where it is for the API and comes from a preview's page.
@@ -95,13 +102,13 @@ async fn answer(
     label: Label,
     authenticate: &impl AsyncFn(&str) -> Result<Principal, Error>,
 ) -> Result<Response, Error> {
-    let Label { port, id, key } = label;
+    let Label { port, address, key } = label;
     let mut known = None;
     if key == Key::Private {
         let method = call.request.inner().method();
         let visitor = Visitor::of(&method, call.url, call.request.headers());
         let (principal, proof) = visitor.admit(authenticate).await?;
-        principal.check(&Access { sandbox: Some(&id), operation: OPERATION, read_only: false })?;
+        principal.check(&Access { sandbox: Some(address.id()), operation: OPERATION, read_only: false })?;
         if let Proof::Query(token) = &proof
             && Visitor::is_exchanged(&method, call.request.headers())
         {
@@ -110,15 +117,16 @@ async fn answer(
         known = Some((principal, proof));
     }
     let visit = Visit { port, key: Some(key), host: authority(call.url) };
-    let handle = Handle::new(env, binding, id)?;
-    let response = handle.fetch(outgoing(call, &visit, known.as_ref())?).await?;
+    let principal = known.as_ref().map_or_else(Principal::visitor, |(principal, _)| principal.clone());
+    let handle = Handle::new(env, binding, address)?.acting_for(&principal);
+    let response = handle.pass(outgoing(call, &visit, known.map(|(_, proof)| proof).as_ref())?).await?;
     Ok(confine(response, call.domain))
 }
 
 /// The request for the Durable Object, without what was ours.
-fn outgoing(call: &Call<'_>, visit: &Visit, known: Option<&(Principal, Proof)>) -> Result<Request, Error> {
-    let left = match (call.url.query(), known) {
-        (Some(query), Some((_, Proof::Query(_)))) => Some(token::strip_query(query)),
+fn outgoing(call: &Call<'_>, visit: &Visit, proof: Option<&Proof>) -> Result<Request, Error> {
+    let left = match (call.url.query(), proof) {
+        (Some(query), Some(Proof::Query(_))) => Some(token::strip_query(query)),
         (Some(query), _) if token::in_query(query).iter().any(|token| token::is_marked(token)) => {
             Some(token::strip_marked(query))
         }
@@ -132,32 +140,41 @@ fn outgoing(call: &Call<'_>, visit: &Visit, known: Option<&(Principal, Proof)>) 
     let path = &call.url[Position::BeforePath..Position::AfterPath];
     let outgoing = redirect(call.request, &format!("{ORIGIN}{}{path}{query}", visit::PATH)).map_err(unsuitable)?;
     let headers = Headers(outgoing.headers());
-    prepare(&headers, call.url, visit, None).map_err(unsuitable)?;
+    prepare(&headers, call.request, call.url, visit, None).map_err(unsuitable)?;
     if let Some(left) = headers.get("cookie").map_err(unsuitable)?.map(|cookies| rules::strip_cookies(&cookies)) {
         set_or_delete(&headers, "cookie", left.as_deref()).map_err(unsuitable)?;
     }
     let authorization = headers.get("authorization").map_err(unsuitable)?;
     let is_marked = authorization.as_deref().and_then(bearer).is_some_and(|token| token::is_marked(&token));
-    if is_marked || known.is_some_and(|(_, proof)| *proof == Proof::Authorization) {
+    if is_marked || proof == Some(&Proof::Authorization) {
         headers.delete("authorization").map_err(unsuitable)?;
-    }
-    if let Some((principal, _)) = known {
-        headers.set(principal::HEADER, &principal.encode()).map_err(unsuitable)?;
     }
     headers.set(request_id::HEADER, call.request_id.as_str()).map_err(unsuitable)?;
     Ok(outgoing.into())
 }
 
 /// A visit by the API's path `…/ports/{port}/proxy/…`, whose `prefix` stands before the program's own path: the URL for the Durable Object.
-pub(crate) fn url_by_path(rest: &str, query: Option<&str>) -> String {
-    let query = query.map(token::strip_query).filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
+/// Of a caller whose credential is in a header, a token in the query is the program's own, unless it is marked as ours.
+pub(crate) fn url_by_path(rest: &str, query: Option<&str>, authorized_by_header: bool) -> String {
+    let strip = if authorized_by_header { token::strip_marked } else { token::strip_query };
+    let query = query.map(strip).filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
     format!("{ORIGIN}{}/{rest}{}", visit::PATH, query.unwrap_or_default())
 }
 
+/// A visit by code of the Worker: all of the request is for the program.
+pub(crate) fn visit_by_code(request: &Request, port: Port) -> Result<Request, Error> {
+    let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    let outgoing = redirect(request, &format!("{ORIGIN}{}{path}", visit::PATH)).map_err(unsuitable)?;
+    let visit = Visit { port, key: None, host: authority(&url) };
+    prepare(&Headers(outgoing.headers()), request, &url, &visit, None).map_err(unsuitable)?;
+    Ok(outgoing.into())
+}
+
 /// The headers of a visit by path.
-pub(crate) fn prepare_by_path(headers: &Headers, url: &Url, port: Port, prefix: &str) -> Result<(), Error> {
+pub(crate) fn prepare_by_path(headers: &Headers, request: &Request, url: &Url, port: Port, prefix: &str) -> Result<(), Error> {
     let visit = Visit { port, key: None, host: authority(url) };
-    prepare(headers, url, &visit, Some(prefix)).map_err(unsuitable)
+    prepare(headers, request, url, &visit, Some(prefix)).map_err(unsuitable)
 }
 
 /// A program's answer to a visit by path, under the API's own origin: it sets no cookies there, and a browser that shows it as a page gives
@@ -172,7 +189,7 @@ pub(crate) fn isolate(response: Response) -> Response {
 }
 
 /// Takes out what the visitor may not say, and says where the request comes from.
-fn prepare(headers: &Headers, url: &Url, visit: &Visit, prefix: Option<&str>) -> worker::Result<()> {
+fn prepare(headers: &Headers, request: &Request, url: &Url, visit: &Visit, prefix: Option<&str>) -> worker::Result<()> {
     // Cloudflare's word for the visitor's address, which no visitor can set.
     let address = headers.get("cf-connecting-ip")?;
     for name in headers.keys().filter(|name| rules::is_kept_back(name)).collect::<Vec<_>>() {
@@ -181,6 +198,9 @@ fn prepare(headers: &Headers, url: &Url, visit: &Visit, prefix: Option<&str>) ->
     if let Some(left) = headers.get(token::SUBPROTOCOL_HEADER)?.map(|offered| token::strip_subprotocols(&offered)) {
         set_or_delete(headers, token::SUBPROTOCOL_HEADER, left.as_deref())?;
     }
+    if let Some(encodings) = visitors_encodings(request)? {
+        set_or_delete(headers, "accept-encoding", Some(encodings.as_str()).filter(|encodings| !encodings.is_empty()))?;
+    }
     set_or_delete(headers, "x-forwarded-for", address.as_deref())?;
     set_or_delete(headers, "x-forwarded-prefix", prefix)?;
     headers.set("x-forwarded-host", &visit.host)?;
@@ -188,20 +208,34 @@ fn prepare(headers: &Headers, url: &Url, visit: &Visit, prefix: Option<&str>) ->
     headers.set(visit::HEADER, &visit.encode().map_err(|error| worker::Error::RustError(error.message))?)
 }
 
-/// The program's answer, whose cookies are for this host.
+/// Which encodings of an answer the visitor takes; empty where the visitor names none. The platform replaces the field `Accept-Encoding` by what it
+/// takes itself, and keeps the visitor's own apart: a program must not be asked for what the visitor did not ask for. `None`: the field is the
+/// visitor's own.
+fn visitors_encodings(request: &Request) -> worker::Result<Option<String>> {
+    let platform = Reflect::get(request.inner(), &"cf".into())?;
+    if !platform.is_object() {
+        return Ok(None);
+    }
+    Ok(Reflect::get(&platform, &"clientAcceptEncoding".into())?.as_string())
+}
+
+/// The program's answer. Its cookies are for this host, and other sites are not told its URL, in which a token may stand: pages name
+/// where they are in `Referer` to everything they load, unless the program says otherwise.
 fn confine(response: Response, domain: Option<&Domain>) -> Response {
     let cookies = response.headers().get_all("set-cookie").unwrap_or_default();
     let confined: Vec<_> = cookies.iter().filter_map(|cookie| rules::confine(cookie, domain)).collect();
-    if confined == cookies {
+    let is_silent = response.status_code() != 101 && !response.headers().has(REFERRER_POLICY).unwrap_or_default();
+    if confined == cookies && !is_silent {
         return response;
     }
     let headers = response.headers().clone();
     let replace = || {
         headers.delete("set-cookie")?;
-        confined.iter().try_for_each(|cookie| headers.append("set-cookie", cookie))
+        confined.iter().try_for_each(|cookie| headers.append("set-cookie", cookie))?;
+        if is_silent { headers.set(REFERRER_POLICY, "same-origin") } else { Ok(()) }
     };
     if let Err(error) = replace() {
-        log::warn(None, &format!("a cookie of a preview was refused: {error}"));
+        log::warn(None, &format!("a header of a preview was refused: {error}"));
     }
     response.with_headers(headers)
 }

@@ -1,6 +1,6 @@
 //! Who is calling, and how the Worker tells the Durable Object. Pure.
 
-use cabana_protocol::{Access, Code, Error, KeyId, Scopes, Tenant};
+use cabana_protocol::{Access, Code, Error, KeyId, Scopes, Tenant, decode_own};
 use serde::{Deserialize, Serialize};
 
 /// The header in which a request carries its principal from the Worker to the Durable Object. Nobody outside can set it: whatever
@@ -20,6 +20,9 @@ pub struct Principal {
     /// Whether the caller sees every tenant's.
     #[serde(default)]
     pub operator: bool,
+    /// Whether the caller is unknown: a visitor of a preview that is public or opened by its token. Such a caller sees no sandbox.
+    #[serde(default)]
+    pub anonymous: bool,
     /// What the caller may do.
     #[serde(default)]
     pub scopes: Scopes,
@@ -41,7 +44,25 @@ impl Principal {
     /// Whoever runs the deployment: may do everything, on the sandboxes of all tenants. What it makes belongs to the default tenant.
     pub fn operator() -> Self {
         let (id, tenant, scopes) = ("operator".to_owned(), Tenant::default(), Scopes::default());
-        Self { id, tenant, operator: true, scopes, expires_at_ms: None, key: None, delegated: false }
+        Self { id, tenant, operator: true, anonymous: false, scopes, expires_at_ms: None, key: None, delegated: false }
+    }
+
+    /// A visitor of a preview who has shown no credentials. Has no scopes and sees no sandbox: what opens a preview is the key in its URL.
+    pub fn visitor() -> Self {
+        let scopes = Scopes { sandboxes: Some(Vec::new()), operations: Some(Vec::new()), read_only: true };
+        Self { id: "visitor".to_owned(), operator: false, anonymous: true, scopes, delegated: true, ..Self::operator() }
+    }
+
+    /// The caller, who names the tenant whose sandboxes are meant: an operator becomes a caller of that tenant, with the scopes of a key that
+    /// has none named.
+    ///
+    /// Fails with `forbidden` where it is another tenant's caller.
+    pub fn acting_for(self, tenant: Tenant) -> Result<Self, Error> {
+        if self.operator {
+            return Ok(Self { tenant, operator: false, ..self });
+        }
+        let is_own = self.tenant == tenant;
+        is_own.then_some(self).ok_or_else(|| Error::new(Code::Forbidden, "only operators act for other tenants"))
     }
 
     /// Whether the caller may do this, as far as its scopes go; whose the sandbox is, its Durable Object knows.
@@ -72,7 +93,7 @@ impl Principal {
 
     /// Whether what belongs to `owner` is there for the caller.
     pub fn sees(&self, owner: &Tenant) -> bool {
-        self.operator || self.tenant == *owner
+        !self.anonymous && (self.operator || self.tenant == *owner)
     }
 
     /// For [`HEADER`]. Characters outside ASCII are escaped, as JSON allows.
@@ -85,10 +106,10 @@ impl Principal {
         json.chars().map(escape).collect()
     }
 
-    /// Undoes [`Self::encode`]. A request without the header comes from code of the Worker itself, which may do everything.
+    /// Undoes [`Self::encode`]. A request without the header is refused: only a principal that is named may do anything.
     pub(crate) fn decode(header: Option<&str>) -> Result<Self, Error> {
-        let Some(header) = header else { return Ok(Self::operator()) };
-        serde_json::from_str(header).map_err(|_| Error::new(Code::Internal, "the principal cannot be decoded"))
+        let header = header.ok_or_else(|| Error::internal("a request reached the sandbox's object without a principal"))?;
+        decode_own(header.as_bytes()).map_err(|_| Error::internal("the principal cannot be decoded"))
     }
 }
 
@@ -109,14 +130,39 @@ mod tests {
             assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{header}");
             assert_eq!(Principal::decode(Some(&header)), Ok(principal));
         }
-        assert_eq!(Principal::decode(None), Ok(Principal::operator()));
-        assert!(Principal::decode(Some("{}")).is_err());
+    }
+
+    #[test]
+    fn requests_without_a_principal_are_refused() {
+        for header in [None, Some(""), Some("{}"), Some("operator")] {
+            assert_eq!(Principal::decode(header).unwrap_err().code, Code::Internal, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn visitors_see_no_sandbox_and_may_do_nothing() {
+        let visitor = Principal::visitor();
+        assert!(!visitor.sees(&Tenant::default()) && !visitor.sees(&"a".parse().unwrap()));
+        for operation in ["exec", "port.proxy", "sandbox.get", "key.list"] {
+            assert!(visitor.check(&Access { sandbox: None, operation, read_only: true }).is_err(), "{operation}");
+        }
     }
 
     #[test]
     fn tenants_see_their_own() {
         let (a, b) = (tenant("a"), tenant("b"));
         assert!(a.sees(&a.tenant) && !a.sees(&b.tenant) && Principal::operator().sees(&b.tenant));
+    }
+
+    #[test]
+    fn an_operator_that_names_a_tenant_is_its_caller() {
+        let acting = Principal::operator().acting_for("a".parse().unwrap()).unwrap();
+        assert!(acting.sees(&"a".parse().unwrap()) && !acting.sees(&Tenant::default()));
+        for (operation, allowed) in [("exec", true), ("sandbox.delete", true), ("key.create", false)] {
+            assert_eq!(acting.check(&Access { sandbox: None, operation, read_only: false }).is_ok(), allowed, "{operation}");
+        }
+        assert_eq!(tenant("a").acting_for("a".parse().unwrap()), Ok(tenant("a")));
+        assert_eq!(tenant("a").acting_for("b".parse().unwrap()).unwrap_err().code, Code::Forbidden);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Projects, in the directory's database: what is stored of them, and what may be.
 
+use std::collections::BTreeSet;
+
 use cabana_protocol::{
-    Code, Error, Tenant, decode_fields,
+    Code, Error, Tenant, decode_fields, decode_own,
+    names::{invalid_field, quoted},
+    network::Network,
     project::{Definition, Project, ProjectName, Projects},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use worker::{Url, js_sys};
 
 use crate::{
@@ -67,7 +71,7 @@ impl TryFrom<Row> for Stored {
     fn try_from(row: Row) -> Result<Self, Error> {
         let Row { name, definition, created_at, updated_at, version } = row;
         // The message of serde would quote the value, which may be a secret.
-        let definition = serde_json::from_str(&definition).map_err(|_| Error::internal("a stored project cannot be decoded"))?;
+        let definition = decode_own(definition.as_bytes()).map_err(|_| Error::internal("a stored project cannot be decoded"))?;
         Ok(Self { name, definition, created_at, updated_at, version })
     }
 }
@@ -76,27 +80,24 @@ impl TryFrom<Row> for Stored {
 ///
 /// Fails with `invalid_request`.
 pub fn decode(fields: Map<String, Value>, kinds: &Kinds) -> Result<Definition, Error> {
-    if !fields.contains_key("url") {
-        return Err(Error::invalid_request("url: a project has a repository"));
-    }
     let definition: Definition = decode_fields(fields)?;
     check(&definition, kinds)?;
     Ok(definition)
 }
 
 fn check(definition: &Definition, kinds: &Kinds) -> Result<(), Error> {
-    let Definition { source, env } = definition;
-    check_url(&source.url)?;
-    check_env(env)?;
-    source.instance.iter().try_for_each(|instance| instance.check())?;
-    if let Some(kind) = source.kind.as_deref().filter(|kind| !kinds.is_empty() && kinds.get(kind).is_none()) {
+    check_url(&definition.url)?;
+    check_env(&definition.env)?;
+    definition.network.iter().try_for_each(Network::check)?;
+    definition.instance.iter().try_for_each(|instance| instance.check())?;
+    if let Some(kind) = definition.kind.as_deref().filter(|kind| !kinds.is_empty() && kinds.get(kind).is_none()) {
         return Err(unknown_kind(kind, kinds.iter().map(|(name, _)| name)));
     }
-    if source.setup.as_ref().is_some_and(|setup| setup.is_empty() || setup.len() > MAX_SETUP_BYTES) {
-        return Err(Error::invalid_request(format!("setup: 1 to {MAX_SETUP_BYTES} bytes")));
+    if definition.setup.as_ref().is_some_and(|setup| setup.is_empty() || setup.len() > MAX_SETUP_BYTES) {
+        return Err(invalid_field("setup", &format!("1 to {MAX_SETUP_BYTES} bytes")));
     }
-    if source.depth == Some(0) {
-        return Err(Error::invalid_request("depth: at least 1"));
+    if definition.depth == Some(0) {
+        return Err(invalid_field("depth", "a whole number from 1"));
     }
     Ok(())
 }
@@ -104,27 +105,38 @@ fn check(definition: &Definition, kinds: &Kinds) -> Result<(), Error> {
 /// What the agent would refuse, refused before there is a sandbox. A password in it would be stored, and shown.
 fn check_url(url: &str) -> Result<(), Error> {
     let why = match Url::parse(url) {
-        _ if url.len() > MAX_URL_BYTES => "at most 2,048 bytes",
-        Ok(parsed) if !matches!(parsed.scheme(), "http" | "https") => "http:// or https://",
+        _ if url.len() > MAX_URL_BYTES => "a URL of at most 2,048 bytes",
+        Ok(parsed) if !matches!(parsed.scheme(), "http" | "https") => "a URL that begins with http:// or https://",
         Ok(parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
-            "without credentials, which a request brings"
+            "a URL without credentials, which a request brings"
         }
         Ok(_) => return Ok(()),
-        Err(_) => "not a URL",
+        Err(_) => "a URL",
     };
-    Err(Error::invalid_request(format!("url: {why}")))
+    Err(invalid_field("url", why))
 }
 
-/// Stores a new project. Fails with `conflict` where there is one of this name.
-pub async fn insert(database: &Database, tenant: &Tenant, name: ProjectName, definition: Definition) -> Result<Stored, Error> {
+/// Stores a new project, or finds one that is the same; true where it is new.
+///
+/// Fails with `conflict` where there is another one of this name.
+pub async fn insert(
+    database: &Database,
+    tenant: &Tenant,
+    name: ProjectName,
+    definition: Definition,
+) -> Result<(Stored, bool), Error> {
     const INSERT: &str = "INSERT INTO projects (tenant, name, definition, created_at, updated_at, version) VALUES (?, ?, ?, ?, ?, 1) \
                           ON CONFLICT DO NOTHING";
     let now = now();
     let values =
         [tenant.as_str().into(), name.as_str().into(), encode(&definition)?.into(), now.as_str().into(), now.as_str().into()];
     match database.execute(&[Statement::new(INSERT, values)]).await?.as_slice() {
-        [0] => Err(Error::new(Code::Conflict, format!("there is a project {name} already"))),
-        _ => Ok(Stored { name, definition, created_at: now.clone(), updated_at: now, version: 1 }),
+        [0] => {
+            let present = get(database, tenant, &name).await?;
+            let differing = differing(&present.definition, &definition);
+            if differing.is_empty() { Ok((present, false)) } else { Err(exists(&name, &differing)) }
+        }
+        _ => Ok((Stored { name, definition, created_at: now.clone(), updated_at: now, version: 1 }, true)),
     }
 }
 
@@ -132,7 +144,7 @@ pub async fn insert(database: &Database, tenant: &Tenant, name: ProjectName, def
 pub async fn get(database: &Database, tenant: &Tenant, name: &ProjectName) -> Result<Stored, Error> {
     let select = "SELECT * FROM projects WHERE tenant = ? AND name = ?";
     let rows = database.query::<Row>(&Statement::new(select, [tenant.as_str().into(), name.as_str().into()])).await?;
-    let missing = || Error::not_found(format!("there is no project {name}"));
+    let missing = || Error::not_found(format!("there is no project {name}")).because("no_such_project");
     rows.into_iter().next().ok_or_else(missing)?.try_into()
 }
 
@@ -143,9 +155,9 @@ pub async fn list(database: &Database, tenant: &Tenant, after: &str, limit: u32)
     let mut rows = database.query::<Row>(&Statement::new(select, values)).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|row| row.name.as_str().to_owned());
+    let cursor = rows.last().filter(|_| more).map(|row| row.name.as_str().to_owned());
     let projects = rows.into_iter().map(|row| Stored::try_from(row).map(Stored::show)).collect::<Result<_, _>>()?;
-    Ok(Projects { projects, next_cursor })
+    Ok(Projects { projects, cursor })
 }
 
 /// Stores a project that has changed.
@@ -163,7 +175,7 @@ pub async fn update(database: &Database, tenant: &Tenant, mut project: Stored) -
         project.version.into(),
     ];
     match database.execute(&[Statement::new(UPDATE, values)]).await?.as_slice() {
-        [0] => Err(Error::new(Code::Conflict, "the project has changed meanwhile: repeat the request")),
+        [0] => Err(Error::new(Code::Conflict, "the project has changed meanwhile: repeat the request").because("changed")),
         _ => Ok(project),
     }
 }
@@ -172,6 +184,20 @@ pub async fn update(database: &Database, tenant: &Tenant, mut project: Stored) -
 pub async fn delete(database: &Database, tenant: &Tenant, name: &ProjectName) -> Result<(), Error> {
     let delete = "DELETE FROM projects WHERE tenant = ? AND name = ?";
     database.execute(&[Statement::new(delete, [tenant.as_str().into(), name.as_str().into()])]).await.map(drop)
+}
+
+/// The fields in which two definitions differ.
+fn differing(one: &Definition, other: &Definition) -> Vec<String> {
+    let fields = |definition: &Definition| serde_json::to_value(definition).ok().and_then(|value| value.as_object().cloned());
+    let (one, other) = (fields(one).unwrap_or_default(), fields(other).unwrap_or_default());
+    let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    names.into_iter().filter(|name| one.get(*name) != other.get(*name)).cloned().collect()
+}
+
+fn exists(name: &ProjectName, differing: &[String]) -> Error {
+    let fields: Vec<_> = differing.iter().map(String::as_str).collect();
+    let message = format!("the project {name} exists with other settings: {}; change them by PATCH", quoted(&fields, "and"));
+    Error::new(Code::Conflict, message).with_details(json!({ "reason": "exists", "differs": differing }))
 }
 
 fn encode(definition: &Definition) -> Result<String, Error> {
@@ -204,6 +230,7 @@ mod tests {
         for fields in [
             json!({}),
             json!({ "url": 7 }),
+            json!({ "url": URL, "image": "python" }),
             json!({ "url": "web" }),
             json!({ "url": "file:///etc" }),
             json!({ "url": "ssh://git@example.com/web" }),
@@ -231,8 +258,8 @@ mod tests {
         let changes = json!({ "url": "https://example.com/b", "setup": null, "env": { "C": "2" } });
         let Value::Object(changes) = changes else { panic!() };
         let after = stored(before).change(changes, &Kinds::default()).map_err(|error| error.message);
-        let Definition { source, env } = after.map(|project| project.definition).ok().unwrap();
-        assert_eq!((source.url.as_str(), source.branch.as_deref(), source.setup), ("https://example.com/b", Some("main"), None));
+        let Definition { url, branch, setup, env, .. } = after.map(|project| project.definition).ok().unwrap();
+        assert_eq!((url.as_str(), branch.as_deref(), setup), ("https://example.com/b", Some("main"), None));
         assert_eq!(env, [("C".to_owned(), Some("2".to_owned()))].into());
     }
 }

@@ -3,24 +3,25 @@
 mod create;
 
 use cabana_protocol::{
-    Error,
+    Error, SandboxId,
     audit::{CODE_HEADER, Outcome},
+    names::check_parameters,
     sandbox::UpdateSandbox,
 };
 use worker::{Context, Env, Headers, Method, Request, Response, Url, wasm_bindgen::JsValue};
 
 use crate::{
-    Database, Handle, Principal, RequestId,
+    Address, Handle, Principal, RequestId,
     create::MAX_BODY_BYTES,
-    directory,
-    gateway::origin as page_origin,
-    handle::{self, ORIGIN},
-    log, preview, principal, reply,
+    directory::Directory,
+    log,
+    origins::Page,
+    preview, principal, reply,
     request::{decode, read_body},
     request_id,
     route::Route,
-    sandbox::{CONTROL_PATH, PORTS_PATH, REFUSED_PATH, redirect},
-    token, variable,
+    token,
+    wire::{self, CONTROL_PATH, ORIGIN, PORTS_PATH, REFUSED_PATH, redirect},
 };
 
 /// Headers between the caller and the runtime. `Expect` is answered by the runtime; an agent that answered it a second time would
@@ -37,9 +38,12 @@ const HOP_HEADERS: [&str; 1] = ["expect"];
 /// | `PATCH /v1/sandboxes/{id}` | changes what it was made with |
 /// | `DELETE /v1/sandboxes/{id}` | ends and forgets it: 204, also where there is none |
 /// | `POST /v1/sandboxes/{id}/start`, `…/stop`, `…/restart` | does that, and shows it |
+/// | `GET`, `POST /v1/sandboxes/{id}/snapshots`, `GET`, `DELETE …/snapshots/{snapshot}`, `POST …/restore` | its files as they were |
+/// | `POST /v1/sandboxes/{id}/fork` | makes sandboxes that begin with its files |
 /// | `GET /v1/sandboxes/{id}/events` | what happened in its life |
 /// | `GET /v1/sandboxes/{id}/audit`, `…/audit/verify` | what was asked of it, by whom; also after it was destroyed |
 /// | `GET /v1/sandboxes/{id}/metrics` | what is measured of it |
+/// | `GET /v1/sandboxes/{id}/network` | its network rules, and what they have done |
 /// | `GET`, `POST /v1/sandboxes/{id}/ports`, `GET`, `DELETE …/ports/{port}` | which ports have a URL |
 /// | anything on `/v1/sandboxes/{id}/ports/{port}/proxy/…` | what a program in it answers on that port; starts the container if it has to |
 /// | anything else on `/v1/sandboxes/{id}/…` | what its agent answers; starts the container if it has to |
@@ -81,8 +85,12 @@ async fn answer(
     // As it came: workers-rs takes every method that it does not know for GET.
     let method = request.inner().method();
     let route = Route::parse(&method, url.path())?;
+    if let Some(known) = route.parameters() {
+        let names = url.query_pairs().map(|(name, _)| name).filter(|name| name != token::QUERY_PARAMETER);
+        check_parameters(names, known)?;
+    }
     if request.headers().has("upgrade").unwrap_or(true) {
-        check_page(&request, &url, env)?;
+        Page::of(&request, &url, env).check()?;
     }
     let operation = route.access(&method, |access| access.operation.to_owned());
     let origin = &Origin { principal, request_id, operation: &operation };
@@ -91,51 +99,63 @@ async fn answer(
         Route::Create | Route::List => principal.check_operation(access),
         _ => principal.check(access),
     });
+    let handle =
+        |id: SandboxId| Handle::new(env, binding, Address::new(id, &principal.tenant)).map(|handle| handle.acting_for(principal));
     if let Err(error) = allowed {
         if let Some(id) = route.sandbox() {
-            report(Handle::new(env, binding, id.clone())?, context, &error, origin)?;
+            report(handle(id.clone())?, context, &error, origin)?;
         }
         return Err(error);
     }
     match route {
         Route::List => list(&url, env, origin).await,
-        Route::Update(id) => update(request, Handle::new(env, binding, id)?, origin).await,
+        Route::Update(id) => update(request, handle(id)?, origin).await,
         Route::Create => create::create(request, env, context, binding, origin).await,
-        Route::Info(id) => control(Handle::new(env, binding, id)?, Method::Get, origin).await,
-        Route::Destroy(id) => control(Handle::new(env, binding, id)?, Method::Delete, origin).await,
+        Route::Info(id) => control(handle(id)?, Method::Get, origin).await,
+        Route::Destroy(id) => control(handle(id)?, Method::Delete, origin).await,
+        Route::Control { id, action: "fork" } => create::fork(request, env, handle(id)?, binding, origin).await,
+        Route::Snapshot { id, snapshot, restores } => {
+            let target = url_of(CONTROL_PATH, &format!("snapshots/{snapshot}{}", if restores { "/restore" } else { "" }), None);
+            pass(handle(id)?, &request, &target, origin).await
+        }
+        Route::Archive { id, archive, restores } => {
+            let target = url_of(CONTROL_PATH, &format!("archives/{archive}{}", if restores { "/restore" } else { "" }), None);
+            pass(handle(id)?, &request, &target, origin).await
+        }
         Route::Control { id, action } => {
             let target = url_of(CONTROL_PATH, action, url.query());
-            pass(Handle::new(env, binding, id)?, &request, &target, origin).await
+            pass(handle(id)?, &request, &target, origin).await
         }
-        Route::Ports(id) => pass(Handle::new(env, binding, id)?, &request, &format!("{ORIGIN}{PORTS_PATH}"), origin).await,
-        Route::Port(id, port) => {
-            pass(Handle::new(env, binding, id)?, &request, &format!("{ORIGIN}{PORTS_PATH}/{port}"), origin).await
-        }
+        Route::Ports(id) => pass(handle(id)?, &request, &format!("{ORIGIN}{PORTS_PATH}"), origin).await,
+        Route::Port(id, port) => pass(handle(id)?, &request, &format!("{ORIGIN}{PORTS_PATH}/{port}"), origin).await,
         Route::Proxy { id, port, rest } => {
             let prefix = format!("/v1/sandboxes/{id}/ports/{port}/proxy");
-            let edit = |headers: &Headers| preview::prepare_by_path(headers, &url, port, &prefix);
-            let target = preview::url_by_path(rest, url.query());
-            forward(Handle::new(env, binding, id)?, &request, &target, origin, edit).await.map(preview::isolate)
+            let edit = |headers: &Headers| preview::prepare_by_path(headers, &request, &url, port, &prefix);
+            let authorized_by_header = request.headers().has("authorization").unwrap_or(false);
+            let target = preview::url_by_path(rest, url.query(), authorized_by_header);
+            forward(handle(id)?, &request, &target, origin, edit).await.map(preview::isolate)
         }
         Route::Agent { id, rest } => {
             let target = url_of("/v1", rest, url.query());
-            pass(Handle::new(env, binding, id)?, &request, &target, origin).await
+            pass(handle(id)?, &request, &target, origin).await
         }
     }
 }
 
-/// Whether the web page that asks, if it is one, may open sockets.
-fn check_page(request: &Request, url: &Url, env: &Env) -> Result<(), Error> {
-    let page = request.headers().get("origin").map_err(internal)?;
-    page_origin::check(page.as_deref(), url, variable(env, page_origin::VARIABLE).as_deref())
+/// A client's socket, which code of the Worker hands over.
+pub(crate) async fn connect(handle: &Handle, request: &Request) -> Result<Response, Error> {
+    let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
+    let request_id = RequestId::of(request.headers());
+    let origin = Origin { principal: handle.principal(), request_id: &request_id, operation: "connect" };
+    forward(handle.clone(), request, &url_of("/v1", "connect", url.query()), &origin, |_| Ok(())).await
 }
 
 /// Has the object enter a refusal, while the caller has its answer.
 fn report(handle: Handle, context: &Context, error: &Error, origin: &Origin<'_>) -> Result<(), Error> {
-    let request = named(handle::request(Method::Post, REFUSED_PATH, None::<&()>)?, origin)?;
+    let request = named(wire::request(Method::Post, REFUSED_PATH, None::<&()>)?, origin)?;
     request.headers().set(CODE_HEADER, &Outcome::Failed(error.code).to_string()).map_err(internal)?;
     context.wait_until(async move {
-        if let Err(error) = handle.fetch(request).await {
+        if let Err(error) = handle.pass(request).await {
             log::error(None, &error.message);
         }
     });
@@ -143,19 +163,19 @@ fn report(handle: Handle, context: &Context, error: &Error, origin: &Origin<'_>)
 }
 
 async fn list(url: &Url, env: &Env, origin: &Origin<'_>) -> Result<Response, Error> {
-    let sandboxes = directory::list(&Database::get(env)?, url.query(), origin.principal).await?;
+    let sandboxes = Directory::get(env)?.list(url.query(), origin.principal).await?;
     Ok(reply::json(200, &sandboxes, origin.request_id))
 }
 
 async fn update(mut request: Request, handle: Handle, origin: &Origin<'_>) -> Result<Response, Error> {
     let body: UpdateSandbox = decode(&read_body(&mut request, MAX_BODY_BYTES).await?)?;
-    let request = handle::request(Method::Patch, CONTROL_PATH, Some(&body))?;
-    handle.fetch(named(request, origin)?).await
+    let request = wire::request(Method::Patch, CONTROL_PATH, Some(&body))?;
+    handle.pass(named(request, origin)?).await
 }
 
 async fn control(handle: Handle, method: Method, origin: &Origin<'_>) -> Result<Response, Error> {
-    let request = handle::request(method, CONTROL_PATH, None::<&()>)?;
-    handle.fetch(named(request, origin)?).await
+    let request = wire::request(method, CONTROL_PATH, None::<&()>)?;
+    handle.pass(named(request, origin)?).await
 }
 
 async fn pass(handle: Handle, request: &Request, target: &str, origin: &Origin<'_>) -> Result<Response, Error> {
@@ -181,7 +201,7 @@ async fn forward(
         None => {}
     }
     edit(&Headers(outgoing.headers()))?;
-    let response = handle.fetch(named(outgoing.into(), origin)?).await?;
+    let response = handle.reach(named(outgoing.into(), origin)?).await?;
     Ok(choose_subprotocol(response, offered.as_deref()))
 }
 
@@ -207,7 +227,6 @@ fn url_of(base: &str, rest: &str, query: Option<&str>) -> String {
 
 fn named(request: Request, origin: &Origin<'_>) -> Result<Request, Error> {
     request.headers().set(request_id::HEADER, origin.request_id.as_str()).map_err(internal)?;
-    request.headers().set(principal::HEADER, &origin.principal.encode()).map_err(internal)?;
     request.headers().set(principal::OPERATION_HEADER, origin.operation).map_err(internal)?;
     Ok(request)
 }

@@ -12,7 +12,8 @@ pub fn secret() -> String {
     HEXLOWER.encode(&bytes::<32>())
 }
 
-fn bytes<const N: usize>() -> [u8; N] {
+/// Random bytes.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the runtime has randomness inside a request");
     bytes

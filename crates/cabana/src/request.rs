@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use worker::Request;
 
-/// Decodes a body, which is a JSON object; an empty one stands for all defaults, and unknown fields are ignored.
+/// Decodes a body, which is a JSON object; an empty one stands for all defaults.
 ///
-/// Fails with `invalid_request`. The message names the field and not the value, which may be a secret.
+/// Fails with `invalid_request`. The message names the field and not the text in it, which may be a secret.
 pub fn decode<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Error> {
     if body.trim_ascii().is_empty() { Ok(T::default()) } else { cabana_protocol::decode(body) }
 }

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use cabana_protocol::{Access, Error, SandboxId, table};
+use cabana_protocol::{
+    Access, Code, Error, SandboxId,
+    sandbox::{ArchiveId, SnapshotId},
+    table,
+};
 use serde_json::json;
 
 use crate::preview::{self, Port};
@@ -27,6 +31,24 @@ pub enum Route<'a> {
         /// What follows the id, without the slash.
         action: &'a str,
     },
+    /// `GET`, `DELETE /v1/sandboxes/{id}/snapshots/{snapshot}`, `POST …/restore`
+    Snapshot {
+        /// The sandbox.
+        id: SandboxId,
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// Whether it is to be restored.
+        restores: bool,
+    },
+    /// `GET`, `DELETE /v1/sandboxes/{id}/archives/{archive}`, `POST …/restore`
+    Archive {
+        /// The sandbox.
+        id: SandboxId,
+        /// The archive.
+        archive: ArchiveId,
+        /// Whether it is to be restored.
+        restores: bool,
+    },
     /// `GET`, `POST /v1/sandboxes/{id}/ports`
     Ports(SandboxId),
     /// `GET`, `DELETE /v1/sandboxes/{id}/ports/{port}`
@@ -50,25 +72,38 @@ pub enum Route<'a> {
 }
 
 /// What a Durable Object answers for itself below a sandbox's id, and by which methods.
-const ACTIONS: [(&str, &[&str]); 7] = [
-    ("start", &["POST"]),
-    ("stop", &["POST"]),
-    ("restart", &["POST"]),
-    ("events", &["GET", "HEAD"]),
-    ("audit", &["GET", "HEAD"]),
-    ("audit/verify", &["GET", "HEAD"]),
-    ("metrics", &["GET", "HEAD"]),
+const ACTIONS: [Action; 13] = [
+    ("start", &["POST"], &[]),
+    ("stop", &["POST"], &[]),
+    ("restart", &["POST"], &[]),
+    ("env", &["GET", "HEAD"], &[]),
+    ("snapshots", &["GET", "HEAD", "POST"], &[]),
+    ("upgrade", &["POST"], &[]),
+    ("archives", &["GET", "HEAD", "POST"], &[]),
+    ("fork", &["POST"], &[]),
+    ("events", &["GET", "HEAD"], &["follow", "from"]),
+    ("audit", &["GET", "HEAD"], &["from", "to", "operation", "principal", "outcome", "limit", "cursor"]),
+    ("audit/verify", &["GET", "HEAD"], &["cursor"]),
+    ("metrics", &["GET", "HEAD"], &["format"]),
+    ("network", &["GET", "HEAD"], &[]),
 ];
+
+/// What follows a sandbox's id, its methods, and the parameters of its query.
+type Action = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// The parameters of `GET /v1/sandboxes`.
+pub(crate) const LIST_PARAMETERS: &[&str] =
+    &["label", "kind", "project", "state", "name", "tenant", "sort", "order", "limit", "cursor"];
 
 impl<'a> Route<'a> {
     /// The route of a method and a URL's path, which the URL parser has freed of dot segments.
     ///
     /// Ids may be percent-encoded, and a trailing slash after `sandboxes` or the id is of no account. `HEAD` counts as `GET`.
-    /// Fails with `not_found` (no such path) and `invalid_request` (bad id, or a method that the path does not have; the
-    /// details then name those it has).
+    /// Fails with `not_found` (no such path), `invalid_request` (bad id), and `method_not_allowed`, whose details name the methods that
+    /// the path takes.
     pub fn parse(method: &str, path: &'a str) -> Result<Self, Error> {
         if let Some(sandbox) = path.strip_prefix("/v1/sandbox/") {
-            return Self::connect_alias(sandbox).unwrap_or_else(|| Err(unknown(path)));
+            return Self::connect_alias(method, sandbox).unwrap_or_else(|| Err(unknown(path)));
         }
         let Some(sandboxes) = path.strip_prefix("/v1/sandboxes") else {
             return Err(unknown(path));
@@ -90,7 +125,8 @@ impl<'a> Route<'a> {
         match self {
             Self::Create | Self::List => None,
             Self::Info(id) | Self::Update(id) | Self::Destroy(id) | Self::Ports(id) | Self::Port(id, _) => Some(id),
-            Self::Control { id, .. } | Self::Proxy { id, .. } | Self::Agent { id, .. } => Some(id),
+            Self::Archive { id, .. } => Some(id),
+            Self::Control { id, .. } | Self::Snapshot { id, .. } | Self::Proxy { id, .. } | Self::Agent { id, .. } => Some(id),
         }
     }
 
@@ -108,6 +144,17 @@ impl<'a> Route<'a> {
             Self::Control { action: "audit", .. } => (Cow::Borrowed("audit.list"), true),
             Self::Control { action: "audit/verify", .. } => (Cow::Borrowed("audit.verify"), true),
             Self::Control { action: "metrics", .. } => (Cow::Borrowed("metrics.get"), true),
+            Self::Control { action: "network", .. } => (Cow::Borrowed("network.get"), true),
+            Self::Control { action: "snapshots", .. } if look => (Cow::Borrowed("snapshot.list"), true),
+            Self::Control { action: "snapshots", .. } => (Cow::Borrowed("snapshot.create"), false),
+            Self::Snapshot { restores: true, .. } => (Cow::Borrowed("snapshot.restore"), false),
+            Self::Snapshot { .. } if look => (Cow::Borrowed("snapshot.get"), true),
+            Self::Snapshot { .. } => (Cow::Borrowed("snapshot.delete"), false),
+            Self::Control { action: "archives", .. } if look => (Cow::Borrowed("archive.list"), true),
+            Self::Control { action: "archives", .. } => (Cow::Borrowed("archive.create"), false),
+            Self::Archive { restores: true, .. } => (Cow::Borrowed("archive.restore"), false),
+            Self::Archive { .. } if look => (Cow::Borrowed("archive.get"), true),
+            Self::Archive { .. } => (Cow::Borrowed("archive.delete"), false),
             Self::Control { action, .. } => (Cow::Owned(format!("sandbox.{action}")), look),
             Self::Ports(_) | Self::Port(..) if look => (Cow::Borrowed("port.get"), true),
             Self::Ports(_) => (Cow::Borrowed("port.expose"), false),
@@ -143,11 +190,21 @@ impl<'a> Route<'a> {
     /// What follows a sandbox's id.
     fn within(method: &str, id: SandboxId, rest: &'a str) -> Result<Self, Error> {
         let action = rest.strip_suffix('/').unwrap_or(rest);
-        if let Some((_, methods)) = ACTIONS.iter().find(|(name, _)| *name == action) {
+        if let Some((_, methods, _)) = ACTIONS.iter().find(|(name, ..)| *name == action) {
             return allow(method, methods, |_| Ok(Self::Control { id, action }));
         }
+        if let Some(snapshot) = rest.strip_prefix("snapshots/") {
+            let (methods, snapshot, restores) = Self::of_list("snapshots", snapshot)?;
+            let snapshot = percent_decode(snapshot).parse()?;
+            return allow(method, methods, |_| Ok(Self::Snapshot { id, snapshot, restores }));
+        }
+        if let Some(archive) = rest.strip_prefix("archives/") {
+            let (methods, archive, restores) = Self::of_list("archives", archive)?;
+            let archive = percent_decode(archive).parse()?;
+            return allow(method, methods, |_| Ok(Self::Archive { id, archive, restores }));
+        }
         let Some(ports) = rest.strip_prefix("ports").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
-            return Ok(Self::Agent { id, rest });
+            return Self::of_agent(method, id, rest);
         };
         let (port, rest) = match ports.trim_start_matches('/').split_once('/') {
             None => (ports.trim_start_matches('/'), ""),
@@ -164,11 +221,49 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// What follows a list of snapshots or archives: the methods, the id, and whether it is to be restored.
+    fn of_list<'b>(list: &str, rest: &'b str) -> Result<(&'static [&'static str], &'b str, bool), Error> {
+        let (id, verb) = rest.trim_end_matches('/').split_once('/').unwrap_or((rest.trim_end_matches('/'), ""));
+        match verb {
+            "" => Ok((&["GET", "HEAD", "DELETE"], id, false)),
+            "restore" => Ok((&["POST"], id, true)),
+            _ => Err(unknown(&format!("…/{list}/{rest}"))),
+        }
+    }
+
+    /// What the agent is known to take. It alone knows which operations it has.
+    fn of_agent(method: &str, id: SandboxId, rest: &'a str) -> Result<Self, Error> {
+        let name = rest.strip_suffix('/').unwrap_or(rest);
+        let operation = table::find(&name.replace('/', "."));
+        let methods: &[&str] = match (name, operation) {
+            ("connect", _) => &["GET"],
+            ("files", _) => &["GET", "HEAD", "PUT", "DELETE"],
+            ("archive", _) => &["GET", "HEAD", "PUT"],
+            (_, Some(operation)) if operation.read_only => &["GET", "HEAD", "POST"],
+            (_, Some(_)) => &["POST"],
+            (_, None) => return Ok(Self::Agent { id, rest }),
+        };
+        allow(method, methods, |_| Ok(Self::Agent { id, rest }))
+    }
+
+    /// The parameters that its query may have; `None` where somebody else judges them.
+    pub fn parameters(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::List => Some(LIST_PARAMETERS),
+            Self::Control { action, .. } => {
+                ACTIONS.iter().find(|(name, ..)| name == action).map(|(_, _, parameters)| *parameters)
+            }
+            Self::Proxy { .. } | Self::Agent { .. } => None,
+            Self::Create | Self::Info(_) | Self::Update(_) | Self::Destroy(_) => Some(&[]),
+            Self::Snapshot { .. } | Self::Archive { .. } | Self::Ports(_) | Self::Port(..) => Some(&[]),
+        }
+    }
+
     /// `/v1/sandbox/{id}/connect`, the other spelling of `/v1/sandboxes/{id}/connect`.
-    fn connect_alias(sandbox: &'a str) -> Option<Result<Self, Error>> {
+    fn connect_alias(method: &str, sandbox: &'a str) -> Option<Result<Self, Error>> {
         let (id, rest) = sandbox.split_once('/')?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        (rest == "connect").then(|| Ok(Self::Agent { id: parse_id(id)?, rest }))
+        (rest == "connect").then(|| Self::of_agent(method, parse_id(id)?, rest))
     }
 }
 
@@ -214,21 +309,19 @@ fn allow<T>(method: &str, allowed: &[&str], then: impl FnOnce(&str) -> Result<T,
     Err(not_allowed(method, allowed))
 }
 
-/// What a path says to a method that is none of those it has.
+/// The error for a method that a path does not take.
 pub fn not_allowed(method: &str, allowed: &[&str]) -> Error {
     let message = format!("the method {method} is not allowed here, only {}", allowed.join(", "));
-    Error::invalid_request(message).with_details(json!({ "allowed_methods": allowed }))
+    Error::new(Code::MethodNotAllowed, message).with_details(json!({ "allowed_methods": allowed }))
 }
 
 fn unknown(path: &str) -> Error {
     let shown: String = path.chars().take(100).collect();
-    Error::not_found(format!("nothing is at {shown}"))
+    Error::not_found(format!("there is no route {shown}")).with_details(json!({ "reason": "no_such_route" }))
 }
 
 #[cfg(test)]
 mod tests {
-    use cabana_protocol::Code;
-
     use super::*;
 
     fn id(text: &str) -> SandboxId {
@@ -261,8 +354,37 @@ mod tests {
         for (method, rest, action) in [("POST", "/start", "start"), ("POST", "/stop/", "stop"), ("GET", "/events", "events")] {
             check(method, &format!("/v1/sandboxes/sbx-a{rest}"), Route::Control { id: id("sbx-a"), action });
         }
-        check_error("GET", "/v1/sandboxes/sbx-a/start", Code::InvalidRequest);
-        check_error("DELETE", "/v1/sandboxes/sbx-a/events", Code::InvalidRequest);
+        check_error("GET", "/v1/sandboxes/sbx-a/start", Code::MethodNotAllowed);
+        check_error("DELETE", "/v1/sandboxes/sbx-a/events", Code::MethodNotAllowed);
+        check_error("PUT", "/v1/sandboxes/sbx-a/env", Code::MethodNotAllowed);
+    }
+
+    #[test]
+    fn snapshots() {
+        let text = format!("sbx-a.{}", "a".repeat(26));
+        let route = |restores| Route::Snapshot { id: id("sbx-a"), snapshot: text.parse().unwrap(), restores };
+        for method in ["GET", "HEAD", "DELETE"] {
+            check(method, &format!("/v1/sandboxes/sbx-a/snapshots/{text}"), route(false));
+        }
+        check("POST", &format!("/v1/sandboxes/sbx-a/snapshots/{text}/restore/"), route(true));
+        check("POST", "/v1/sandboxes/sbx-a/snapshots", Route::Control { id: id("sbx-a"), action: "snapshots" });
+        check("POST", "/v1/sandboxes/sbx-a/fork", Route::Control { id: id("sbx-a"), action: "fork" });
+        check_error("POST", &format!("/v1/sandboxes/sbx-a/snapshots/{text}"), Code::MethodNotAllowed);
+        check_error("GET", &format!("/v1/sandboxes/sbx-a/snapshots/{text}/source"), Code::NotFound);
+        check_error("GET", "/v1/sandboxes/sbx-a/snapshots/none", Code::InvalidRequest);
+    }
+
+    #[test]
+    fn archives() {
+        let text = format!("sbx-b.{}", "a".repeat(26));
+        let route = |restores| Route::Archive { id: id("sbx-a"), archive: text.parse().unwrap(), restores };
+        for method in ["GET", "HEAD", "DELETE"] {
+            check(method, &format!("/v1/sandboxes/sbx-a/archives/{text}"), route(false));
+        }
+        check("POST", &format!("/v1/sandboxes/sbx-a/archives/{text}/restore"), route(true));
+        check("POST", "/v1/sandboxes/sbx-a/archives", Route::Control { id: id("sbx-a"), action: "archives" });
+        check_error("PUT", "/v1/sandboxes/sbx-a/archives", Code::MethodNotAllowed);
+        check_error("GET", "/v1/sandboxes/sbx-a/archives/none", Code::InvalidRequest);
     }
 
     #[test]
@@ -279,10 +401,23 @@ mod tests {
 
     #[test]
     fn the_rest_is_the_agents_as_it_came() {
-        for rest in ["exec", "file/stat", "files", "no/such/operation", "exec/", "a%2Fb", "connect"] {
-            for method in ["GET", "POST", "PUT", "PROPFIND"] {
+        for (rest, methods) in [
+            ("exec", &["POST"][..]),
+            ("exec/", &["POST"]),
+            ("file/stat", &["GET", "HEAD", "POST"]),
+            ("files", &["GET", "HEAD", "PUT", "DELETE"]),
+            ("archive/", &["GET", "HEAD", "PUT"]),
+            ("connect", &["GET"]),
+            ("no/such/operation", &["GET", "HEAD", "POST", "PUT", "DELETE", "PROPFIND"]),
+            ("a%2Fb", &["GET", "HEAD", "POST", "PUT", "DELETE", "PROPFIND"]),
+        ] {
+            for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PROPFIND"] {
                 let path = format!("/v1/sandboxes/sbx-a/{rest}");
-                assert_eq!(Route::parse(method, &path), Ok(Route::Agent { id: id("sbx-a"), rest }), "{method} {path}");
+                if methods.contains(&method) {
+                    check(method, &path, Route::Agent { id: id("sbx-a"), rest });
+                } else {
+                    check_error(method, &path, Code::MethodNotAllowed);
+                }
             }
         }
     }
@@ -304,8 +439,8 @@ mod tests {
             check_error("GET", &format!("/v1/sandboxes/sbx-a/ports/{port}"), Code::InvalidRequest);
             check_error("GET", &format!("/v1/sandboxes/sbx-a/ports/{port}/proxy/"), Code::InvalidRequest);
         }
-        check_error("DELETE", "/v1/sandboxes/sbx-a/ports", Code::InvalidRequest);
-        check_error("POST", "/v1/sandboxes/sbx-a/ports/80", Code::InvalidRequest);
+        check_error("DELETE", "/v1/sandboxes/sbx-a/ports", Code::MethodNotAllowed);
+        check_error("POST", "/v1/sandboxes/sbx-a/ports/80", Code::MethodNotAllowed);
         check_error("GET", "/v1/sandboxes/sbx-a/ports/80/other", Code::NotFound);
         check_error("GET", "/v1/sandboxes/sbx-a/ports/80/proxyless", Code::NotFound);
         check("POST", "/v1/sandboxes/sbx-a/port/list", Route::Agent { id: id("sbx-a"), rest: "port/list" });
@@ -316,6 +451,7 @@ mod tests {
     fn connect_has_a_second_spelling() {
         check("GET", "/v1/sandbox/sbx_a/connect", Route::Agent { id: id("sbx-a"), rest: "connect" });
         check("GET", "/v1/sandbox/sbx-a/connect/", Route::Agent { id: id("sbx-a"), rest: "connect" });
+        check_error("POST", "/v1/sandbox/sbx-a/connect", Code::MethodNotAllowed);
         for path in ["/v1/sandbox", "/v1/sandbox/", "/v1/sandbox/sbx-a", "/v1/sandbox/sbx-a/exec"] {
             check_error("GET", path, Code::NotFound);
         }
@@ -337,6 +473,9 @@ mod tests {
             ("PUT", "/v1/sandboxes/sbx-a/files", "file.write", false),
             ("DELETE", "/v1/sandboxes/sbx-a/files", "file.write", false),
             ("GET", "/v1/sandboxes/sbx-a/connect", "connect", true),
+            ("GET", "/v1/sandboxes/sbx-a/snapshots", "snapshot.list", true),
+            ("POST", "/v1/sandboxes/sbx-a/snapshots", "snapshot.create", false),
+            ("POST", "/v1/sandboxes/sbx-a/fork", "sandbox.fork", false),
             ("POST", "/v1/sandboxes/sbx-a/ports", "port.expose", false),
             ("GET", "/v1/sandboxes/sbx-a/ports", "port.get", true),
             ("GET", "/v1/sandboxes/sbx-a/ports/80", "port.get", true),
@@ -356,8 +495,8 @@ mod tests {
         for path in ["/", "", "/v1", "/v1/", "/v2/sandboxes", "/v1/sandboxesx", "/v1/sandboxes-x/sbx-a", "/V1/sandboxes"] {
             check_error("GET", path, Code::NotFound);
         }
-        check_error("PUT", "/v1/sandboxes", Code::InvalidRequest);
-        check_error("PUT", "/v1/sandboxes/sbx-a", Code::InvalidRequest);
+        check_error("PUT", "/v1/sandboxes", Code::MethodNotAllowed);
+        check_error("PUT", "/v1/sandboxes/sbx-a", Code::MethodNotAllowed);
         let error = Route::parse("POST", "/v1/sandboxes/sbx-a").unwrap_err();
         assert_eq!(error.details, Some(json!({ "allowed_methods": ["GET", "HEAD", "PATCH", "DELETE"] })));
     }

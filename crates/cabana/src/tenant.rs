@@ -8,19 +8,21 @@
 #![allow(missing_docs, reason = "what #[durable_object] generates has none")]
 
 pub(crate) mod admission;
+pub(crate) mod archives;
 mod leases;
 pub mod limits;
+pub(crate) mod place;
 pub mod rate;
 
-use cabana_protocol::{Code, Error};
+use cabana_protocol::{Code, Error, decode_own};
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use worker::{Date, DurableObject, Env, Request, Response, State, durable_object};
 
 use self::{
     leases::{Lease, Leases},
     limits::Limits,
+    place::{Call, Place},
 };
 use crate::{RequestId, reply, request};
 
@@ -33,36 +35,6 @@ const GRACE_MS: u64 = 60_000;
 /// How many holders are asked at once.
 const ASKED_AT_ONCE: usize = 32;
 
-/// What places are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Place {
-    /// A sandbox that exists.
-    Sandbox,
-    /// One that has a container.
-    Running,
-}
-
-/// What the object is asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Call {
-    pub(crate) place: Place,
-    /// True to take it, false to give it back.
-    pub(crate) take: bool,
-    pub(crate) holder: Holder,
-}
-
-/// Who has a place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
-    /// The sandbox.
-    pub(crate) sandbox: String,
-    /// The binding that leads to it.
-    pub(crate) binding: String,
-    /// What it counts its calls by: it may take a place again before the word arrives that it has given it back.
-    pub(crate) stamp: u64,
-}
-
 /// The Durable Object class to name in wrangler.jsonc beside [`Sandbox`](crate::Sandbox): `"class_name": "Tenant"`, with SQLite storage,
 /// bound as `TENANT`. The object of a tenant is the one of its name.
 #[durable_object]
@@ -74,9 +46,14 @@ pub struct Tenant {
 
 impl Tenant {
     async fn answer(&self, mut request: Request, request_id: &RequestId) -> Result<Response, Error> {
+        let odd = |_| Error::internal("a call to the tenant cannot be understood");
+        if request.path() == archives::PATH {
+            let body = request::read_body(&mut request, archives::MAX_BODY_BYTES).await?;
+            let answer = archives::answer(&self.state, decode_own(&body).map_err(odd)?).await?;
+            return Ok(reply::json(200, &answer, request_id));
+        }
         let body = request::read_body(&mut request, MAX_BODY_BYTES).await?;
-        let call: Call =
-            serde_json::from_slice(&body).map_err(|_| Error::internal("a call to the tenant cannot be understood"))?;
+        let call: Call = decode_own(&body).map_err(odd)?;
         let leases = Leases::new(self.state.storage())?;
         if !call.take {
             leases.give(call.place, &call.holder)?;
@@ -126,6 +103,13 @@ impl DurableObject for Tenant {
         let answer = self.answer(request, &request_id).await;
         Ok(answer.unwrap_or_else(|error| reply::error(&error, &request_id)))
     }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        // The platform tries an alarm again that has failed.
+        let swept = archives::on_alarm(&self.state, &self.env).await;
+        swept.map_err(|error| worker::Error::RustError(error.message))?;
+        Response::empty()
+    }
 }
 
 fn now() -> u64 {
@@ -133,10 +117,11 @@ fn now() -> u64 {
 }
 
 fn full(place: Place, limit: u64, used: u64) -> Error {
-    let (what, retry_after_ms) = match place {
-        Place::Sandbox => ("has", 60_000),
-        Place::Running => ("runs", 10_000),
+    let (has, what, retry_after_ms) = match place {
+        Place::Sandbox => ("has", "sandboxes", 60_000),
+        Place::Running => ("runs", "sandboxes", 10_000),
+        Place::Snapshot => ("has", "snapshots", 60_000),
     };
     let details = json!({ "quota": place, "limit": limit, "used": used, "retry_after_ms": retry_after_ms });
-    Error::new(Code::TooManyRequests, format!("this tenant {what} {used} sandboxes already")).with_details(details)
+    Error::new(Code::TooManyRequests, format!("this tenant {has} {used} {what} already")).with_details(details)
 }

@@ -3,7 +3,7 @@
 //! A browser opens a WebSocket without headers of its own. Its token comes in the query (`?token=…`) or as a subprotocol
 //! (`cabana.token.<token>`). Whoever takes the token out checks it; the sandbox never sees it.
 
-/// The query parameter that carries a token. It is reserved: it is taken out of every request, whatever it is for.
+/// The query parameter that carries a token. It is reserved in the API's own routes; programs in sandboxes may have one of their own.
 pub const QUERY_PARAMETER: &str = "token";
 
 /// What a subprotocol that carries a token starts with.

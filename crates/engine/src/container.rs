@@ -5,19 +5,24 @@
 //! state.rs     created, running, exited, removed (pure)
 //! command.rs   the commands that a container's task takes
 //! task.rs      the task that owns a container
+//! upload.rs    files placed before the start
 //! workload.rs  what runs: a sandbox or a sidecar
 //! inspect.rs   the container as JSON
 //! ```
 //!
 //! [`Container`] is a cheap handle. Its task ends when the container is removed. Dropping a handle stops nothing.
 
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::EngineError;
+use crate::image::Image;
 use crate::network::Network;
 
 pub mod command;
@@ -25,11 +30,14 @@ pub mod inspect;
 pub mod spec;
 pub mod state;
 pub mod task;
+pub mod upload;
 pub mod workload;
 
 use command::Command;
 use spec::Spec;
-use state::{Condition, State};
+use state::{Condition, Running, State};
+use upload::UploadedFile;
+use workload::Changes;
 
 /// Capacity of the queue of a container's commands.
 const COMMANDS: usize = 16;
@@ -42,6 +50,9 @@ pub struct Container {
     state: watch::Receiver<State>,
 }
 
+/// Limit of all files that are placed in a container before it starts, in bytes.
+const UPLOADS: usize = 1024 * 1024;
+
 /// What never changes about a container.
 #[derive(Debug)]
 pub struct Identity {
@@ -53,9 +64,17 @@ pub struct Identity {
     pub created: SystemTime,
     /// What was requested.
     pub spec: Spec,
+    /// The image when it was created: its layers stay as long as the container does.
+    pub image: Image,
+    uploads: Mutex<Vec<UploadedFile>>,
 }
 
 impl Identity {
+    /// The files to place in it at its start. They may still grow until then.
+    pub fn uploads(&self) -> Vec<UploadedFile> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The first 12 digits of the id.
     pub fn short_id(&self) -> &str {
         &self.id[..12]
@@ -74,8 +93,9 @@ pub struct TaskChannels {
 
 impl Container {
     /// A handle in state `created`, and what its task needs.
-    pub fn new(name: String, spec: Spec) -> (Self, TaskChannels) {
-        let identity = Arc::new(Identity { id: crate::id::random_hex(), name, created: SystemTime::now(), spec });
+    pub fn new(name: String, spec: Spec, image: Image) -> (Self, TaskChannels) {
+        let (id, created, uploads) = (crate::id::random_hex(), SystemTime::now(), Mutex::default());
+        let identity = Arc::new(Identity { id, name, created, spec, image, uploads });
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (sender, state) = watch::channel(State::Created);
         let channels = TaskChannels { identity: identity.clone(), commands: receiver, state: sender };
@@ -90,6 +110,24 @@ impl Container {
     /// Its current state.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
+    }
+
+    /// Places files in it: at once if it runs, and at its next start otherwise, in addition to earlier ones.
+    pub async fn upload(&self, files: Vec<UploadedFile>) -> Result<(), EngineError> {
+        if let State::Running(Running { pid, .. }) = self.state() {
+            let written = tokio::task::spawn_blocking(move || {
+                let root = File::open(format!("/proc/{pid}/root"))?;
+                upload::write(root.as_fd(), &files)
+            });
+            return written.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(EngineError::Upload);
+        }
+        let mut uploads = self.identity.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = uploads.iter().chain(&files).map(|file| file.content.len()).sum::<usize>();
+        if size > UPLOADS {
+            return Err(EngineError::UploadTooLarge);
+        }
+        uploads.extend(files);
+        Ok(())
     }
 
     /// Starts it, and returns when the agent executes (or the sidecar listens). A container that has exited starts again
@@ -129,6 +167,11 @@ impl Container {
     /// The network it runs in.
     pub async fn network(&self) -> Result<Arc<Network>, EngineError> {
         self.send(Command::Network).await?
+    }
+
+    /// What it has changed of its files so far.
+    pub async fn changes(&self) -> Result<Changes, EngineError> {
+        self.send(Command::Changes).await?
     }
 
     /// Waits until the condition holds; returns the exit code.

@@ -13,10 +13,14 @@ use crate::container::spec::{NetworkMode, Spec};
 use crate::container::{Container, Identity, task};
 use crate::faults::StartFaults;
 use crate::image::{Image, Images};
+use crate::layer::LayerStore;
 use crate::limits::Cgroups;
 use crate::sandbox::host::HostView;
+use crate::sandbox::host_network::HostNetwork;
 use crate::sandbox::launch::LaunchError;
 use crate::sidecar::store::{SidecarRecord, SidecarStore};
+
+mod commit;
 
 /// The engine's settings.
 #[derive(Debug)]
@@ -27,8 +31,12 @@ pub struct Settings {
     pub scratch: PathBuf,
     /// Which parts of the host sandboxes see.
     pub host: HostView,
+    /// How the host reaches the internet.
+    pub network: HostNetwork,
     /// The file in which images are stored.
     pub images: PathBuf,
+    /// What committed containers have changed.
+    pub layers: Arc<LayerStore>,
     /// Records of running sidecars.
     pub sidecars: SidecarStore,
     /// Faults that tests inject; `None` where the engine does not allow any.
@@ -59,6 +67,12 @@ pub enum EngineError {
     /// The engine is ending.
     #[error("the engine is stopping")]
     Closing,
+    /// The files could not be written.
+    #[error("the files could not be placed")]
+    Upload(#[source] io::Error),
+    /// More files than a container may get.
+    #[error("the files of a container exceed 1 MiB")]
+    UploadTooLarge,
     /// It runs already.
     #[error("container already started")]
     AlreadyStarted,
@@ -74,6 +88,20 @@ pub enum EngineError {
     /// The limits could not be set.
     #[error("the limits could not be set")]
     Cgroup(#[source] io::Error),
+    /// A sidecar, or a sandbox whose kernel gives it no overlay.
+    #[error("the changes of container {0} cannot be told from the host's files")]
+    NoChanges(String),
+    /// All layers together have reached their limit.
+    #[error("the layers of all images take {used_bytes} bytes of {limit_bytes}: remove images, or restart with a fresh state")]
+    LayersFull {
+        /// What they take.
+        used_bytes: u64,
+        /// What they may take.
+        limit_bytes: u64,
+    },
+    /// The changes could not be copied.
+    #[error("the changes could not be copied")]
+    Commit(#[source] io::Error),
 }
 
 /// A handle to the engine; cheap to clone.
@@ -99,8 +127,10 @@ struct Shared {
 impl Engine {
     /// An engine without containers, with the images that an earlier one has stored.
     pub fn new(settings: Settings, cgroups: Cgroups) -> Self {
-        let images = Mutex::new(Images::load(settings.images.clone()));
-        Self {
+        let mut images = Images::load(settings.images.clone());
+        images.expire();
+        let images = Mutex::new(images);
+        let engine = Self {
             shared: Arc::new(Shared {
                 settings,
                 cgroups,
@@ -109,7 +139,10 @@ impl Engine {
                 images,
                 tasks: TaskTracker::new(),
             }),
-        }
+        };
+        // What a commit left that was cut short.
+        engine.sweep_layers();
+        engine
     }
 
     /// Restores the sidecars of an engine that was killed. Those that cannot be restored count as ended.
@@ -155,15 +188,17 @@ impl Engine {
 
     /// Creates a container, without starting it. Without a name, the engine chooses one.
     pub fn create(&self, name: Option<&str>, spec: Spec) -> Result<Container, EngineError> {
-        if self.images().find(&spec.image).is_none() {
-            return Err(EngineError::NoSuchImage(spec.image));
-        }
         if let NetworkMode::Container(other) = &spec.network {
             self.container(other)?;
         }
         let name = match name {
             Some(name) => checked_name(name)?,
             None => crate::id::random_hex()[..12].to_owned(),
+        };
+        // Held until the container is known: its layers are garbage before.
+        let mut images = self.images();
+        let Some(image) = images.use_for_container(&spec.image) else {
+            return Err(EngineError::NoSuchImage(spec.image));
         };
         let mut containers = lock(&self.shared.containers);
         if self.shared.closing.load(Ordering::Relaxed) {
@@ -172,7 +207,7 @@ impl Engine {
         if containers.contains_key(&name) {
             return Err(EngineError::NameInUse(name));
         }
-        let (container, channels) = Container::new(name.clone(), spec);
+        let (container, channels) = Container::new(name.clone(), spec, image);
         containers.insert(name, container.clone());
         self.spawn(task::run(self.clone(), channels));
         Ok(container)
@@ -200,6 +235,10 @@ impl Engine {
         if containers.get(&identity.name).is_some_and(|known| known.identity().id == identity.id) {
             containers.remove(&identity.name);
             self.settings().sidecars.remove(&identity.name);
+        }
+        drop(containers);
+        if !identity.image.layers.is_empty() {
+            self.sweep_layers();
         }
     }
 

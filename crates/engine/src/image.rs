@@ -1,13 +1,17 @@
 //! Images: names that `docker build` and `docker pull` registered.
 //!
 //! The engine builds nothing and pulls nothing. Every sandbox runs the host's own root file system; an
-//! image is the name under which a container may be created, and the ports and variables of its Dockerfile.
+//! image is the name under which a container may be created, and the ports and variables of its Dockerfile. An image that was
+//! committed also has layers: what its container had changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
+
+use crate::layer::{Layer, LayerStore};
 
 pub mod dockerfile;
 
@@ -26,7 +30,19 @@ pub struct Image {
     /// Variables of its containers.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// What its containers have over the host's files, oldest first.
+    #[serde(default)]
+    pub layers: Vec<Layer>,
+    /// The id of the image whose container was committed; empty for others.
+    #[serde(default)]
+    pub parent: String,
+    /// When it was committed, or a container was last created from it, in seconds since 1970. 0 for an image that was not committed.
+    #[serde(default)]
+    pub used_at: u64,
 }
+
+/// How long an image that was committed is kept after its last use: as long as the platform keeps a snapshot.
+const KEPT_SECONDS: u64 = 30 * 24 * 3600;
 
 impl Image {
     /// An image of this name. Without ports it exposes the agent's.
@@ -34,7 +50,15 @@ impl Image {
         if exposed_ports.is_empty() {
             exposed_ports.insert(AGENT_PORT.to_owned());
         }
-        Self { name: normalize(name), id: format!("sha256:{}", crate::id::random_hex()), exposed_ports, env: BTreeMap::new() }
+        let id = format!("sha256:{}", crate::id::random_hex());
+        let (name, env) = (normalize(name), BTreeMap::new());
+        Self { name, id, exposed_ports, env, layers: Vec::new(), parent: String::new(), used_at: 0 }
+    }
+
+    /// The image of a container of this one, with these layers.
+    pub fn commit(&self, name: &str, layers: Vec<Layer>) -> Self {
+        let image = Self::new(name, self.exposed_ports.clone()).with_env(self.env.clone());
+        Self { layers, parent: self.id.clone(), used_at: seconds_now(), ..image }
     }
 
     /// The same with these variables.
@@ -49,14 +73,14 @@ impl Image {
         let env: Vec<String> = self.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         serde_json::json!({
             "Id": self.id,
-            "Parent": "",
+            "Parent": self.parent,
             "RepoTags": [self.name],
             "RepoDigests": [],
             "Os": "linux",
             "Architecture": architecture(),
-            "Size": 0,
+            "Size": LayerStore::size_of(self.layers.iter()),
             "Config": { "ExposedPorts": ports, "Env": env, "Cmd": null, "Entrypoint": null },
-            "RootFS": { "Type": "layers", "Layers": [] },
+            "RootFS": { "Type": "layers", "Layers": self.layers.iter().map(|layer| &layer.id).collect::<Vec<_>>() },
         })
     }
 }
@@ -105,6 +129,35 @@ impl Images {
         image
     }
 
+    /// Finds an image for a new container, and notes that it is used.
+    pub fn use_for_container(&mut self, reference: &str) -> Option<Image> {
+        let name = self.find(reference)?.name.clone();
+        let image = self.by_name.get_mut(&name)?;
+        if image.used_at > 0 {
+            image.used_at = seconds_now();
+            let image = image.clone();
+            self.save();
+            return Some(image);
+        }
+        Some(image.clone())
+    }
+
+    /// Removes the committed images that were not used for 30 days: nobody else removes those of sandboxes that are gone.
+    pub fn expire(&mut self) {
+        let (before, now) = (self.by_name.len(), seconds_now());
+        self.by_name.retain(|_, image| image.used_at == 0 || image.used_at + KEPT_SECONDS > now);
+        if self.by_name.len() < before {
+            self.save();
+        }
+    }
+
+    /// Removes every image but those of these references.
+    pub fn keep(&mut self, references: &BTreeSet<&str>) {
+        let kept: BTreeSet<String> = references.iter().map(|reference| normalize(reference)).collect();
+        self.by_name.retain(|name, _| kept.contains(name));
+        self.save();
+    }
+
     /// Every image, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Image> {
         self.by_name.values()
@@ -123,6 +176,10 @@ impl Images {
         fs::write(&temporary, serde_json::to_vec(&self.by_name)?)?;
         fs::rename(temporary, file)
     }
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The reference with a tag: `name` becomes `name:latest`; a tag or digest stays.

@@ -8,6 +8,8 @@
 //! serve      starting and stopping the engine
 //! api        Docker Engine API on a Unix socket: thin handlers
 //! engine     images and containers by name
+//! prune      freeing what earlier runs have left
+//! layer      what committed containers have changed
 //! container  one container: spec, state, task
 //! sandbox    namespaces, root file system, privileges
 //! network    a network namespace and sockets in it
@@ -24,10 +26,12 @@
 //! `wrangler deploy --dry-run` needs only the second.
 //!
 //! # What a sandbox gets
-//! - The host's programs and system files, in a root file system whose changes live in memory and end with it.
+//! - The host's programs and system files, in a root file system whose changes live in memory and end with it, unless it is
+//!   committed: then they are copied to a [`layer`] on disk, which later sandboxes share.
 //! - An empty /workspace, /tmp, /var/tmp, /run, /home and home (/root); from the host's homes only the
 //!   toolchains that [`sandbox::host`] lists, read-only.
-//! - PATH, HOME, HOSTNAME, LANG, TERM, and the variables of its creator; no other variable of the engine's.
+//! - PATH, HOME, HOSTNAME, LANG, TERM, the host's CA bundle and proxies ([`sandbox::host_network`]), and the variables of its
+//!   creator; no other variable of the engine's.
 //! - Root without the capabilities that reach the kernel or the host.
 //! - 4096 processes and 8 GiB of memory (at most three quarters of the machine's) by default. Its files may take half of
 //!   the memory.
@@ -36,7 +40,8 @@
 //! It is for development, not for code you distrust. Sandboxes share the host's kernel. Where the engine runs as root, a
 //! sandbox's root is the host's root, restricted by namespaces and a reduced set of capabilities. A sandbox can read all
 //! files of the host that root may read, password hashes and service configuration included, except homes and the
-//! engine's state. Limits need cgroups; without them there are none. There is no network but loopback, in either direction.
+//! engine's state. Limits need cgroups; without them there are none. Connections and names go to the
+//! internet as [`sidecar`] says; a sandbox reaches neither the host nor other sandboxes. Every program of the host reaches its ports.
 
 pub mod api;
 pub mod client;
@@ -47,10 +52,12 @@ pub mod faults;
 pub mod http;
 pub mod id;
 pub mod image;
+pub mod layer;
 pub mod limits;
 pub mod mount_table;
 pub mod network;
 pub mod process;
+pub mod prune;
 pub mod rootless;
 pub mod sandbox;
 pub mod serve;

@@ -124,6 +124,47 @@ pub struct SandboxCgroups {
     pub memberships: Vec<CgroupMembership>,
 }
 
+impl SandboxCgroups {
+    /// What stops all its processes at once; `None` on machines whose only cgroups are those of version 1.
+    pub fn freezer(&self) -> Option<Freezer> {
+        let unified = self.memberships.iter().find(|membership| membership.hierarchy.is_none())?;
+        Some(Freezer { directory: unified.directory.clone() })
+    }
+}
+
+/// Stops the processes of a sandbox for a while.
+#[derive(Clone, Debug)]
+pub struct Freezer {
+    directory: PathBuf,
+}
+
+impl Freezer {
+    /// Stops all processes, until the guard is dropped. Waits up to a second; one that the kernel does not stop by then, it stops later.
+    pub fn freeze(self) -> io::Result<Frozen> {
+        fs::write(self.directory.join("cgroup.freeze"), "1")?;
+        let frozen = Frozen(self);
+        for _ in 0..100 {
+            let events = fs::read_to_string(frozen.0.directory.join("cgroup.events"))?;
+            if events.lines().any(|line| line == "frozen 1") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(frozen)
+    }
+}
+
+/// Stopped processes. Dropping it lets them go on.
+#[derive(Debug)]
+pub struct Frozen(Freezer);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // The cgroup may have gone with its sandbox.
+        let _ = fs::write(self.0.directory.join("cgroup.freeze"), "0");
+    }
+}
+
 impl Drop for SandboxCgroups {
     fn drop(&mut self) {
         for membership in &self.memberships {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use cabana_engine::docker::{self, DockerCommand};
 use cabana_engine::sandbox::init;
-use cabana_engine::{limits, rootless, serve};
+use cabana_engine::{limits, prune, rootless, serve};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +27,8 @@ enum Command {
     Serve(Serve),
     /// The commands of the docker command line that wrangler runs.
     Docker(DockerCommand),
+    /// Remove the images and layers of a state directory that are not listed; prints what is left as JSON. No engine may use the directory.
+    Prune(Prune),
     /// Remove the cgroups of engines that were killed.
     Sweep,
     /// The first process of a sandbox; the engine starts it.
@@ -51,12 +53,26 @@ struct Serve {
     /// File or directory to hide from sandboxes; may be repeated.
     #[arg(long)]
     hide: Vec<PathBuf>,
+    /// Directory with kernels of Jupyter, below `share/jupyter/kernels`: sandboxes may read it, wherever it is, and find the kernels.
+    #[arg(long)]
+    kernels: Option<PathBuf>,
     /// File to write once the engine answers: `{"socket", "pid", "warnings"}`.
     #[arg(long)]
     ready_file: Option<PathBuf>,
-    /// Let clients inject faults, for tests: `PUT /faults/start/<name>` here, `PUT /faults/<fault>` on a sidecar.
+    /// For tests: let clients inject faults (`PUT /faults/start/<name>` here, `PUT /faults/<fault>` on a sidecar), and let sandboxes reach the
+    /// host's loopback address at 192.0.2.1 and at names below cabana.test.
     #[arg(long)]
     faults: bool,
+}
+
+#[derive(clap::Args)]
+struct Prune {
+    /// State directory.
+    #[arg(long)]
+    state: PathBuf,
+    /// File with the references of the images to keep, a line each.
+    #[arg(long)]
+    keep: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +81,7 @@ fn main() -> ExitCode {
         Command::Init => std::process::exit(init::run()),
         Command::Serve(arguments) => run_serve(arguments).map(|()| ExitCode::SUCCESS),
         Command::Docker(command) => run_docker(command),
+        Command::Prune(arguments) => run_prune(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Sweep => {
             log_to_standard_error();
             limits::remove_all_stale();
@@ -97,6 +114,7 @@ fn run_serve(arguments: Serve) -> Result<()> {
         agent: arguments.agent,
         state: arguments.state,
         hidden: arguments.hide,
+        kernels: arguments.kernels,
         ready_file: arguments.ready_file,
         faults: arguments.faults,
     };
@@ -113,6 +131,15 @@ fn run_serve(arguments: Serve) -> Result<()> {
         };
         serve::run(config, shutdown).await
     })
+}
+
+fn run_prune(arguments: &Prune) -> Result<()> {
+    // Layers have files of users that only root of the engine's namespace may remove.
+    rootless::become_root()?;
+    log_to_standard_error();
+    let pruned = prune::run(&arguments.state, &arguments.keep)?;
+    println!("{}", serde_json::to_string(&pruned)?);
+    Ok(())
 }
 
 fn log_to_standard_error() {

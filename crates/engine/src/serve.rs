@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
@@ -17,8 +18,11 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::engine::{Engine, Settings};
 use crate::faults::StartFaults;
+use crate::layer::LayerStore;
 use crate::limits::Cgroups;
+use crate::network::Network;
 use crate::sandbox::host::HostView;
+use crate::sandbox::host_network::HostNetwork;
 use crate::sidecar::store::SidecarStore;
 
 /// Connections that may wait to be accepted.
@@ -37,6 +41,8 @@ pub struct ServeConfig {
     pub state: PathBuf,
     /// Further paths of the host to hide from sandboxes.
     pub hidden: Vec<PathBuf>,
+    /// A directory of the host with kernels of Jupyter, which sandboxes may read.
+    pub kernels: Option<PathBuf>,
     /// A file to write when the engine serves.
     pub ready_file: Option<PathBuf>,
     /// Whether clients may inject faults.
@@ -49,7 +55,10 @@ pub async fn run(config: ServeConfig, shutdown: impl Future<Output = ()>) -> Res
     let listener = if config.listening { inherit() } else { listen(&config.socket) }?;
     let engine = Engine::new(settings(&config, &state)?, Cgroups::prepare());
     engine.restore().await;
-    let warnings = engine.warnings();
+    let mut warnings = engine.warnings();
+    if let Err(error) = async { Network::create("probe").await?.capture().await }.await {
+        warnings.push(format!("sandboxes have no internet, because the kernel does not redirect their connections: {error}"));
+    }
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     if let Some(path) = &config.ready_file {
         let ready = serde_json::json!({ "socket": config.socket, "pid": std::process::id(), "warnings": warnings });
@@ -78,25 +87,46 @@ fn settings(config: &ServeConfig, state: &StateDirectory) -> Result<Settings> {
     hidden.push(PathBuf::from("/var/run/docker.sock"));
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let path = std::env::var("PATH").unwrap_or_default();
+    let mut host = HostView::inspect(home.as_deref(), &path, &hidden);
+    if let Some(kernels) = &config.kernels {
+        host.share_kernels(&kernels.canonicalize().with_context(|| format!("the kernels {}", kernels.display()))?);
+    }
     Ok(Settings {
         agent,
         scratch: state.scratch.clone(),
-        host: HostView::inspect(home.as_deref(), &path, &hidden),
-        images: state.directory.join("images.json"),
-        sidecars: SidecarStore::new(state.directory.join("sidecars")),
+        network: HostNetwork::inspect(|name| std::env::var(name).ok(), |path| host.shows(path)),
+        host,
+        images: state.images(),
+        layers: Arc::new(LayerStore::new(state.layers())),
+        sidecars: SidecarStore::new(state.sidecars()),
         faults: config.faults.then(StartFaults::default),
     })
 }
 
 /// The engine's directory, locked. The kernel releases the lock when the engine ends, even by SIGKILL.
-struct StateDirectory {
+pub(crate) struct StateDirectory {
     directory: PathBuf,
     scratch: PathBuf,
     _lock: File,
 }
 
 impl StateDirectory {
-    fn lock(directory: &Path) -> Result<Self> {
+    /// The file in which images are stored.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.directory.join("images.json")
+    }
+
+    /// The directory of layers.
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.directory.join("layers")
+    }
+
+    /// The directory of the records of sidecars.
+    pub(crate) fn sidecars(&self) -> PathBuf {
+        self.directory.join("sidecars")
+    }
+
+    pub(crate) fn lock(directory: &Path) -> Result<Self> {
         let about = || format!("the state directory {}", directory.display());
         let scratch = directory.join("scratch");
         fs::create_dir_all(&scratch).with_context(about)?;

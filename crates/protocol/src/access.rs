@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{Error, SandboxId, text::is_text};
+use crate::{Error, SandboxId, names::invalid_field, text::is_text};
 
 /// Names whoever owns sandboxes: at most 64 characters of `[a-z0-9-]`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ impl Scopes {
     /// Fails with `forbidden`, saying what is missing.
     pub fn check(&self, access: &Access<'_>) -> Result<(), Error> {
         self.check_operation(access)?;
-        let forbidden = |what: String| Err(Error::new(crate::Code::Forbidden, what));
+        let forbidden = |what: String| Err(Error::new(crate::Code::Forbidden, what).because("scope"));
         match (&self.sandboxes, access.sandbox) {
             (None, _) => Ok(()),
             (Some(patterns), Some(id)) if patterns.iter().any(|pattern| matches(pattern, id.as_str())) => Ok(()),
@@ -138,7 +138,7 @@ impl Scopes {
     ///
     /// Fails with `forbidden`, saying what is missing.
     pub fn check_operation(&self, access: &Access<'_>) -> Result<(), Error> {
-        let forbidden = |what: String| Err(Error::new(crate::Code::Forbidden, what));
+        let forbidden = |what: String| Err(Error::new(crate::Code::Forbidden, what).because("scope"));
         if self.read_only && !access.read_only {
             return forbidden(format!("{} changes something, and these credentials are read-only", access.operation));
         }
@@ -169,10 +169,10 @@ impl Scopes {
             let names = names.as_deref().unwrap_or_default();
             let odd = |name: &&String| name.is_empty() || name.len() > Self::MAX_NAME_LENGTH || !name.bytes().all(is_name);
             if names.len() > Self::MAX_NAMES {
-                return Err(Error::invalid_request(format!("scopes: more than {} {what}", Self::MAX_NAMES)));
+                return Err(invalid_field(&format!("scopes.{what}"), &format!("at most {} names", Self::MAX_NAMES)));
             }
             match names.iter().find(odd) {
-                Some(odd) => Err(Error::invalid_request(format!("scopes: {what}: no name: {:?}", short(odd)))),
+                Some(odd) => Err(invalid_field(&format!("scopes.{what}"), &format!("names, got {:?}", short(odd)))),
                 None => Ok(()),
             }
         };

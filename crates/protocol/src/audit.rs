@@ -13,6 +13,10 @@ pub const SUMMARY_HEADER: &str = "x-cabana-summary";
 /// The header in which the agent names the code of a failure, for hops that read no bodies. It ends at the Durable Object.
 pub const CODE_HEADER: &str = "x-cabana-code";
 
+/// The header in which the agent says how many bytes an upload has brought: to count them on their way, a hop would have to read them. It ends
+/// at the Durable Object.
+pub const RECEIVED_HEADER: &str = "x-cabana-received";
+
 /// Longest summary, in characters.
 pub const MAX_SUMMARY: usize = 200;
 
@@ -45,7 +49,7 @@ pub struct AuditEntry {
     /// The request's name in every hop's logs.
     pub request_id: String,
     /// What it was about, without secrets and in one line: the word of the agent, which runs in the sandbox; of a setup, the project's
-    /// name.
+    /// name; of a request that network rules denied (`network.request`), the rule, method, host and path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_summary: Option<String>,
     /// What chains it to the record before it, see [`AuditVerification`].
@@ -104,14 +108,16 @@ impl fmt::Display for Outcome {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditPage {
     /// The entries, newest first.
+    #[serde(rename = "items")]
     pub entries: Vec<AuditEntry>,
     /// What to pass as `cursor` for the entries before these; absent where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// What a check of the whole trail found. Each record carries the SHA-256 of the hash of the record before it and its own content, so that
-/// one that was changed, taken out or moved shows. Who rewrites all that follows does not show, unless `head` was noted elsewhere.
+/// What a check of a page of the trail found. Each record carries the SHA-256 of the hash of the record before it and its own content, so
+/// that one that was changed, taken out or moved shows. That the newest were taken out, or all were rewritten, shows by `anchor`, as far as
+/// that is known; for what is newer, note `head` elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditVerification {
@@ -122,10 +128,17 @@ pub struct AuditVerification {
     pub broken_at: Option<u64>,
     /// How many records were checked: an entry is one, and so is the end of a request that took long.
     pub records: u64,
-    /// The number of the newest record; 0 where there is none.
+    /// The number of the last record that was checked; 0 where there is none.
     pub last: u64,
-    /// The hash of the newest record.
+    /// The hash of the last record that was checked.
     pub head: String,
+    /// The number of the record whose hash is known outside the sandbox's own storage: that it is there, unchanged, was checked. Absent
+    /// where none is known, or it is not among the records of this page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<u64>,
+    /// Where the next page begins; absent with the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// One line of at most [`MAX_SUMMARY`] characters: what could break a line, move a terminal's cursor or turn the reading direction is

@@ -1,14 +1,16 @@
 //! Bytes in JSON.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use data_encoding::BASE64;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::union::text_or_object;
 
 /// Bytes that read as a string where they are UTF-8, and as `{"base64": "…"}` where they are not. Nothing is re-encoded,
 /// replaced or trimmed: what went in comes out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Data(pub Bytes);
 
 impl Data {
@@ -40,6 +42,20 @@ fn continuation_bytes(bytes: &[u8]) -> usize {
     bytes.iter().take(3).take_while(|byte| **byte & 0b1100_0000 == 0b1000_0000).count()
 }
 
+impl Data {
+    /// Undoes padded base64.
+    pub(crate) fn decode(base64: &[u8]) -> Option<Self> {
+        BASE64.decode(base64).ok().map(Self::from)
+    }
+}
+
+impl fmt::Display for Data {
+    /// As text, for people: what is no UTF-8 is replaced.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
 impl From<Vec<u8>> for Data {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
@@ -53,6 +69,7 @@ impl From<&str> for Data {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Base64<'a> {
     base64: Cow<'a, str>,
 }
@@ -61,26 +78,15 @@ impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(&self.0) {
             Ok(text) => serializer.serialize_str(text),
-            Err(_) => Base64 { base64: STANDARD.encode(&self.0).into() }.serialize(serializer),
+            Err(_) => Base64 { base64: BASE64.encode(&self.0).into() }.serialize(serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a string or {\"base64\": \"…\"}")]
-        enum Form<'a> {
-            Text(String),
-            Encoded(Base64<'a>),
-        }
-        match Form::deserialize(deserializer)? {
-            Form::Text(text) => Ok(Self(text.into())),
-            Form::Encoded(Base64 { base64 }) => STANDARD
-                .decode(base64.as_bytes())
-                .map(Self::from)
-                .map_err(|_| de::Error::custom("a string or {\"base64\": \"…\"}, which is padded base64 (RFC 4648, section 4)")),
-        }
+        let takes = "a string or {\"base64\": \"…\"}, which is padded base64 (RFC 4648, section 4)";
+        text_or_object(deserializer, takes, |text| Some(Self(text.into())), |Base64 { base64 }| Self::decode(base64.as_bytes()))
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Code {
     Forbidden,
     /// 404: no such sandbox, operation, file or process.
     NotFound,
+    /// 405: the route exists and does not take this method; `Allow` names those that it takes.
+    MethodNotAllowed,
     /// 409: the present state does not allow it, for instance because something is in the way.
     Conflict,
     /// 409: the connection broke after the request was admitted; it may have been carried out.
@@ -30,6 +32,8 @@ pub enum Code {
     PayloadTooLarge,
     /// 415: the body is in an encoding that the route does not take.
     UnsupportedMediaType,
+    /// 416: the range begins behind the end of the file; `details.size_bytes` says where that is.
+    RangeNotSatisfiable,
     /// 422: understood, but this command or content cannot be used.
     Unprocessable,
     /// 429: a limit is reached; try again later.
@@ -58,11 +62,13 @@ impl Code {
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
             Self::Conflict | Self::Interrupted => 409,
             Self::Gone => 410,
             Self::PreconditionFailed => 412,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
+            Self::RangeNotSatisfiable => 416,
             Self::Unprocessable => 422,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
@@ -81,11 +87,13 @@ impl Code {
             401 => Self::Unauthorized,
             403 => Self::Forbidden,
             404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
             409 => Self::Conflict,
             410 => Self::Gone,
             412 => Self::PreconditionFailed,
             413 => Self::PayloadTooLarge,
             415 => Self::UnsupportedMediaType,
+            416 => Self::RangeNotSatisfiable,
             429 => Self::TooManyRequests,
             500 => Self::Internal,
             501 => Self::NotImplemented,
@@ -114,7 +122,7 @@ pub struct Error {
     /// Whether repeating the same request later is safe and may help.
     #[serde(default)]
     pub retryable: bool,
-    /// Facts for programs, by code: `retry_after_ms`, `limit_bytes`, `path` …
+    /// Facts for programs, by code: `reason`, `retry_after_ms`, `limit_bytes`, `path` …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
 }
@@ -136,6 +144,16 @@ impl Error {
             (known, details) => *known = Some(details),
         }
         self
+    }
+
+    /// Says to programs why, where one code has several causes: `details.reason`, a word.
+    pub fn because(self, reason: &str) -> Self {
+        self.with_details(json!({ "reason": reason }))
+    }
+
+    /// Says to programs which field has a value that it does not take.
+    pub fn of_field(self, field: &str) -> Self {
+        self.with_details(json!({ "reason": "invalid_field", "field": field }))
     }
 
     /// Shorthand for [`Code::InvalidRequest`].
@@ -167,7 +185,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The body of a failed HTTP request.
+/// The body of a failed HTTP request. Of an operation that has been answered with blanks for a while, and so with status 200, it may be
+/// the body as well: no response has both fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
@@ -177,9 +196,28 @@ pub struct ErrorBody {
     pub request_id: String,
 }
 
+impl ErrorBody {
+    /// The failure that a body of status 200 ends with, if it does.
+    pub fn late(body: &[u8]) -> Option<Self> {
+        // Only an operation that took long begins with blanks; no other body is parsed.
+        body.first().filter(|byte| byte.is_ascii_whitespace())?;
+        crate::decode_own(body).ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_late_failure_is_told_from_a_response() {
+        let body = ErrorBody { error: Error::not_found("no"), request_id: "r".to_owned() };
+        let json = serde_json::to_string(&body).unwrap();
+        assert_eq!(ErrorBody::late(format!("  {json}").as_bytes()), Some(body));
+        for other in [&*json, r#" {"exit":null}"#, r#" {"error":{"name":"x"},"request_id":"r"}"#, " ", ""] {
+            assert_eq!(ErrorBody::late(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn facts_are_added() {

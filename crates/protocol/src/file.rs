@@ -2,13 +2,14 @@
 //! as tar archives, `GET|PUT …/archive?path=…`.
 //!
 //! Every path is confined to the sandbox's roots by the kernel: `forbidden` where it, a symlink on it or a race would lead
-//! outside. Relative paths start at the first root. Symlinks are followed within the root where they are relative; an absolute one
+//! outside. Relative paths start at the first root, or in the directory of the `session` that the request names. Symlinks are followed within the root where they are relative; an absolute one
 //! leads outside, wherever it points. A slash at its end says that a path names a directory.
 
 mod change;
 mod edit;
 mod extracted;
 mod find;
+mod many;
 mod metadata;
 mod path;
 mod read;
@@ -17,10 +18,11 @@ mod watch;
 
 pub use change::{Chmod, Copied, Copy, Symlink};
 pub use edit::{Edit, Edited, Patch, PatchAction, Patched, PatchedFile, Replacement};
-pub use extracted::Extracted;
+pub use extracted::{Exported, Extracted};
 pub use find::{Find, Found};
+pub use many::{MAX_FILES, NewFile, Outcome, Outcomes, ReadMany, StatMany, WriteMany};
 pub use metadata::{Kind, Metadata, Mode};
-pub use path::FilePath;
+pub use path::{FilePath, RelativePaths};
 pub use read::{Content, Encoded, Encoding, Lines, Read};
 pub use search::{FileMatches, MatchLine, Search, Searched, Span};
 pub use watch::{Change, Changes, GetChanges, MAX_FOLDED_CHANGES, RecentChanges, Watch, WatchEnd, Watched};
@@ -40,12 +42,13 @@ pub const MAX_LIST_LIMIT: u32 = 10_000;
 
 /// Writes a file of at most 8 MiB, creating missing parent directories.
 ///
-/// A reader sees the old content or the new, never a mixture; only `append` writes in place. A symlink is written through, as it is
+/// A reader sees the old content or the new, never a mixture; only `append` and `offset` write in place. A symlink is written through, as it is
 /// read through, even to a file that does not exist yet. A replaced file keeps its owner and group, where the agent may give files
 /// away; other hard links to it keep the old content. What is written is not flushed to the disk.
 ///
-/// Fails with `invalid_request` (a path that ends in a slash), `forbidden`, `conflict` (a directory, FIFO or device is in the way),
-/// `payload_too_large`, `precondition_failed`, `storage_full`.
+/// Fails with `invalid_request` (a path that ends in a slash), `forbidden`, `not_found` (an `offset` in a file that does not exist),
+/// `conflict` (a directory, FIFO or device is in the way; another write at an offset has begun), `payload_too_large`,
+/// `precondition_failed`, `range_not_satisfiable` (an `offset` behind the end: `details.size_bytes` says where that is), `storage_full`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Write {
@@ -60,9 +63,16 @@ pub struct Write {
     /// Adds to the end instead of replacing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub append: bool,
+    /// Writes at this byte of the file instead of replacing it, and leaves what is behind. At most the size of the file, so that there are no
+    /// holes; at 0, a missing file is created. Large content goes in parts so, and goes on at `size_bytes` after an interruption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// Writes only if the file's ETag is this one, or one of these, as If-Match lists them, or, for `*`, if the file exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<String>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Write {
@@ -75,6 +85,10 @@ impl Operation for Write {
 
     fn bytes(&mut self) -> Option<&mut Data> {
         Some(&mut self.content)
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -98,6 +112,9 @@ pub struct Written {
 pub struct Stat {
     /// What to describe.
     pub path: FilePath,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Stat {
@@ -108,6 +125,10 @@ impl Operation for Stat {
 
     fn summary(&self) -> String {
         self.path.to_string()
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -124,6 +145,9 @@ pub struct List {
     /// How many levels down, 1 to 64. Default: 1, the directory's own entries. Symlinks are listed, never followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<u32>,
+    /// Lists all levels, in place of `depth`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recursive: bool,
     /// Whether names that begin with a dot are listed. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<bool>,
@@ -137,6 +161,9 @@ pub struct List {
     /// Goes on after this path, as the last page's `cursor` said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<FilePath>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for List {
@@ -148,6 +175,10 @@ impl Operation for List {
     fn summary(&self) -> String {
         self.path.to_string()
     }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
+    }
 }
 
 /// A page of a directory's entries.
@@ -155,6 +186,7 @@ impl Operation for List {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Listing {
     /// The entries; each `path` is relative to the directory.
+    #[serde(rename = "items")]
     pub entries: Vec<Metadata>,
     /// There is more: pass this as the next request's `cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,6 +204,9 @@ pub struct Mkdir {
     /// Makes missing parents too, and is content with a directory that exists.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parents: bool,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Mkdir {
@@ -180,6 +215,10 @@ impl Operation for Mkdir {
 
     fn summary(&self) -> String {
         self.path.to_string()
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -196,6 +235,9 @@ pub struct Remove {
     /// Removes a directory with all it holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recursive: bool,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Remove {
@@ -205,12 +247,20 @@ impl Operation for Remove {
     fn summary(&self) -> String {
         self.path.to_string()
     }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
+    }
 }
 
-/// Renames a file, symlink or directory, replacing a file at the destination, as rename(2) does.
+/// Renames a file, symlink or directory. A file or symlink replaces a file at the destination.
 ///
-/// Fails with `not_found`, `conflict` (the destination is a directory, or inside the source), `forbidden`, `unprocessable` (the
-/// destination is on another file system).
+/// What the kernel cannot rename is moved as mv(1) does: between file systems, and where a directory is the image's, it is copied with
+/// its modes, owners and times, and removed once the copy is in place. What something else writes to it meanwhile may be lost, and hard
+/// links become files of their own.
+///
+/// Fails with `not_found`, `conflict` (the destination is a directory, even an empty one, or inside the source; a FIFO, socket or device
+/// that would have to be copied), `forbidden`, `storage_full`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Move {
@@ -218,6 +268,9 @@ pub struct Move {
     pub from: FilePath,
     /// Its new path; its parent must exist.
     pub to: FilePath,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Move {
@@ -226,6 +279,10 @@ impl Operation for Move {
 
     fn summary(&self) -> String {
         format!("{} -> {}", self.from, self.to)
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.from, &mut self.to])
     }
 }
 

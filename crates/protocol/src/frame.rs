@@ -5,12 +5,12 @@
 
 pub mod binary;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::table::DESCRIPTORS;
+use crate::{Error, decode::unknown_field, table::DESCRIPTORS};
 
 /// The `type` by which a client speaks to an operation that runs.
 pub const INPUT: &str = "input";
@@ -37,6 +37,10 @@ pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// Why the service closes a socket, beside what RFC 6455 has codes for.
 pub mod close {
+    /// The sandbox's object starts again, by its own wish. Commands that ran go on for a while: connect again, and `process.attach` to them
+    /// from the offset of the first byte that is missing. The same holds for a socket that closes without any of these codes.
+    pub const RECONNECT: u16 = 1012;
+
     /// The credentials that the socket was opened with have ended or were revoked.
     pub const UNAUTHORIZED: u16 = 4401;
 
@@ -49,6 +53,7 @@ pub mod close {
 
 /// A frame from the client. The payload stays as it came: only the operation's handler decodes it.
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClientFrame<'a> {
     /// An operation's name, [`INPUT`], [`CANCEL`] or [`PING`].
     #[serde(rename = "type", borrow)]
@@ -59,6 +64,20 @@ pub struct ClientFrame<'a> {
     /// The request or input; may be absent for [`CANCEL`].
     #[serde(borrow, default)]
     pub payload: Option<&'a RawValue>,
+}
+
+impl<'a> ClientFrame<'a> {
+    /// Reads a frame. Fails with `invalid_request`.
+    pub fn parse(text: &'a str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|_| {
+            const FIELDS: &[&str] = &["type", "id", "payload"];
+            let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).unwrap_or_default();
+            match fields.into_keys().find(|field| !FIELDS.contains(&field.as_str())) {
+                Some(field) => unknown_field(&field, FIELDS),
+                None => Error::invalid_request("not a frame; a frame is {\"type\": \"…\", \"id\": \"…\", \"payload\": {…}}"),
+            }
+        })
+    }
 }
 
 /// The `type` of a frame from the server.

@@ -2,6 +2,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::{Error, decode_own};
+
 /// The value as JSON in printable ASCII: other characters are escaped, as JSON allows.
 pub fn encode(value: &impl Serialize) -> serde_json::Result<String> {
     let json = serde_json::to_string(value)?;
@@ -12,9 +14,9 @@ pub fn encode(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(json.chars().map(escape).collect())
 }
 
-/// Undoes [`encode`].
-pub fn decode<T: DeserializeOwned>(header: &str) -> serde_json::Result<T> {
-    serde_json::from_str(header)
+/// Undoes [`encode`]. Fails with `invalid_request`.
+pub fn decode<T: DeserializeOwned>(header: &str) -> Result<T, Error> {
+    decode_own(header.as_bytes())
 }
 
 #[cfg(test)]

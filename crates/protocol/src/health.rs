@@ -16,8 +16,9 @@ pub struct Health {
     pub protocol: u32,
     /// What begins the ids of its processes.
     pub incarnation: String,
-    /// That it knows the secret, without the secret: the hexadecimal SHA-256 of [`PROOF_PREFIX`] followed by it. A container that runs may
-    /// be an earlier one, or none that is ours; only the agent of this start has this start's secret.
+    /// Shows that the agent knows the secret, without the secret: the hexadecimal HMAC-SHA-256, keyed with the secret, of [`PROOF_PREFIX`]
+    /// followed by the request's [challenge](CHALLENGE). Empty without a challenge. A container that runs may be an earlier one, or none
+    /// that is ours; only the agent of this start has this start's secret. A proof is of no use for another challenge.
     #[serde(default)]
     pub proof: String,
     /// How many operations are under way that keep the sandbox awake.
@@ -31,12 +32,18 @@ pub struct Health {
     pub confinement: Option<Confinement>,
 }
 
-/// What is hashed before the secret: a hash for this purpose is good for no other.
+/// The parameter of the query that carries the challenge: random text that is used once.
+pub const CHALLENGE: &str = "challenge";
+
+/// The longest challenge that is answered, in bytes.
+pub const MAX_CHALLENGE_BYTES: usize = 128;
+
+/// What is authenticated before the challenge: a proof for this purpose is good for no other.
 pub const PROOF_PREFIX: &str = "cabana-health:";
 
 /// The version of the wire. It grows when an agent and a Durable Object of different versions would misunderstand each other: what only
 /// grows does not change it.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The oldest version that is understood.
-pub const OLDEST_PROTOCOL: u32 = 1;
+pub const OLDEST_PROTOCOL: u32 = 2;

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{Error, text::is_text};
 
@@ -47,7 +48,7 @@ impl FromStr for SandboxId {
         }
         let id: String = text.chars().map(|char| if char == '_' { '-' } else { char.to_ascii_lowercase() }).collect();
         let Some((kind, name)) = id.split_once('-') else {
-            return Err(invalid(text, "it must read <kind>-<name>"));
+            return Err(nameless(text, &id));
         };
         if kind.is_empty() || name.is_empty() || name.starts_with('-') || name.ends_with('-') {
             return Err(invalid(text, "kind and name start and end with a letter or digit"));
@@ -59,9 +60,20 @@ impl FromStr for SandboxId {
     }
 }
 
+/// The error for an id that is a kind or a name alone. Most are a name.
+fn nameless(text: &str, id: &str) -> Error {
+    let form = "an id is <kind>-<name>";
+    match SandboxId::new(SandboxId::DEFAULT_KIND, id) {
+        Ok(meant) if id != SandboxId::DEFAULT_KIND => {
+            invalid(text, &format!("{form}; did you mean \"{meant}\"?")).with_details(json!({ "did_you_mean": meant }))
+        }
+        _ => invalid(text, form),
+    }
+}
+
 fn invalid(text: &str, why: &str) -> Error {
     let shown: String = text.chars().take(SandboxId::MAX_LENGTH + 1).collect();
-    Error::invalid_request(format!("not a sandbox id: {shown:?}: {why}"))
+    Error::invalid_request(format!("{shown:?} is not a sandbox's id: {why}")).with_details(json!({ "reason": "invalid_id" }))
 }
 
 is_text!(SandboxId);
@@ -100,6 +112,16 @@ mod tests {
     fn ids_are_normalised() {
         for (text, id) in [("sbx-a", "sbx-a"), ("sbx_123", "sbx-123"), ("SBX-Ab_9", "sbx-ab-9"), ("py-a-b-c", "py-a-b-c")] {
             assert_eq!(text.parse::<SandboxId>().unwrap().as_str(), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_alone_is_told_its_id() {
+        let error = "tour".parse::<SandboxId>().unwrap_err();
+        assert_eq!(error.message, r#""tour" is not a sandbox's id: an id is <kind>-<name>; did you mean "sbx-tour"?"#);
+        assert_eq!(error.details.unwrap()["did_you_mean"], "sbx-tour");
+        for text in ["", "sbx", "a.b"] {
+            assert!(text.parse::<SandboxId>().unwrap_err().details.unwrap()["did_you_mean"].is_null(), "{text}");
         }
     }
 

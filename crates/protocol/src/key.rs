@@ -31,7 +31,7 @@ is_text!(KeyId);
 
 /// What there is to say of a key that is not there, or another tenant's.
 pub fn no_such_key() -> Error {
-    Error::not_found("there is no such key")
+    Error::not_found("there is no such key").because("no_such_key")
 }
 
 /// `POST /v1/keys`: makes a key.
@@ -108,6 +108,7 @@ pub struct NewKey {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeyPage {
     /// The keys.
+    #[serde(rename = "items")]
     pub keys: Vec<Key>,
     /// Where the next page begins, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

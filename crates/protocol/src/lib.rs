@@ -11,7 +11,8 @@
 //! | [`exec`] | running commands: request, events, inputs, result and their fold |
 //! | [`process`] | processes that run or ran: describe, listen, feed, signal, wait |
 //! | [`session`] | shells that live between commands |
-//! | [`port`] | who listens |
+//! | [`code`] | contexts that keep variables between cells, and cells |
+//! | [`port`] | who listens, and connections to them |
 //! | [`preview`] | control: ports that are reached from outside |
 //! | [`system`] | what the sandbox is and how much of it is used |
 //! | [`mod@file`] | small content and metadata of files |
@@ -19,6 +20,7 @@
 //! | [`health`] | how the agent is, and that it is the one that is meant |
 //! | [`sandbox`] | control: a sandbox's identity and state |
 //! | [`project`] | what sandboxes are set up from |
+//! | [`variables`] | the variables of a sandbox's commands, and where each comes from |
 //! | `openapi` | the HTTP API as a document, with the feature `schema` |
 //! | [`audit`] | what was asked of a sandbox, by whom, and what came of it |
 //! | [`metrics`] | what is measured of a sandbox |
@@ -28,15 +30,21 @@
 //! | [`id`] | names that are safe to route by |
 //! | [`frame`] | what travels on the WebSocket |
 //! | [`link`] | what travels between a sandbox's Durable Object and its agent |
+//! | [`call`] | how the object tells the agent that a client has hung up |
 //! | [`line`](mod@line) | one line of a stream over HTTP |
 //! | [`header`] | JSON in a header |
 //! | [`data`] | bytes in JSON |
 //! | [`error`] | the coded error |
+//! | [`names`] | names in messages, and what was meant by them |
 //!
-//! Nothing here does IO or reads a clock. Readers ignore unknown fields, so the wire only ever grows.
+//! Nothing here does IO or reads a clock. Readers of answers ignore unknown fields, so the wire only ever grows; [`decode()`]
+//! refuses those of requests.
 
 pub mod access;
 pub mod audit;
+pub mod call;
+pub mod chunk;
+pub mod code;
 pub mod data;
 mod decode;
 pub mod error;
@@ -51,6 +59,8 @@ pub mod key;
 pub mod line;
 pub mod link;
 pub mod metrics;
+pub mod names;
+pub mod network;
 #[cfg(feature = "schema")]
 pub mod openapi;
 pub mod operation;
@@ -58,19 +68,23 @@ pub mod port;
 pub mod preview;
 pub mod process;
 pub mod project;
+pub mod raw;
 pub mod sandbox;
+pub mod secret;
 pub mod session;
 pub mod signal;
 pub mod system;
 pub mod table;
 mod text;
 pub mod token;
+mod union;
+pub mod variables;
 
 pub use access::{Access, Scopes, Tenant};
 pub use data::Data;
-pub use decode::{decode, decode_fields};
+pub use decode::{Untyped, decode, decode_fields, decode_own, decode_parameter, decode_query};
 pub use error::{Code, Error};
 pub use id::{ProcessId, SandboxId};
 pub use key::KeyId;
-pub use operation::{Fold, Never, Operation, ResponseOnly, Streaming};
+pub use operation::{Fold, InputOf, Never, Operation, ResponseOnly, Streaming};
 pub use signal::Signal;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, Streaming};
+use crate::{Error, Streaming, decode_own};
 
 /// A line: an event as it is, or the end, `{"type": "result", …}` or `{"type": "error", …}`. A stream that ends without one
 /// of the last two was interrupted.
@@ -28,9 +28,9 @@ enum End<R> {
 }
 
 #[derive(Deserialize)]
-struct Tag<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: std::borrow::Cow<'a, str>,
+struct Tag {
+    #[serde(rename = "type")]
+    kind: String,
 }
 
 impl<E: Serialize, R: Serialize> Line<E, R> {
@@ -45,13 +45,13 @@ impl<E: Serialize, R: Serialize> Line<E, R> {
 }
 
 impl<E: DeserializeOwned, R: DeserializeOwned> Line<E, R> {
-    /// Reads a line.
-    pub fn decode(line: &[u8]) -> serde_json::Result<Self> {
-        let tag: Tag = serde_json::from_slice(line)?;
-        if !matches!(tag.kind.as_ref(), "result" | "error") {
-            return serde_json::from_slice(line).map(Self::Event);
+    /// Reads a line. Fails with `invalid_request`.
+    pub fn decode(line: &[u8]) -> Result<Self, Error> {
+        let tag: Tag = decode_own(line)?;
+        if !matches!(tag.kind.as_str(), "result" | "error") {
+            return decode_own(line).map(Self::Event);
         }
-        Ok(match serde_json::from_slice(line)? {
+        Ok(match decode_own(line)? {
             End::Result(response) => Self::Result(response),
             End::Error(error) => Self::Error(error),
         })
@@ -70,11 +70,11 @@ mod tests {
     fn lines_read_back() {
         let process = ProcessId::new("a", 1);
         let exit = Some(Exit::TimedOut);
-        let result = ExecResult { process: process.clone(), exit, duration_ms: 5, session_ended: false, usage: None };
+        let result = ExecResult { process: process.clone(), exit, duration_ms: 5, session_ended: false, usage: None, pid: None };
         for (line, text) in [
             (Line::Event(ExecEvent::Started { process, pid: 7 }), r#"{"type":"started","process":"a-1","pid":7}"#),
             (Line::Event(ExecEvent::Stdout { offset: 3, bytes: "x\n".into() }), r#"{"type":"stdout","offset":3,"bytes":"x\n"}"#),
-            (Line::Result(result), r#"{"type":"result","process":"a-1","exit":{"reason":"timed_out"},"duration_ms":5}"#),
+            (Line::Result(result), r#"{"type":"result","process":"a-1","exit":{"type":"timed_out","code":124},"duration_ms":5}"#),
             (
                 Line::Error(Error::new(Code::NotFound, "no")),
                 r#"{"type":"error","code":"not_found","message":"no","retryable":false}"#,

@@ -1,29 +1,29 @@
 //! The whole HTTP API as an OpenAPI 3.1 document, made from the types that define it.
 //!
 //! Operations come from [`operations!`](crate::operations); what the gateway and the Durable Object answer, and the byte lanes, from
-//! [`routes::table`]. A test keeps `openapi.json` and `openapi.html` beside this crate equal to [`document`] and [`page`], and the
-//! gateway serves those files.
+//! [`routes::table`]. A test keeps `openapi.json` beside this crate equal to [`document`]. The gateway serves that file,
+//! and makes a page of it.
 
 mod operations;
-mod page;
+mod query;
 pub mod routes;
+mod tidy;
 
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-pub use self::page::page;
 use crate::error::ErrorBody;
 
-/// The document.
-pub fn document() -> Value {
+/// The document. `golden` gives the golden file of an operation, from which its examples are.
+pub fn document(golden: &Golden<'_>) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    for (path, method, operation) in routes::paths(&mut schemas).into_iter().chain(operations::paths(&mut schemas)) {
+    for (path, method, operation) in routes::paths(&mut schemas).into_iter().chain(operations::paths(&mut schemas, golden)) {
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[method] = operation;
     }
     let error = schemas.reference::<ErrorBody>();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Cabana",
@@ -46,8 +46,13 @@ pub fn document() -> Value {
             },
             "schemas": schemas.finish(),
         },
-    })
+    });
+    tidy::tidy(&mut document);
+    document
 }
+
+/// The golden file of the operation of this name.
+pub type Golden<'a> = dyn Fn(&str) -> Value + 'a;
 
 /// A path, a method in lower case, and what OpenAPI calls an operation.
 type Path = (String, &'static str, Value);
@@ -74,6 +79,13 @@ impl Schemas {
     /// The same as part of an answer, whose fields may grow in number.
     fn reference<T: JsonSchema>(&mut self) -> Value {
         self.0.subschema_for::<T>().to_value()
+    }
+
+    /// Whether the type of this name is one of some words.
+    fn defines_words(&self, name: &str) -> bool {
+        let Some(definition) = self.0.definitions().get(name) else { return false };
+        let variants = definition["oneOf"].as_array();
+        definition["enum"].is_array() || variants.is_some_and(|all| all.iter().all(|one| one["const"].is_string()))
     }
 
     fn finish(mut self) -> Map<String, Value> {

@@ -1,8 +1,9 @@
 //! What an operation is.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::Data;
+use crate::{Data, ProcessId, file::RelativePaths};
 
 /// Something the system carries out when asked. The request type *is* the operation.
 ///
@@ -35,6 +36,11 @@ pub trait Operation: Serialize + DeserializeOwned + Send + 'static {
         Vec::new()
     }
 
+    /// The session that the request's relative paths begin in, and its paths. Default: it names no session.
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        None
+    }
+
     /// The field of the request that the bytes of a [binary frame](crate::frame::binary) belong into. Default: there is none.
     fn bytes(&mut self) -> Option<&mut Data> {
         None
@@ -57,13 +63,36 @@ pub trait Streaming: Operation {
     /// The whole conversation as one value, for callers that do not stream.
     type Fold: Fold<Self>;
 
-    /// How far whoever has heard this event has come, where that is a place to go on from: the event's id in SSE.
+    /// Whether the operation has a raw form, `application/octet-stream`: the [raw bytes](Self::raw) of its events and nothing else.
+    const RAW: bool = false;
+
+    /// The bytes of this event in the raw form. Default: there are none.
+    fn raw(_: &Self::Event) -> Option<&Bytes> {
+        None
+    }
+
+    /// Whether something is missing before this event. The raw form cannot say so, and is broken off.
+    fn is_gap(_: &Self::Event) -> bool {
+        false
+    }
+
+    /// The event that says that what was between these positions is missing. Default: nothing says so.
+    fn gap(_from: u64, _to: u64) -> Option<Self::Event> {
+        None
+    }
+
+    /// Resume position after this event; the SSE `id`.
     fn position(_: &Self::Event) -> Option<u64> {
         None
     }
 
-    /// The request that goes on from there, of a client that has lost its connection and asks again. `None` where to carry it out
-    /// again is not to go on.
+    /// The process that this event names. A client that has lost its connection continues with `process.attach` to it, whose events are the
+    /// same. Default: it names none.
+    fn process(_: &Self::Event) -> Option<&ProcessId> {
+        None
+    }
+
+    /// The request that resumes at a position, for a client that has lost its connection. `None` where it would start again.
     fn resume(self, _: u64) -> Option<Self> {
         None
     }
@@ -77,7 +106,16 @@ pub trait Streaming: Operation {
     fn input_bytes(_: &mut Self::Input) -> Option<&mut Data> {
         None
     }
+
+    /// The request that reads its inputs from the body of its HTTP request, and the input that a piece of it is. `None` where it takes no
+    /// such body, which is the default.
+    fn fed(self) -> Option<(Self, InputOf<Self>)> {
+        None
+    }
 }
+
+/// The input that a piece of a request's body is.
+pub type InputOf<O> = fn(Bytes) -> <O as Streaming>::Input;
 
 /// What an operation can be told that does not listen: nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +132,14 @@ pub trait Fold<O: Streaming>: Send + 'static {
 
     /// Takes one event.
     fn push(&mut self, event: O::Event);
+
+    /// Bytes that it holds, and at most as many as its output takes in JSON. Default: few.
+    fn size(&self) -> usize {
+        0
+    }
+
+    /// Stops growing: from now on it keeps no more than it has. Default: it does not grow.
+    fn freeze(&mut self) {}
 
     /// Closes with the operation's response.
     fn finish(self, response: O::Response) -> Self::Output;

@@ -1,10 +1,20 @@
-//! Who listens in the sandbox.
+//! Who listens in the sandbox, and connections to them.
+
+mod connect;
+
+pub use connect::{CloseReason, Connect, ConnectEvent, ConnectInput, ConnectionEnd, MAX_WINDOW_BYTES, Received, ReceivedFold};
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Operation, ProcessId};
 
-/// Lists the TCP ports that something in the sandbox listens on, sorted by their number. The agent's own is not shown.
+/// Ports that Cabana reserves in every sandbox: the agent's, those that the object names to the runtime and never uses, and that of the network
+/// sidecar in development.
+pub const RESERVED_PORTS: RangeInclusive<u16> = 49983..=49992;
+
+/// Lists the TCP ports that something in the sandbox listens on, sorted by their number. Cabana's own (49983 to 49992) are not shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct List {}
@@ -13,7 +23,7 @@ impl Operation for List {
     const NAME: &'static str = "port.list";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const ASLEEP: Option<&'static str> = Some(r#"{"ports":[]}"#);
+    const ASLEEP: Option<&'static str> = Some(r#"{"items":[]}"#);
     type Response = Ports;
 }
 
@@ -22,6 +32,7 @@ impl Operation for List {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ports {
     /// The ports.
+    #[serde(rename = "items")]
     pub ports: Vec<Port>,
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExposePort {
-    /// The port, 1 to 65535, without 49983 to 49991: the agent's own and those reserved beside it.
+    /// The port, 1 to 65535, without 49983 to 49992: the agent's own and those reserved beside it.
     pub port: u16,
     /// What to call it, for people: at most 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,12 @@ pub struct ExposePort {
     /// Whether a visit starts the container of a sandbox that has none. Default: true, and false with the access `public`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wakes: Option<bool>,
+}
+
+impl From<u16> for ExposePort {
+    fn from(port: u16) -> Self {
+        Self { port, ..Self::default() }
+    }
 }
 
 /// Who may visit a port at its URL.
@@ -79,5 +85,6 @@ pub struct ExposedPort {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExposedPorts {
     /// The ports, by their number; those that have expired are gone.
+    #[serde(rename = "items")]
     pub ports: Vec<ExposedPort>,
 }

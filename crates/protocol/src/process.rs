@@ -9,27 +9,42 @@ mod wait;
 
 pub use attach::Attach;
 pub use logs::{Log, Logs};
-pub use wait::{Http, Pattern, Until, Wait, Waited};
+pub use wait::{ExitWord, Http, Until, Wait, Waited};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Data, Operation, ProcessId, Signal,
-    exec::{Cells, Command, Exit, Usage},
+    exec::{Cells, Command, Exit, Tty, Usage},
     file::Done,
 };
 
 /// Lists the processes that were started by callers: those that run, and for a while those of them that were detached and have
 /// ended. Sorted by their start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct List {}
+pub struct List {
+    /// Only those in this state. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ProcessState>,
+}
+
+/// Whether a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// It runs.
+    Running,
+    /// It has ended, and is remembered.
+    Ended,
+}
 
 impl Operation for List {
     const NAME: &'static str = "process.list";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const ASLEEP: Option<&'static str> = Some(r#"{"processes":[]}"#);
+    const ASLEEP: Option<&'static str> = Some(r#"{"items":[]}"#);
     type Response = Processes;
 }
 
@@ -38,6 +53,7 @@ impl Operation for List {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Processes {
     /// The processes.
+    #[serde(rename = "items")]
     pub processes: Vec<Process>,
 }
 
@@ -52,8 +68,14 @@ pub struct Process {
     pub name: Option<String>,
     /// The kernel's number for it.
     pub pid: u32,
-    /// What it runs.
+    /// Whether the next container starts it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
+    /// What it runs; of a long command its beginning, some KiB, with `…` at the end.
     pub command: Command,
+    /// The size of its terminal, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<Tty>,
     /// When it was started, RFC 3339 in UTC.
     pub started_at: String,
     /// How many bytes it has printed on stdout and stderr together: the offset of the next one.
@@ -165,21 +187,74 @@ impl Operation for SendSignal {
     }
 }
 
-/// Drops the record of a process that has ended, and frees its name.
+/// Ends a process, or all that run, with all that they have started: first SIGTERM, then SIGKILL after the grace time. Answers when all
+/// of that is gone. Their exit is `cancelled`; that of one which had ended before is what it was.
 ///
-/// Fails with `not_found`, `gone`, `conflict` (it runs: signal it first).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Fails with `invalid_request` (not one of `process` and `all`), `not_found`, `gone`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct End {
+    /// Its id or name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// All that run, also those for which somebody waits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Leaves those with `restart` to be started again in the next container. Default: they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_restarts: bool,
+    /// How long they may take to end after SIGTERM, at most 600,000. Default: that of the image, `CABANA_KILL_GRACE_MS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+}
+
+/// The longest `grace_ms`: 10 minutes.
+pub const MAX_GRACE_MS: u64 = 600_000;
+
+impl Operation for End {
+    const NAME: &'static str = "process.end";
+    const IDEMPOTENT: bool = true;
+    type Response = Processes;
+
+    fn summary(&self) -> String {
+        self.process.clone().unwrap_or_else(|| "all".to_owned())
+    }
+}
+
+/// Drops the record of a process that has ended, or of all that have, and frees their names.
+///
+/// Fails with `invalid_request` (not one of `process` and `ended`), `not_found`, `gone`, `conflict` (it runs: end it first).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Remove {
     /// Its id or name.
-    pub process: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    /// All that have ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+impl Remove {
+    /// Drops the record of this process.
+    pub fn one(process: impl Into<String>) -> Self {
+        Self { process: Some(process.into()), ended: false }
+    }
+}
+
+/// What was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Removed {
+    /// How many.
+    pub removed: u64,
 }
 
 impl Operation for Remove {
     const NAME: &'static str = "process.remove";
-    type Response = Done;
+    type Response = Removed;
 
     fn summary(&self) -> String {
-        self.process.clone()
+        self.process.clone().unwrap_or_else(|| "all that have ended".to_owned())
     }
 }

@@ -1,10 +1,10 @@
 //! Projects: what sandboxes are set up from. Answered by the gateway, from its directory.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, sandbox::Instance, text::is_text};
+use crate::{Error, network::Network, sandbox::Instance, text::is_text, variables::VariableChanges};
 
 /// Names a project within its tenant: 1 to 40 characters of `[a-z0-9-]`, starting and ending with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,10 +34,11 @@ impl FromStr for ProjectName {
 
 is_text!(ProjectName);
 
-/// What a project's sandboxes are made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How a sandbox of a project is made, with its variables. It has no `Debug`: they may be secrets.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Source {
+#[allow(missing_debug_implementations)]
+pub struct Definition<E: Default = VariableChanges> {
     /// The repository to clone, see [`git.clone`](crate::git::Clone::url).
     pub url: String,
     /// The branch or tag to check out. Default: the remote's own.
@@ -61,19 +62,12 @@ pub struct Source {
     /// How long that may take, in milliseconds, see `timeout_ms` of `exec`. Default: 600,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup_timeout_ms: Option<u64>,
-}
-
-/// How a sandbox of a project is made. It has no `Debug`: its variables may be secrets.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_debug_implementations)]
-pub struct Definition {
-    /// What from.
-    #[serde(flatten)]
-    pub source: Source,
-    /// Variables of its sandboxes; those of a request come on top. They may hold secrets, and are not shown again.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, Option<String>>,
+    /// What its sandboxes reach outside: no more than this, whatever a sandbox's own rules say. Default: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// Variables of its sandboxes; those of a request come on top. They may hold secrets: of a project that is shown, these are the names.
+    #[serde(default)]
+    pub env: E,
 }
 
 /// `POST /v1/projects`.
@@ -89,17 +83,15 @@ pub struct CreateProject {
 }
 
 /// A project, as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[allow(missing_debug_implementations)]
 pub struct Project {
     /// Its name.
     pub name: ProjectName,
-    /// What its sandboxes are made from.
+    /// What its sandboxes are made from, with the names of its variables.
     #[serde(flatten)]
-    pub source: Source,
-    /// The names of its variables.
-    #[serde(default)]
-    pub env: Vec<String>,
+    pub definition: Definition<Vec<String>>,
     /// When it was made, RFC 3339 in UTC.
     pub created_at: String,
     /// When it last changed, RFC 3339 in UTC.
@@ -107,21 +99,25 @@ pub struct Project {
 }
 
 /// A page of projects.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[allow(missing_debug_implementations)]
 pub struct Projects {
     /// In the order of their names.
+    #[serde(rename = "items")]
     pub projects: Vec<Project>,
     /// Where the next page begins; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 impl Project {
     /// What is shown of a project.
     pub fn new(name: ProjectName, definition: Definition, created_at: String, updated_at: String) -> Self {
-        let Definition { source, env } = definition;
-        Self { name, source, env: env.into_keys().collect(), created_at, updated_at }
+        let Definition { url, branch, depth, path, kind, instance, setup, setup_timeout_ms, network, env } = definition;
+        let env = env.into_keys().collect();
+        let definition = Definition { url, branch, depth, path, kind, instance, setup, setup_timeout_ms, network, env };
+        Self { name, definition, created_at, updated_at }
     }
 }
 

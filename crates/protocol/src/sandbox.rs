@@ -1,22 +1,32 @@
 //! Control of a sandbox: answered by its Durable Object, not by the agent.
 
+mod archive;
 mod instance;
 mod kind;
 mod labels;
 mod list;
+mod root;
 mod setup;
+mod snapshot;
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
+pub use archive::{Archive, ArchiveId, Archives, CreateArchive, MAX_ARCHIVES, MAX_EXCLUDES, RestoreArchive};
 pub use instance::{Instance, Resources, Size};
 pub use kind::{SandboxKind, SandboxKinds};
 pub use labels::{Labels, MAX_LABELS, check_labels};
 pub use list::{ListSandboxes, MAX_LIMIT, Order, Sandboxes, Sort};
+pub use root::{MAX_ROOTS, Root, check_roots};
 pub use setup::{Setup, SetupEvent, SetupState};
+pub use snapshot::{
+    CreateSnapshot, ForkSandbox, Forks, MAX_FORKS, MAX_SNAPSHOT_NAME, MAX_SNAPSHOTS, Origin, Snapshot, SnapshotId, Snapshots,
+    Upgraded,
+};
 
-use crate::{SandboxId, Tenant, git::Credentials, project::ProjectName};
+use crate::{SandboxId, Tenant, exec::Command, git::Credentials, network::Network, project::ProjectName};
 
 /// `POST /v1/sandboxes`: makes a sandbox, or finds the one of that name. Its container starts with its first operation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,8 +38,8 @@ pub struct CreateSandbox {
     /// Which kind of sandbox, see `GET /v1/kinds`. Default: `sbx`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Variables for every command in the sandbox, on top of its image's; null takes one of the image's away. They may hold secrets,
-    /// and are not shown again. Names that begin with `CABANA_` are refused.
+    /// Variables for every command in the sandbox, on top of those of its image, kind and project; null takes one of these away. They may
+    /// hold secrets, and are not shown again. At most 64 KiB of names and values. Names that begin with `CABANA_` are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
     /// Makes it a sandbox of this project: of its kind, with its variables, with its repository in it, and ready as its setup makes it.
@@ -44,6 +54,13 @@ pub struct CreateSandbox {
     /// How large it is. Default: as its kind says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
+    /// What it reaches outside. Default: everything, where the deployment has internet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// The directories that file operations reach; relative paths and commands begin at the first. Which ones are allowed, the kind says; none
+    /// holds another. Default: as its kind says, which is `/workspace` where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<Root>>,
     /// What the sandbox is to be found by, see `GET /v1/sandboxes`. At most 32; a name has 1 to 63 characters of `[A-Za-z0-9._/-]`, a value
     /// at most 256 bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -57,6 +74,25 @@ pub struct CreateSandbox {
     /// See [`Sandbox::max_lifetime_ms`]. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lifetime_ms: Option<u64>,
+    /// See [`Sandbox::ephemeral`]. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<bool>,
+    /// See [`Sandbox::snapshot_every_ms`]. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_every_ms: Option<u64>,
+    /// See [`Sandbox::keep_snapshots`]. Default: none is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_snapshots: Option<u32>,
+    /// See [`Sandbox::keep_snapshots_ms`]. Default: until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_snapshots_ms: Option<u64>,
+    /// A command that is run in the sandbox before its files are saved and its container ends, for at most 60 s. Its failure keeps nothing from
+    /// being saved. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_sleep: Option<Command>,
+    /// The files that it begins with. Default: those of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Origin>,
 }
 
 /// `PATCH /v1/sandboxes/{id}`: changes what is named, and nothing else; null resets to the default. Setting what is set already changes
@@ -67,9 +103,14 @@ pub struct UpdateSandbox {
     /// Labels to set; null takes one away, and those that are not named stay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
-    /// See [`CreateSandbox::env`]: all variables, in place of those before. They hold from the next start on.
+    /// Variables to set; those that are not named stay. Null takes one away, also one of the image, kind or project; `env: null` forgets all
+    /// that the sandbox has set. New commands and sessions get them at once; what runs keeps what it has.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub env: Option<Option<BTreeMap<String, Option<String>>>>,
+    /// See [`CreateSandbox::network`]: all rules, in place of those before. Of a sandbox that runs with rules, other rules hold at once; whether
+    /// there are rules, and internet at all, is decided at each start.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub network: Option<Option<Network>>,
     /// See [`Sandbox::sleep_after_ms`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub sleep_after_ms: Option<Option<u64>>,
@@ -79,6 +120,21 @@ pub struct UpdateSandbox {
     /// See [`Sandbox::max_lifetime_ms`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub max_lifetime_ms: Option<Option<u64>>,
+    /// See [`Sandbox::ephemeral`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<Option<bool>>,
+    /// See [`Sandbox::snapshot_every_ms`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub snapshot_every_ms: Option<Option<u64>>,
+    /// See [`Sandbox::keep_snapshots`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub keep_snapshots: Option<Option<u32>>,
+    /// See [`Sandbox::keep_snapshots_ms`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub keep_snapshots_ms: Option<Option<u64>>,
+    /// See [`CreateSandbox::before_sleep`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub before_sleep: Option<Option<Command>>,
 }
 
 /// Tells null from absent.
@@ -88,6 +144,12 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 
 /// Shortest and longest [`Sandbox::sleep_after_ms`] and [`Sandbox::max_lifetime_ms`]: 1 s to 365 days.
 pub const SPAN_MS: RangeInclusive<u64> = 1_000..=365 * 24 * 3_600_000;
+
+/// Shortest and longest [`Sandbox::snapshot_every_ms`]: 1 minute to 1 day.
+pub const SNAPSHOT_EVERY_MS: RangeInclusive<u64> = 60_000..=24 * 3_600_000;
+
+/// Shortest and longest [`Sandbox::keep_snapshots_ms`]: 1 minute to 365 days.
+pub const KEEP_SNAPSHOTS_MS: RangeInclusive<u64> = 60_000..=365 * 24 * 3_600_000;
 
 /// A sandbox, as everything shows it that shows sandboxes. In lists it is as old as its last change of state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +171,12 @@ pub struct Sandbox {
     /// How large it is; absent where the deployment's containers have one size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Instance>,
+    /// What it reaches outside; absent where nobody has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// The directories that its file operations reach; absent where they are those of its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<Root>>,
     /// What it is found by.
     #[serde(default)]
     pub labels: Labels,
@@ -149,6 +217,33 @@ pub struct Sandbox {
     /// Until when it is left alone because it has failed too often, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
+    /// Whether its files go with its container. Otherwise a snapshot of them is taken before the container ends, and the next start begins with
+    /// it: files, permissions, owners and links are as they were; processes, sessions, `/run` and mounted file systems are not.
+    #[serde(default)]
+    pub ephemeral: bool,
+    /// How often its files are saved while it is used, in milliseconds: what a crash loses at most. Absent: only when its container ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_every_ms: Option<u64>,
+    /// How many snapshots its list keeps, 1 to 64: a further one takes the place of the oldest. Absent: none is forgotten, and a full list takes no
+    /// more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_snapshots: Option<u32>,
+    /// How long its list keeps a snapshot, in milliseconds, 1 minute to 365 days. Absent: until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_snapshots_ms: Option<u64>,
+    /// The snapshot that its files came from: the last that was taken of it or restored in it, or that it was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
+    /// When the snapshot was begun that the next start begins with, RFC 3339 in UTC; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_at: Option<String>,
+    /// What was written after this instant, RFC 3339 in UTC, if anything, was lost: a container has ended before its files were saved, or a
+    /// snapshot was missing. It stays after the sandbox has come up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_since: Option<String>,
+    /// Why the last snapshot failed; absent once one has succeeded. Meanwhile the sandbox stays up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_failure: Option<SnapshotFailure>,
     /// The last thing that went wrong. It stays after the sandbox has come up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
@@ -168,6 +263,18 @@ pub struct Failure {
     pub at: String,
 }
 
+/// A snapshot that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SnapshotFailure {
+    /// What the platform says about it.
+    pub message: String,
+    /// When it failed, RFC 3339 in UTC.
+    pub at: String,
+    /// When the next one is tried at the earliest, RFC 3339 in UTC. A stop tries at once.
+    pub retry_at: String,
+}
+
 /// What brought a Durable Object to work besides requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -183,6 +290,7 @@ pub struct Wakeups {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct History {
     /// The changes, oldest first.
+    #[serde(rename = "items")]
     pub events: Vec<LifeEvent>,
 }
 
@@ -204,7 +312,7 @@ pub struct LifeEvent {
 /// How a sandbox came into its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "code", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Reason {
     /// Something was asked of it, or its owner started it.
     Woken,
@@ -226,6 +334,26 @@ pub enum Reason {
         /// What is known about it.
         message: String,
     },
+    /// The platform had no container for it.
+    NoCapacity {
+        /// What the platform says about it.
+        message: String,
+    },
+    /// The platform starts no more containers for a while.
+    RateLimited {
+        /// What the platform says about it.
+        message: String,
+    },
+    /// The platform's container service did not do its part: it was not reachable, or had to replace a machine.
+    PlatformUnavailable {
+        /// What the platform says about it.
+        message: String,
+    },
+    /// It was to end, and stays up because its files could not be saved.
+    SnapshotFailed {
+        /// What the platform says about it.
+        message: String,
+    },
     /// Its lifetime was over.
     Expired,
     /// Its owner destroyed it.
@@ -233,8 +361,31 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What an error's details say of it: `reason`, and in `cause` what the platform says.
+    pub fn details(&self) -> Value {
+        let (Self::Crashed { message }
+        | Self::StartFailed { message }
+        | Self::SnapshotFailed { message }
+        | Self::NoCapacity { message }
+        | Self::RateLimited { message }
+        | Self::PlatformUnavailable { message }) = self
+        else {
+            return json!({ "reason": self.word() });
+        };
+        json!({ "reason": self.word(), "cause": message })
+    }
+
+    fn word(&self) -> Value {
+        json!(self)["type"].take()
+    }
+
     /// Whether something went wrong.
     pub const fn is_failure(&self) -> bool {
+        self.is_crash() || matches!(self, Self::NoCapacity { .. } | Self::RateLimited { .. } | Self::PlatformUnavailable { .. })
+    }
+
+    /// Whether the sandbox itself went wrong, and not the platform. A sandbox that crashes again and again is started less and less often.
+    pub const fn is_crash(&self) -> bool {
         matches!(self, Self::Crashed { .. } | Self::Unresponsive | Self::StartFailed { .. })
     }
 }

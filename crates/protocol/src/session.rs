@@ -9,16 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Operation, file::Done};
 
-/// Starts a session: a shell that reads no startup files, in which `exec` then runs commands.
+/// Starts a session, or finds the one of its name: a shell that reads no startup files, in which `exec` then runs commands.
 ///
 /// It is an interactive shell without a terminal: `$-` has an `i`, and aliases are expanded. Each command is run as a file that is
 /// sourced: `return` ends it, and traps of DEBUG reach it only with `set -T`.
 ///
-/// Fails with `invalid_request`, `not_found` (no such directory, user or shell), `forbidden` (the agent may not become the user),
+/// Fails with `invalid_request`, `conflict` (a session of this name has other settings), `not_found` (no such directory, user or shell), `forbidden` (the agent may not become the user),
 /// `unprocessable` (the shell cannot be executed, or ends at once), `too_many_requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Create {
+    /// What to call it, beside its id: 1 to 64 characters of `[A-Za-z0-9._-]`. While a session of this name lives, the same request finds
+    /// it, and a request that names other settings is a `conflict`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Where it begins; relative paths start at the sandbox's first root. Default: that root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
@@ -31,6 +35,9 @@ pub struct Create {
     /// Which shell. Default: bash, or sh where there is no bash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<Shell>,
+    /// The `timeout_ms` of its commands that set none. Default: that of `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 impl Operation for Create {
@@ -63,6 +70,12 @@ pub enum Shell {
 pub struct Session {
     /// Its id.
     pub session: String,
+    /// Its name, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The `timeout_ms` of its commands that set none, where it is not that of `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
     /// Its shell.
     pub shell: Shell,
     /// The kernel's number for its shell.
@@ -80,7 +93,7 @@ impl Operation for List {
     const NAME: &'static str = "session.list";
     const IDEMPOTENT: bool = true;
     const READ_ONLY: bool = true;
-    const ASLEEP: Option<&'static str> = Some(r#"{"sessions":[]}"#);
+    const ASLEEP: Option<&'static str> = Some(r#"{"items":[]}"#);
     type Response = Sessions;
 }
 
@@ -89,6 +102,7 @@ impl Operation for List {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sessions {
     /// The sessions.
+    #[serde(rename = "items")]
     pub sessions: Vec<Session>,
 }
 
@@ -98,7 +112,7 @@ pub struct Sessions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Get {
-    /// Its id.
+    /// Its id or name.
     pub session: String,
 }
 
@@ -113,6 +127,37 @@ impl Operation for Get {
     }
 }
 
+/// Changes a session's directory and variables for the commands that follow, once those that came before have ended.
+///
+/// Fails with `invalid_request`, `not_found` (no such session or directory), `gone`, `too_many_requests`, `unprocessable` (the shell refuses:
+/// a variable is read-only, for instance).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Update {
+    /// Its id or name.
+    pub session: String,
+    /// Its directory from now on; relative paths start at the sandbox's first root. Default: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Variables to export; `null` unsets one, and those that are not named stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
+}
+
+impl Operation for Update {
+    const NAME: &'static str = "session.update";
+    const IDEMPOTENT: bool = true;
+    type Response = Session;
+
+    fn summary(&self) -> String {
+        self.session.clone()
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        self.env.values().flatten().map(String::as_str).collect()
+    }
+}
+
 /// Ends a session: its shell and whatever that started, jobs in the background included. The exit of what runs in it is `cancelled`.
 /// Processes started without it live on. Answers when all of that is gone.
 ///
@@ -120,7 +165,7 @@ impl Operation for Get {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Delete {
-    /// Its id.
+    /// Its id or name.
     pub session: String,
 }
 

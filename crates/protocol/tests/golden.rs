@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "golden/code.rs"]
+mod code_examples;
 #[path = "golden/exec.rs"]
 mod exec_examples;
 #[path = "golden/file.rs"]
@@ -55,6 +57,44 @@ fn wire<T: Serialize + DeserializeOwned>(value: &T) -> Value {
     encoded
 }
 
+/// A request or input as JSON, after checking that it reads back to the same JSON, and that a field which nobody knows is refused by name,
+/// in whichever object it is.
+fn asked<T: Serialize + DeserializeOwned>(value: &T) -> Value {
+    let encoded = serde_json::to_value(value).unwrap();
+    let read = |value: &Value| decode::<T>(value.to_string().as_bytes());
+    assert_eq!(serde_json::to_value(read(&encoded).map_err(|error| error.message).ok().unwrap()).unwrap(), encoded);
+    for pointer in objects(&encoded) {
+        let mut misspelt = encoded.clone();
+        misspelt.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().insert("misspelt".into(), json!(1));
+        let error = read(&misspelt).err().unwrap_or_else(|| panic!("a misspelt field is taken: {misspelt}"));
+        // An object that is one word and what belongs to it takes the first field for the word.
+        let reason = error.details.unwrap_or_default()["reason"].take();
+        let refused = reason == "unknown_field" || reason == "invalid_field";
+        assert!(error.message.contains("misspelt") && refused, "{misspelt}: {}", error.message);
+    }
+    encoded
+}
+
+/// The places of all objects whose fields have names of ours.
+fn objects(value: &Value) -> Vec<String> {
+    fn collect(value: &Value, pointer: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.push(pointer.to_owned());
+                let named = fields.iter().filter(|(name, _)| *name != "env");
+                named.for_each(|(name, value)| collect(value, &format!("{pointer}/{name}"), found));
+            }
+            Value::Array(values) => {
+                values.iter().enumerate().for_each(|(index, value)| collect(value, &format!("{pointer}/{index}"), found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    collect(value, "", &mut found);
+    found
+}
+
 fn call<O: Example + JsonSchema>() -> Value
 where
     O::Response: JsonSchema,
@@ -63,7 +103,7 @@ where
         "name": O::NAME,
         "idempotent": O::IDEMPOTENT,
         "wakes": O::ASLEEP.is_none(),
-        "request": { "example": wire(&O::request()), "schema": schema_for!(O) },
+        "request": { "example": asked(&O::request()), "schema": schema_for!(O) },
         "response": { "example": wire(&O::response()), "schema": schema_for!(O::Response) },
     });
     if let Some(asleep) = O::ASLEEP {
@@ -83,7 +123,7 @@ where
     O::events().into_iter().for_each(|event| fold.push(event));
     let mut golden = call::<O>();
     golden["event"] = json!({ "examples": O::events().iter().map(wire).collect::<Vec<_>>(), "schema": schema_for!(O::Event) });
-    golden["input"] = json!({ "examples": O::inputs().iter().map(wire).collect::<Vec<_>>(), "schema": schema_for!(O::Input) });
+    golden["input"] = json!({ "examples": O::inputs().iter().map(asked).collect::<Vec<_>>(), "schema": schema_for!(O::Input) });
     golden["fold"] = json!({
         "example": wire(&fold.finish(O::response())),
         "schema": schema_for!(<O::Fold as Fold<O>>::Output),

@@ -46,7 +46,7 @@ async fn crowd() -> String {
         assert!(answer.header("retry-after").is_some(), "nothing says when to come again");
         assert!(answer.json()["error"]["details"]["limit"].is_u64(), "{}", answer.json());
     }
-    let running = sandbox.call(List {}).await.processes;
+    let running = sandbox.call(List::default()).await.processes;
     assert!(running.len() >= PROCESSES, "{} run", running.len());
     let since = Instant::now();
     join_all(running[..ENDED].iter().map(async |process| {

@@ -54,7 +54,7 @@ async fn check(sandbox: &Sandbox, socket: &mut Socket, round: u64) {
             let process = sandbox.exec(request).await.result.process;
             let attached = sandbox.stream_of("process.attach", NDJSON, json!({ "process": process })).await;
             let heard = heard(gather(attached).await);
-            sandbox.call(Remove { process: process.to_string() }).await;
+            sandbox.call(Remove::one(process.to_string())).await;
             heard
         }
         4 => {

@@ -121,7 +121,7 @@ async fn end_on_socket(socket: &mut Socket) -> String {
 
 /// Why a command ended that did not end by itself.
 fn reason(result: &Value) -> String {
-    let reason = result["exit"]["reason"].as_str().unwrap_or_else(|| panic!("no exit: {result}"));
+    let reason = result["exit"]["type"].as_str().unwrap_or_else(|| panic!("no exit: {result}"));
     assert_ne!(reason, "exited", "{result}");
     reason.to_owned()
 }

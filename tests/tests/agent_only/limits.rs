@@ -4,9 +4,10 @@ use cabana_protocol::{
     process::{List, Logs, SendSignal, Until, Wait},
     system::Stats,
 };
-use cabana_tests::{Answer, NDJSON, Sandbox, gather, in_agent, until};
+use cabana_tests::{Answer, NDJSON, Sandbox, gather, http1, in_agent, in_agent_by, until};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 /// Checks that this is a refusal for now, and gives what it says.
 fn refused_for_now(answer: &Answer) -> Value {
@@ -49,7 +50,7 @@ async fn operations_above_the_limit_of_a_socket_are_refused() {
         assert_eq!(refused["payload"]["details"], json!({ "limit": 1, "retry_after_ms": 1_000 }));
         assert!(runs(sandbox).await, "others are not affected");
         socket.send("cancel", "first", json!({})).await;
-        assert_eq!(socket.next().await["payload"]["exit"]["reason"], "cancelled");
+        assert_eq!(socket.next().await["payload"]["exit"]["type"], "cancelled");
         socket.send("exec", "third", json!({ "command": "true" })).await;
         assert_eq!(socket.next().await["payload"]["type"], "started");
     })
@@ -80,7 +81,7 @@ async fn requests_above_the_limit_of_bytes_are_refused() {
 async fn kept(sandbox: &Sandbox, bytes: u64) -> u64 {
     let command = format!("head -c {bytes} /dev/zero");
     let process = sandbox.exec(json!({ "command": command, "detach": true })).await.result.process.to_string();
-    sandbox.call(Wait { process: process.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+    sandbox.call(Wait { process: process.clone(), until: Until::EXIT, from: None, timeout_ms: None }).await;
     let log = sandbox.call(Logs { process, from: None, max_bytes: Some(0) }).await;
     assert_eq!(log.output_bytes, bytes);
     bytes - log.from
@@ -108,7 +109,7 @@ async fn replay_keeps_as_much_output_as_its_limits_say() {
             kept(sandbox, 8 * MIB).await;
         }
         let mut all = 0;
-        for process in sandbox.call(List {}).await.processes {
+        for process in sandbox.call(List::default()).await.processes {
             let request = Logs { process: process.process.to_string(), from: None, max_bytes: Some(0) };
             let log = sandbox.call(request).await;
             assert!(log.from < log.output_bytes - MIB, "none is robbed");
@@ -120,15 +121,116 @@ async fn replay_keeps_as_much_output_as_its_limits_say() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_wait_for_one_to_end() {
-    in_agent(&[("CABANA_MAX_CONNECTIONS", "1")], async |sandbox| {
+async fn requests_above_the_limit_of_connections_are_refused_and_health_answers() {
+    in_agent(&[("CABANA_MAX_CONNECTIONS", "2")], async |sandbox| {
         let first = json!({ "command": "until [ -e go ]; do sleep 0.02; done" });
         let first = sandbox.stream(NDJSON, first).await;
-        let second = tokio::spawn(sandbox.request(Method::POST, "/exec").json(&json!({ "command": "ls go" })).send());
+        let socket = sandbox.connect().await;
+        for body in ["x".repeat(10), "x".repeat(1 << 20)] {
+            let answer = sandbox.send(sandbox.request(Method::POST, "/exec").json(&json!({ "command": ["true", body] }))).await;
+            assert_eq!(refused_for_now(&answer)["limit"], 2);
+        }
+        assert_eq!(health(sandbox).await["status"], "ok");
         std::fs::write(format!("{}/go", sandbox.root), "").unwrap();
         assert!(gather(first).await.2.success());
-        let answer: Value = second.await.unwrap().unwrap().json().await.unwrap();
-        assert_eq!(answer["stdout"], "go\n", "the second waited for the first to end");
+        until("there is room", async || runs(sandbox).await).await;
+        drop(socket);
+    })
+    .await;
+}
+
+/// What the agent says of itself, which needs no secret.
+async fn health(sandbox: &Sandbox) -> Value {
+    let url = sandbox.url("").replace("/v1", "/health");
+    reqwest::get(url).await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn thousands_of_idle_connections_keep_nobody_from_the_agent() {
+    in_agent_by(&["sh", "-c", "ulimit -n 256; exec \"$0\""], &[], async |sandbox| {
+        let request = sandbox.request(Method::POST, "/exec").build().unwrap();
+        let mut open = Vec::new();
+        for round in 0..20 {
+            // The oldest are closed by the agent; what is written to them meanwhile fails.
+            for _ in 0..100 {
+                open.push(http1::dial(&request).await);
+            }
+            assert_eq!(health(sandbox).await["status"], "ok", "{round}");
+            assert_eq!(sandbox.shell("echo fine").await, "fine\n", "{round}");
+        }
+        drop(open);
+        assert_eq!(sandbox.shell("echo fine").await, "fine\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn health_answers_when_callers_use_up_the_descriptors() {
+    in_agent_by(&["sh", "-c", "ulimit -n 256; exec \"$0\""], &[], async |sandbox| {
+        let mut running = Vec::new();
+        let refused = loop {
+            let request = sandbox.request(Method::POST, "/exec").header("accept", NDJSON);
+            let answer =
+                request.json(&json!({ "command": "exec sleep 3584.5", "stdin": { "stream": true } })).send().await.unwrap();
+            if answer.status() != 200 {
+                break Answer::of(answer).await;
+            }
+            running.push(answer);
+            assert!(running.len() < 256, "the descriptors do not run out");
+        };
+        assert_eq!(refused.code(), "too_many_requests", "{}", refused.json());
+        for _ in 0..20 {
+            assert_eq!(health(sandbox).await["status"], "ok");
+        }
+        drop(running);
+        until("it has recovered", async || runs(sandbox).await).await;
+    })
+    .await;
+}
+
+/// A request of which only the head has come, which says that its body has so many bytes.
+pub(super) async fn announce(sandbox: &Sandbox, bytes: usize) -> tokio::net::TcpStream {
+    let request = sandbox.request(Method::POST, "/exec").build().unwrap();
+    let mut stream = http1::dial(&request).await;
+    stream.write_all(http1::head(&request, &format!("Content-Length: {bytes}\r\n\r\n")).as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn requests_above_the_memory_budget_are_refused() {
+    in_agent(&[("CABANA_MEMORY_BYTES", "4194304")], async |sandbox| {
+        let large = || json!({ "command": "cat | wc -c", "stdin": "x".repeat(3 << 20) });
+        let first = announce(sandbox, 3 << 20).await;
+        let mut refused = sandbox.post("exec", large()).await;
+        until("the first has been read", async || {
+            refused = sandbox.post("exec", large()).await;
+            refused.status != 200
+        })
+        .await;
+        assert_eq!(refused_for_now(&refused)["limit_bytes"], 4 << 20);
+        assert!(runs(sandbox).await, "small requests are not affected");
+        drop(first);
+        until("there is room", async || sandbox.post("exec", large()).await.status == 200).await;
+        let answer = sandbox.post("exec", json!({ "command": "true", "stdin": "x".repeat(5 << 20) })).await;
+        assert_eq!(answer.code(), "payload_too_large");
+        assert_eq!(answer.json()["error"]["details"]["limit_bytes"], 4 << 20);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn folded_output_stays_within_the_memory_budget() {
+    in_agent(&[("CABANA_MEMORY_BYTES", "4194304")], async |sandbox| {
+        for (command, printed) in [("yes | head -c 16777216", "y\n"), ("head -c 16777216 /dev/zero", "\0")] {
+            let request = json!({ "command": format!("{command}; {command} >&2"), "max_output_bytes": 16 << 20 });
+            let answer = sandbox.post("exec", request).await;
+            let length = answer.bytes.len();
+            assert!((1 << 20..=4 << 20).contains(&length), "{command}: {length} bytes");
+            let output: Value = answer.json();
+            assert_eq!((&output["truncated"], &output["stdout_bytes"]), (&json!(true), &json!(16 << 20)));
+            assert!(output["stdout"].as_str().unwrap().starts_with(printed));
+        }
+        assert!(runs(sandbox).await);
     })
     .await;
 }

@@ -80,7 +80,6 @@ async fn ambiguous_and_malformed_archives_are_refused() {
             ("a wrong checksum", [b"x", &inner()[1..]].concat()),
             ("no archive", b"plain text, not an archive".repeat(100)),
             ("nothing", Vec::new()),
-            ("no end", TarBuilder::default().file("f", "x").cut_off()),
             ("half a file", TarBuilder::default().raw(Header::new(b'0', b"f").size(5000), b"half").end()),
             ("half a header", TarBuilder::default().file("f", "x").cut_off()[..700].to_vec()),
             ("a device", TarBuilder::default().member(b'3', b"f", b"").end()),

@@ -2,13 +2,16 @@
 
 mod jwts;
 mod keys;
+mod links;
 mod matrix;
+mod pages;
 mod sockets;
 mod tokens;
 
-use cabana_tests::Caller;
+use cabana_tests::{Caller, until};
+use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fresh_name;
 
@@ -41,8 +44,84 @@ async fn another_tenants_sandbox_is_not_found() {
     }
     other.delete(&theirs).await;
     assert_eq!(owner.get(&theirs).await.status, 200, "nobody else destroys it");
-    assert_eq!(other.post("/v1/sandboxes", json!({ "name": name })).await.code(), "conflict");
     assert_eq!(owner.delete(&theirs).await.status, 204);
+}
+
+#[tokio::test]
+async fn tenants_have_sandboxes_of_the_same_name() {
+    let name = fresh_name("prod");
+    let route = format!("/v1/sandboxes/sbx-{name}");
+    let tenants = ["default".to_owned(), fresh_name("a"), fresh_name("b")];
+    let callers = join_all(tenants.iter().map(|tenant| Caller::of_tenant(tenant, json!({})))).await;
+    for (caller, tenant) in callers.iter().zip(&tenants) {
+        let made = caller.post("/v1/sandboxes", json!({ "name": name, "labels": { "of": tenant } })).await;
+        assert_eq!((made.status.as_u16(), &made.json()["tenant"]), (201, &json!(tenant)));
+    }
+    let port = json!({ "port": 3000, "access": "public", "wakes": false });
+    let mut urls = Vec::new();
+    for (caller, tenant) in callers.iter().zip(&tenants) {
+        let write = json!({ "path": "whose", "content": tenant });
+        assert_eq!(caller.post(&format!("{route}/file/write"), write).await.status, 200, "{tenant}");
+        urls.push(caller.post(&format!("{route}/ports"), port.clone()).await.json()["url"].clone());
+    }
+    assert!(urls.iter().all(|url| urls.iter().filter(|other| *other == url).count() == 1), "{urls:?}");
+    for (caller, tenant) in callers.iter().zip(&tenants) {
+        let read = caller.post(&format!("{route}/file/read"), json!({ "path": "whose" })).await.json();
+        let operators = Caller::operator_for(tenant).get(&route).await.json();
+        assert_eq!((&read["content"], &operators["labels"]["of"]), (&json!(tenant), &json!(tenant)));
+        let listed = async || caller.get(&format!("/v1/sandboxes?name={name}")).await.json()["items"].clone();
+        until("the directory knows it, and no other tenant's", async || {
+            let listed = listed().await;
+            listed.as_array().is_some_and(|items| items.len() == 1) && listed[0]["tenant"] == json!(tenant)
+        })
+        .await;
+    }
+    let all = async || Caller::operator().get(&format!("/v1/sandboxes?name={name}&limit=2")).await.json();
+    until("the operator lists them all, by pages", async || {
+        let first = all().await;
+        let rest = format!("/v1/sandboxes?name={name}&limit=2&cursor={}", first["cursor"].as_str().unwrap_or_default());
+        let count = |page: &Value| page["items"].as_array().map_or(0, Vec::len);
+        count(&first) == 2 && count(&Caller::operator().get(&rest).await.json()) == 1
+    })
+    .await;
+    assert_eq!(callers[1].delete(&route).await.status, 204);
+    for (caller, status) in callers.iter().zip([200, 404, 200]) {
+        assert_eq!(caller.get(&route).await.status.as_u16(), status, "one is destroyed, and no other");
+        caller.delete(&route).await;
+    }
+}
+
+#[tokio::test]
+async fn only_an_operator_acts_for_another_tenant() {
+    let (name, tenant) = (fresh_name("acted"), fresh_name("a"));
+    let owner = Caller::of_tenant(&tenant, json!({})).await;
+    owner.post("/v1/sandboxes", json!({ "name": name })).await;
+    let route = format!("/v1/sandboxes/sbx-{name}");
+    let ask = async |caller: &Caller, named: &str| {
+        let request = caller.request(Method::GET, &route).header("x-cabana-tenant", named);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let other = Caller::of_tenant(&fresh_name("b"), json!({})).await;
+    for (caller, named, status) in [
+        (&owner, tenant.as_str(), 200),
+        (&other, &tenant, 403),
+        (&Caller::operator(), &tenant, 200),
+        (&Caller::operator(), "default", 404),
+        (&Caller::operator(), "No Tenant", 400),
+        (&Caller::nobody(), &tenant, 401),
+    ] {
+        assert_eq!(ask(caller, named).await, status, "{named}");
+    }
+    let operator = Caller::operator_for(&tenant);
+    assert_eq!(operator.get("/v1/keys").await.code(), "forbidden", "keys are made by the operator as such");
+    let listed = async || operator.get("/v1/sandboxes").await.json()["items"].clone();
+    until("it lists this tenant's and no others", async || {
+        let listed = listed().await;
+        listed.as_array().is_some_and(|items| items.len() == 1) && listed[0]["tenant"] == json!(tenant)
+    })
+    .await;
+    assert_eq!(operator.delete(&route).await.status, 204);
+    assert_eq!(owner.get(&route).await.code(), "not_found");
 }
 
 #[tokio::test]
@@ -50,9 +129,13 @@ async fn creating_an_existing_name_returns_the_sandbox_unchanged() {
     let name = fresh_name("same");
     let make = async |body| Caller::operator().post("/v1/sandboxes", body).await;
     let made = make(json!({ "name": name, "env": { "A": "1" } })).await;
-    let found = make(json!({ "name": name, "env": { "A": "2" } })).await;
-    assert_eq!((made.status.as_u16(), found.status.as_u16()), (201, 200));
-    assert_eq!(made.json()["created_at"], found.json()["created_at"]);
+    for same in [json!({ "name": name, "env": { "A": "1" } }), json!({ "name": name })] {
+        let found = make(same.clone()).await;
+        assert_eq!((made.status.as_u16(), found.status.as_u16()), (201, 200), "{same}");
+        assert_eq!(made.json()["created_at"], found.json()["created_at"]);
+    }
+    let other = make(json!({ "name": name, "env": { "A": "2" } })).await;
+    assert_eq!((other.code().as_str(), &other.json()["error"]["details"]["differs"]), ("conflict", &json!(["env"])));
     Caller::operator().delete(&format!("/v1/sandboxes/sbx-{name}")).await;
 }
 

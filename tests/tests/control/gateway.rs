@@ -1,11 +1,19 @@
 //! Sockets that end in the Durable Object: what they survive, and which callers may open them.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use cabana_tests::{Sandbox, Socket, in_sandbox, until};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{lifecycle::Named, state};
+use super::{
+    lifecycle::Named,
+    local_engine::{LocalEngine, StartMark},
+    state,
+};
 
 fn key() -> (&'static str, String) {
     ("authorization", format!("Bearer {}", Sandbox::service().1))
@@ -67,7 +75,7 @@ async fn closing_a_socket_ends_only_its_own_operations() {
         // The shell that runs it has it in its command line, too.
         assert!(sandbox.count_processes("sleep 3593.5").await > 0);
         other.send("cancel", "id", Value::Null).await;
-        assert_eq!(other.wait_for("result", "id").await["exit"]["reason"], "cancelled");
+        assert_eq!(other.wait_for("result", "id").await["exit"]["type"], "cancelled");
     })
     .await;
 }
@@ -90,7 +98,7 @@ async fn a_socket_survives_the_end_of_the_container() {
                     (&frame["payload"]["code"], &frame["payload"]["details"]["admitted"]),
                     (&json!("interrupted"), &json!(true))
                 ),
-                Some("result") => assert_ne!(frame["payload"]["exit"]["reason"], "exited"),
+                Some("result") => assert_ne!(frame["payload"]["exit"]["type"], "exited"),
                 _ => panic!("{frame}"),
             }
             ends.push(frame["id"].as_str().unwrap().to_owned());
@@ -195,7 +203,69 @@ async fn a_look_over_a_socket_does_not_wake_the_sandbox() {
     let sandbox = Named::new("looked-at", json!({})).await;
     let mut socket = sandbox.connect().await.unwrap();
     socket.send("process.list", "1", json!({})).await;
-    assert_eq!(socket.wait_for("result", "1").await, json!({ "processes": [] }));
+    assert_eq!(socket.wait_for("result", "1").await, json!({ "items": [] }));
     assert_eq!(state(&sandbox.id).await, "created");
     sandbox.end().await;
+}
+
+/// What fills the memory that the sandboxes share.
+mod serial {
+    use super::*;
+
+    /// Sends a command more input than has room while its sandbox starts, and waits for its end: what it has counted, or the code of its error.
+    async fn send_much(sandbox: &Named, number: usize, refused: &AtomicBool) -> Result<String, String> {
+        let mut socket = sandbox.connect().await.unwrap();
+        let command = format!("cat > input-{number}; wc -c < input-{number}");
+        socket.send("exec", "count", json!({ "command": command, "stdin": { "stream": true } })).await;
+        for _ in 0..2 {
+            socket.send("input", "count", json!({ "type": "stdin", "bytes": "x".repeat(6 << 20) })).await;
+        }
+        socket.send("input", "count", json!({ "type": "eof" })).await;
+        let mut output = String::new();
+        loop {
+            let frame = socket.next().await;
+            match frame["type"].as_str().unwrap() {
+                "event" => output.push_str(frame["payload"]["bytes"].as_str().unwrap_or_default()),
+                "result" => return Ok(output.trim().to_owned()),
+                "error" if frame["id"] == "count" => {
+                    refused.store(true, Ordering::Relaxed);
+                    let code = frame["payload"]["code"].as_str().unwrap().to_owned();
+                    // The id is free again, and nothing more comes under it.
+                    socket.send("exec", "count", json!({ "command": "echo again" })).await;
+                    assert_eq!(socket.output("count").await.0, "again\n");
+                    return Err(code);
+                }
+                // Inputs of an operation that has ended.
+                _ => assert_eq!(frame["payload"]["code"], "not_found", "{frame}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn inputs_without_room_are_held_back_or_end_their_operation() {
+        let neighbor = Named::new("roomy", json!({})).await;
+        let Some(engine) = LocalEngine::find(&neighbor).await else { return neighbor.end().await };
+        let mark = StartMark::new("room");
+        let sandbox = Named::new("room", json!({ "env": mark.variables() })).await;
+        let fault = engine.inject(&mark, json!("hang"), None).await;
+        let refused = AtomicBool::new(false);
+        let sending = join_all((0..8).map(|number| send_much(&sandbox, number, &refused)));
+        let releasing = async {
+            until("an input is refused", async || refused.load(Ordering::Relaxed)).await;
+            fault.remove().await
+        };
+        let (outcomes, _) = tokio::join!(sending, releasing);
+        for (number, outcome) in outcomes.iter().enumerate() {
+            match outcome {
+                Ok(output) => assert_eq!(output, "12582912", "none ends as though it had got all"),
+                Err(code) => {
+                    assert_eq!(code, "too_many_requests");
+                    assert_eq!(sandbox.print(&format!("ls input-{number} 2>/dev/null || echo none")).await, "none\n");
+                }
+            }
+        }
+        assert!(outcomes.iter().any(Result::is_ok), "some are held back, and not refused: {outcomes:?}");
+        sandbox.end().await;
+        neighbor.end().await;
+    }
 }

@@ -8,7 +8,7 @@ use super::{code, create, destroy, exec, fresh_name, request};
 async fn kinds() -> Vec<Value> {
     let (status, body) = request(Method::GET, "/v1/kinds", None).await;
     assert_eq!(status, StatusCode::OK, "{body}");
-    body["kinds"].as_array().unwrap().clone()
+    body["items"].as_array().unwrap().clone()
 }
 
 #[tokio::test]

@@ -3,12 +3,14 @@
 mod failing;
 mod history;
 pub(super) mod host;
+mod keeping;
 mod sleeping;
 mod starting;
 mod stopping;
 
 use std::time::Duration;
 
+use cabana_protocol::Data;
 use cabana_tests::{Answer, Caller, PATIENCE, Sandbox, Socket, until};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -61,7 +63,8 @@ impl Named {
     pub(in crate::control) async fn print(&self, command: &str) -> String {
         let (status, output) = self.run(command).await;
         assert_eq!((status, &output["exit"]["code"]), (StatusCode::OK, &json!(0)), "{output}");
-        output["stdout"].as_str().unwrap().to_owned()
+        let stdout: Data = serde_json::from_value(output["stdout"].clone()).unwrap();
+        String::from_utf8_lossy(&stdout.0).into_owned()
     }
 
     /// A request to a route of it.

@@ -4,6 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use reqwest::{Client, Method, StatusCode};
@@ -11,9 +12,13 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 use super::lifecycle::{Named, host};
+
+/// How long an agent may take to say who it is.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The engine that runs the sandboxes of the stack.
 pub(super) struct LocalEngine {
@@ -48,7 +53,8 @@ impl LocalEngine {
             // It may have been removed since.
             let Ok(record) = fs::read(sidecar.unwrap().path()) else { continue };
             let port = serde_json::from_slice::<Value>(&record).unwrap()["port"].as_u64().unwrap().try_into().unwrap();
-            let incarnation = incarnation(port).await.unwrap_or_default();
+            // Another case may have stopped its agent.
+            let incarnation = timeout(ANSWER, incarnation(port)).await.ok().flatten().unwrap_or_default();
             if !incarnation.is_empty() && process.contains(&incarnation) {
                 return Tunnel { port };
             }

@@ -19,9 +19,8 @@ pub(super) fn directory() -> Option<PathBuf> {
     let (url, _) = Sandbox::service();
     let port = require("engine", url.strip_prefix("http://127.0.0.1:"), "the stack runs elsewhere")?.to_owned();
     let wrangler = host::find(&format!("--port\0{port}\0"));
-    let words = wrangler.first().expect("what listens on this machine").words();
-    let state = words.iter().skip_while(|word| *word != "--persist-to").nth(1).expect("where it keeps what it stores");
-    Path::new(state).parent().map(Path::to_owned)
+    let state = wrangler.iter().find_map(|process| process.words().into_iter().skip_while(|word| word != "--persist-to").nth(1));
+    Path::new(&state.expect("where it keeps what it stores")).parent().map(Path::to_owned)
 }
 
 /// The objects in a log's lines that name this request.
@@ -57,7 +56,7 @@ async fn gateway_and_agent_log_the_same_request_id() {
         assert!(response.chunk().await.unwrap().is_some());
         sandbox.shell("truncate -s 1000 tree/large").await;
         assert!(drain(response).await.is_err());
-        let said = line(&directory.join("engine.log"), &id, "an archive broke off").await;
+        let said = line(&directory.join("engine.log"), &id, "an archive was interrupted").await;
         assert_eq!(said["level"], "WARN", "{said}");
         let said = line(&directory.join("wrangler.log"), &id, "request").await;
         assert_eq!((&said["route"], &said["status"]), (&json!("/v1/sandboxes/{id}/archive"), &json!(200)), "{said}");

@@ -1,7 +1,7 @@
 //! The metrics of a sandbox.
 
 use cabana_protocol::{metrics::Metrics, sandbox::State};
-use cabana_tests::{Sandbox, in_sandbox, until};
+use cabana_tests::{Sandbox, in_created_sandbox, in_sandbox, until};
 use reqwest::Method;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn count(metrics: &Metrics, operation: &str, outcome: &str) -> u64 {
 
 #[tokio::test]
 async fn requests_are_counted_and_reading_them_does_not_wake_the_sandbox() {
-    in_sandbox(async |sandbox| {
+    in_created_sandbox(async |sandbox| {
         let asleep = metrics(sandbox).await;
         assert_eq!((asleep.state, asleep.starts, &asleep.usage, &asleep.running_since), (State::Created, 0, &None, &None));
         assert_eq!(metrics(sandbox).await.state, State::Created);

@@ -169,7 +169,7 @@ async fn a_follower_resumes_where_the_connection_broke() {
     assert_eq!((breaks, &ended["exit"]["code"]), (3, &json!(0)), "{ended}");
     assert_eq!(output, (1..=400).map(|number| format!("{number}\n")).collect::<String>(), "nothing is missing or repeated");
 
-    // When the sandbox stops, a follower learns that its process is lost.
+    // When the sandbox stops, a follower learns that its process was ended.
     let talks = json!({ "command": "while :; do echo on; sleep 0.02; done", "detach": true, "name": "endless" });
     let process = sandbox.call(Method::POST, "/exec", Some(talks)).await.1["process"].clone();
     let request = sandbox.request(Method::POST, "/process/attach").header("accept", "text/event-stream");
@@ -180,14 +180,14 @@ async fn a_follower_resumes_where_the_connection_broke() {
     while let Ok(Some(piece)) = answer.chunk().await {
         text += std::str::from_utf8(&piece).unwrap();
     }
-    assert!(text.contains(r#""type":"result""#) && text.contains(r#""reason":"lost""#), "{text}");
+    assert!(text.contains(r#""type":"result""#) && text.contains(r#""type":"cancelled""#), "{text}");
     let again = sandbox.call(Method::POST, "/process/attach", Some(json!({ "process": process }))).await;
     assert_eq!((again.0, code(&again.1)), (StatusCode::GONE, "gone"), "{}", again.1);
     sandbox.end().await;
 }
 
 #[tokio::test]
-async fn a_silent_network_failure_is_detected_and_repeats_nothing() {
+async fn a_silent_network_failure_is_detected_and_harms_no_container() {
     let Some((sandbox, tunnel)) = start_with_tunnel("dead").await else { return };
     let mut socket = sandbox.connect().await.unwrap();
     socket.send("exec", "1", json!({ "command": "echo up; sleep 600" })).await;
@@ -201,9 +201,52 @@ async fn a_silent_network_failure_is_detected_and_repeats_nothing() {
     assert_eq!(socket.wait_for("error", "1").await["code"], "interrupted");
     tunnel.inject("clear").await;
     until("the sandbox is back", async || sandbox.run("true").await.0 == StatusCode::OK).await;
-    assert_eq!(sandbox.print("cat counter 2>/dev/null || echo nothing").await, "nothing\n", "it was not carried out again");
-    let shown = sandbox.show().await;
-    assert_eq!((&shown["starts"], &shown["last_failure"]["code"]), (&json!(2), &json!("unresponsive")), "{shown}");
-    retry_exec(&mut socket).await;
+    assert_eq!(sandbox.print("cat counter").await, "once\n", "nothing is lost, and nothing was done twice");
+    check_unharmed(&sandbox).await;
+    // The object was reset, and its sockets with it.
+    retry_exec(&mut sandbox.connect().await.unwrap()).await;
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn looking_at_a_sandbox_that_is_out_of_reach_ends_nothing() {
+    let Some((sandbox, tunnel)) = start_with_tunnel("out-of-reach").await else { return };
+    sandbox.print("echo kept > f").await;
+    for fault in ["refuse", "stall"] {
+        tunnel.inject(fault).await;
+        tunnel.inject("reset").await;
+        for _ in 0..3 {
+            assert_eq!(sandbox.show().await["state"], "running", "{fault}");
+        }
+        tunnel.inject("clear").await;
+    }
+    assert_eq!(sandbox.print("cat f").await, "kept\n");
+    check_unharmed(&sandbox).await;
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn refused_connections_delay_operations_and_harm_none_that_runs() {
+    let Some((sandbox, tunnel)) = start_with_tunnel("refused").await else { return };
+    let refusing = async {
+        wait_until_started(&sandbox).await;
+        tunnel.inject("refuse").await;
+        // The agent is asked for its health meanwhile, in vain.
+        let clearing = async {
+            pause(6_000).await;
+            tunnel.inject("clear").await;
+        };
+        // A request that has not reached the agent may be repeated.
+        let repeating = until("it is carried out", async || {
+            let (status, also) = sandbox.run("touch go; echo also >> also").await;
+            assert!(status == StatusCode::OK || code(&also) == "container_not_ready", "{also}");
+            status == StatusCode::OK
+        });
+        tokio::join!(repeating, clearing);
+    };
+    let (waited, ()) = tokio::join!(sandbox.run(WAITS), refusing);
+    assert_eq!((waited.0, &waited.1["stdout"]), (StatusCode::OK, &json!("done\n")), "{}", waited.1);
+    assert_eq!(sandbox.print("cat counter also").await, "once\nalso\n");
+    check_unharmed(&sandbox).await;
     sandbox.end().await;
 }

@@ -1,6 +1,9 @@
 //! Services that are killed under all sandboxes: the runtime of the Durable Objects, and the engine of the containers. Each has a
 //! supervisor that starts it again. These cases run alone and one after another, and `CABANA_TEST_OUTAGES` says so.
 
+mod deploying;
+mod long_bodies;
+
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
@@ -102,7 +105,9 @@ async fn a_killed_runtime_loses_nothing() {
         (&json!(1), &json!(700_000)),
         "its container has outlived that: {shown}"
     );
-    assert_eq!(sandbox.count("sleep 600").await, 0, "what nobody waits for any more has ended");
+    assert_eq!(sandbox.count("^sleep 600").await, 2, "the callers may come back");
+    sandbox.call(Method::POST, "/process/end", Some(json!({ "all": true }))).await;
+    assert_eq!(sandbox.count("^sleep 600").await, 0);
     sandbox.end().await;
 }
 
@@ -116,7 +121,7 @@ async fn kill_after(milliseconds: u64, request: reqwest::RequestBuilder) {
 }
 
 /// The runtime is killed at different moments of a start and of a destroy, until each has been seen to be done and not to be done. The
-/// moments in between are those of the model in `lifecycle/tests/restarts.rs` of the library.
+/// moments in between are those of `sandbox/supervisor/tests.rs` of the library.
 #[tokio::test]
 async fn a_runtime_killed_in_a_start_or_a_destroy_leaves_no_container_and_does_nothing_twice() {
     assert_alone();
@@ -173,6 +178,41 @@ async fn a_killed_engine_ends_containers_and_nothing_else() {
         assert_eq!(sandbox.show().await["state"], "running");
         sandbox.end().await;
     }
+}
+
+/// A writer of the object's storage can make its audit end earlier. Once the object has been loaded again, nothing in it knows better.
+#[tokio::test]
+async fn an_audit_whose_end_was_cut_off_does_not_verify() {
+    assert_alone();
+    let state = logs::directory().expect("the stack is on this machine");
+    let sandbox = Named::new("cut", json!({})).await;
+    let request = super::fresh_name("request");
+    let call = sandbox.request(Method::POST, "/exec").header("x-request-id", &request).json(&json!({ "command": "true" }));
+    call.send().await.unwrap().error_for_status().unwrap();
+    let verify = async || sandbox.call(Method::GET, "/audit/verify", None).await.1;
+    let mut verified = Value::Null;
+    until("the audit's head is known to the database", async || {
+        assert_eq!(sandbox.print("echo more").await, "more\n");
+        assert_eq!(sandbox.call(Method::POST, "/stop", None).await.0, StatusCode::OK);
+        verified = verify().await;
+        verified["anchor"].as_u64() >= Some(2)
+    })
+    .await;
+    assert!(verified["intact"] == true && verified["cursor"].is_null(), "{verified}");
+    let anchor = verified["anchor"].as_u64().unwrap();
+    runtime().signal("KILL");
+    let cut = Command::new("python3")
+        .args(["-c", include_str!("cut_audit.py")])
+        .arg(&state)
+        .args([&request, &anchor.to_string()])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&cut.stdout).trim().parse::<u64>().is_ok_and(|cut| cut > 0), "{cut:?}");
+    until("the runtime is back", async || sandbox.request(Method::GET, "").send().await.is_ok()).await;
+    let verified = verify().await;
+    assert_eq!((&verified["intact"], &verified["anchor"]), (&json!(false), &Value::Null), "{verified}");
+    assert!(verified["broken_at"].as_u64() <= Some(anchor), "{verified}");
+    sandbox.end().await;
 }
 
 /// Holds the lock of the deployment's database, so that nobody can write to it, until it is dropped.

@@ -63,7 +63,7 @@ async fn projects_are_listed_in_pages() {
         let (status, page) = request(Method::GET, &format!("/v1/projects?limit=2&cursor={cursor}"), None).await;
         assert_eq!(status, StatusCode::OK, "{page}");
         let found: Vec<_> =
-            page["projects"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+            page["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
         assert!(!found.is_empty() && found.len() <= 2, "{page}");
         cursor = found.last().unwrap().clone();
         seen.extend(found.into_iter().filter(|found| found.starts_with(&name)));
@@ -95,7 +95,7 @@ async fn malformed_projects_are_refused() {
     for (method, route, expected) in [
         (Method::GET, "/v1/projects/Web", "invalid_request"),
         (Method::GET, "/v1/projects/never-made", "not_found"),
-        (Method::PUT, "/v1/projects/never-made", "invalid_request"),
+        (Method::PUT, "/v1/projects/never-made", "method_not_allowed"),
         (Method::GET, "/v1/projects?limit=0", "invalid_request"),
         (Method::GET, "/v1/projects/a/b", "not_found"),
     ] {

@@ -77,14 +77,14 @@ impl Form {
                 let process = detach(sandbox, request).await;
                 let outcome =
                     outcome(gather(sandbox.stream_of("process.attach", NDJSON, json!({ "process": process })).await).await);
-                sandbox.call(Remove { process }).await;
+                sandbox.call(Remove::one(process)).await;
                 outcome
             }
             Self::Logs => {
                 let process = detach(sandbox, request).await;
-                sandbox.call(Wait { process: process.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+                sandbox.call(Wait { process: process.clone(), until: Until::EXIT, from: None, timeout_ms: None }).await;
                 let outcome = look_up(sandbox, &process).await;
-                sandbox.call(Remove { process }).await;
+                sandbox.call(Remove::one(process)).await;
                 outcome
             }
             Self::Session => {
@@ -172,7 +172,7 @@ async fn converse(sandbox: &Sandbox, request: Value, told: Option<&[u8]>) -> Out
             }
             ExecEvent::Stdout { offset, bytes } => (&mut stdout, offset, bytes),
             ExecEvent::Stderr { offset, bytes } => (&mut stderr, offset, bytes),
-            gap @ ExecEvent::Gap { .. } => panic!("{gap:?}"),
+            other @ (ExecEvent::Gap { .. } | ExecEvent::Screen { .. }) => panic!("{other:?}"),
         };
         assert_eq!(offset, next);
         next += bytes.0.len() as u64;

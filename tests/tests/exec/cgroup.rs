@@ -12,16 +12,16 @@ use std::{
 const MOUNT: &str = "/sys/fs/cgroup";
 
 /// Removed when dropped, with whatever still runs in it.
-pub(super) struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// One with a limit of processes and threads.
-    pub(super) fn with_pids(limit: u64) -> Self {
+    pub(crate) fn with_pids(limit: u64) -> Self {
         Self::make("pids", &[("pids.max", limit)])
     }
 
     /// One with a limit of memory, and without swap.
-    pub(super) fn with_memory(bytes: u64) -> Self {
+    pub(crate) fn with_memory(bytes: u64) -> Self {
         match is_unified() {
             true => Self::make("memory", &[("memory.max", bytes), ("memory.swap.max", 0)]),
             false => Self::make("memory", &[("memory.limit_in_bytes", bytes), ("memory.memsw.limit_in_bytes", bytes)]),
@@ -48,7 +48,7 @@ impl Cgroup {
     }
 
     /// A program that moves itself into the group, and becomes its argument.
-    pub(super) fn starter(&self) -> [String; 3] {
+    pub(crate) fn starter(&self) -> [String; 3] {
         ["sh".to_owned(), "-c".to_owned(), format!("echo $$ > {}/cgroup.procs && exec \"$0\"", self.0.display())]
     }
 }

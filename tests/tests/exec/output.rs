@@ -5,9 +5,11 @@ use cabana_protocol::{
     line::LineOf,
     process::{Get, Remove, Until, Wait},
 };
-use cabana_tests::{NDJSON, SSE, gather, in_sandbox, until};
+use cabana_tests::{NDJSON, SSE, gather, http1, in_agent, in_sandbox, until};
 use futures_util::{StreamExt, future::join_all};
+use reqwest::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use super::{exited, mark};
 
@@ -19,13 +21,77 @@ async fn a_gigabyte_is_counted_and_not_kept() {
         let output = sandbox.exec(json!({ "command": command, "max_output_bytes": 1000 })).await;
         assert!(output.truncated);
         assert_eq!((output.stdout_bytes, output.stderr_bytes, output.result.exit), (1_000_000_009, 6, Some(exited(7))));
-        assert_eq!(output.stdout.0.len(), 1000);
+        let mark = "\n[999999009 bytes left out]\n";
+        assert_eq!(output.stdout.0.len(), 1000 + mark.len());
+        assert!(output.stdout.0.windows(mark.len()).any(|window| window == mark.as_bytes()), "it is marked where it was cut");
         assert!(output.stdout.0.starts_with(b"firstxxx") && output.stdout.0.ends_with(b"xxxlast"));
         assert_eq!(output.stderr.0, "error\n");
         let grown = sandbox.peak_memory_kib().await - before;
         assert!(grown < 32 << 10, "{grown} KiB for what is not kept");
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_raw_form_is_stdout_alone() {
+    in_sandbox(async |sandbox| {
+        let bytes: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
+        sandbox.put("bytes", bytes.clone()).await.success();
+        let raw = |route: &str, body: &serde_json::Value| {
+            sandbox.request(Method::POST, route).header("accept", "application/octet-stream").json(body)
+        };
+        let command = json!({ "command": "echo error >&2; cat bytes; exit 3" });
+        let answer = sandbox.send(raw("/exec", &command)).await;
+        assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+        assert!(answer.success() == bytes);
+        let detached =
+            json!({ "command": "printf one; until [ -e go ]; do sleep 0.02; done; printf two; exit 4", "detach": true });
+        let process = sandbox.exec(detached).await.result.process.to_string();
+        let mut answer = raw("/process/attach", &json!({ "process": process })).send().await.unwrap();
+        assert_eq!(answer.headers()["x-cabana-process"], process.as_str());
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), "one");
+        sandbox.put("go", "").await.success();
+        assert_eq!(answer.text().await.unwrap(), "two");
+        assert_eq!(sandbox.call(Get { process }).await.exit, Some(exited(4)), "the follow-up");
+        let watch = raw("/git/clone", &json!({ "url": "http://127.0.0.1:1/x", "path": "x" }));
+        assert_eq!(sandbox.send(watch).await.code(), "unprocessable", "an operation without a raw form answers JSON");
+    })
+    .await;
+}
+
+mod agent_only {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_result_of_the_raw_form_is_a_trailer() {
+        in_sandbox(async |sandbox| {
+            let request =
+                sandbox.request(Method::POST, "/exec").header("accept", "application/octet-stream").header("te", "trailers");
+            let request = request.json(&json!({ "command": "printf out; exit 3" })).build().unwrap();
+            let (head, body) = http1::spell(&request);
+            let mut stream = http1::dial(&request).await;
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+            let text = http1::read_until(&mut stream, &["}\r\n\r\n"]).await.to_lowercase();
+            assert!(text.contains("\r\ntrailer: x-cabana-result\r\n") && text.contains("\r\nx-cabana-process: "), "{text}");
+            let (body, trailer) = text.split_once("\r\n0\r\nx-cabana-result: ").unwrap();
+            assert!(body.ends_with("\r\nout"), "{text}");
+            let result: serde_json::Value = serde_json::from_str(trailer).unwrap();
+            assert_eq!(result["exit"], json!({ "type": "exited", "code": 3 }));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_raw_form_is_refused_where_output_is_missing() {
+        in_agent(&[("CABANA_REPLAY_BYTES", "100000"), ("CABANA_REPLAY_DISK_BYTES", "1")], async |sandbox| {
+            let printed = sandbox.exec(json!({ "command": "head -c 8388608 /dev/zero", "detach": true })).await;
+            let process = printed.result.process.to_string();
+            sandbox.call(Wait { process: process.clone(), until: Until::EXIT, from: None, timeout_ms: None }).await;
+            let raw = sandbox.request(Method::POST, "/process/attach").header("accept", "application/octet-stream");
+            assert_eq!(sandbox.send(raw.json(&json!({ "process": process }))).await.code(), "gone");
+        })
+        .await;
+    }
 }
 
 /// What is written at once before the end, where the machine has more to do than it can.
@@ -53,7 +119,7 @@ async fn the_last_bytes_arrive_on_a_busy_machine() {
                         let process = sandbox.exec(request).await.result.process;
                         let heard =
                             gather(sandbox.stream_of("process.attach", NDJSON, json!({ "process": process })).await).await;
-                        sandbox.call(Remove { process: process.to_string() }).await;
+                        sandbox.call(Remove::one(process.to_string())).await;
                         heard
                     }
                 };
@@ -105,14 +171,14 @@ async fn a_short_detached_command_is_recorded_whole() {
                 let command = json!(["sh", "-c", format!("echo {number} {round}; exit {code}")]);
                 let output = sandbox.exec(json!({ "command": command, "detach": true })).await;
                 let process = output.result.process.to_string();
-                sandbox.call(Wait { process: process.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+                sandbox.call(Wait { process: process.clone(), until: Until::EXIT, from: None, timeout_ms: None }).await;
                 let known = sandbox.call(Get { process: process.clone() }).await;
                 assert!(known.pid > 1 && known.duration_ms.is_some() && known.usage.is_some(), "{known:?}");
                 let printed = format!("{number} {round}\n");
                 assert_eq!((known.exit, known.output_bytes), (Some(exited(code)), printed.len() as u64));
                 let log = sandbox.post("process.logs", json!({ "process": process })).await.json();
                 assert_eq!((&log["stdout"], &log["exit"]["code"]), (&json!(printed), &json!(code)));
-                sandbox.call(Remove { process }).await;
+                sandbox.call(Remove::one(process)).await;
             }
         });
         join_all(runs).await;

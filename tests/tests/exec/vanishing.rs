@@ -81,7 +81,7 @@ async fn descriptors(sandbox: &Sandbox) -> usize {
 
 /// Descriptors that may stay open: the hops between caller and agent keep some connections, and the agent alone has no hop.
 fn spare() -> usize {
-    if Target::get() == Target::Agent { 0 } else { 12 }
+    if Target::get().is_direct() { 0 } else { 12 }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn paths_outside_the_roots_are_refused() {
             "mkdir -p {twin} inside && echo secret > {twin}/f && ln -s {twin} link && ln -s {twin}/f filelink && ln -s /proc/self/root magic \
              && ln -s ../../../../../.. up && ln -s /proc/self/fd fds"
         );
-        sandbox.shell(&setup).await;
+        sandbox.shell_as_root(&setup).await;
         let outside = [
             "../f".to_owned(),
             "inside/../../f".to_owned(),
@@ -56,7 +56,7 @@ async fn paths_outside_the_roots_are_refused() {
                 assert_eq!(sandbox.post("file.write", write).await.code(), "forbidden", "{path}, append: {append}");
             }
         }
-        assert_eq!(sandbox.shell(&format!("cat {twin}/f; ls {twin}; rm -r {twin}")).await, "secret\nf\n");
+        assert_eq!(sandbox.shell_as_root(&format!("cat {twin}/f; ls {twin}; rm -r {twin}")).await, "secret\nf\n");
     })
     .await;
 }
@@ -66,7 +66,9 @@ async fn a_race_with_a_symlink_does_not_leave_the_roots() {
     in_either_confinement(async |sandbox| {
         let twin = format!("{}-race", sandbox.root);
         sandbox
-            .shell(&format!("mkdir -p {twin} real && echo outside > {twin}/f && echo inside > real/f && ln -s {twin} evil"))
+            .shell_as_root(&format!(
+                "mkdir -p {twin} real && echo outside > {twin}/f && echo inside > real/f && ln -s {twin} evil"
+            ))
             .await;
         let race = async {
             for round in 0..300 {
@@ -82,7 +84,7 @@ async fn a_race_with_a_symlink_does_not_leave_the_roots() {
         };
         let (output, ()) = tokio::join!(sandbox.exec(json!({ "command": ["python3", "-c", SWAP, "."] })), race);
         assert!(output.result.success(), "{output:?}");
-        assert_eq!(sandbox.shell(&format!("ls -A {twin}; rm -r {twin}")).await, "f\n");
+        assert_eq!(sandbox.shell_as_root(&format!("ls -A {twin}; rm -r {twin}")).await, "f\n");
     })
     .await;
 }
@@ -128,7 +130,7 @@ async fn no_operation_leaves_the_roots_in_a_race() {
             "mkdir -p {twin}/secret real copies tree/sub && ln -s ../{name} evil && echo inside > real/f && echo x > tree/sub/f && \
              for f in f a e p secret/f; do echo outside > {twin}/$f; done && echo x > {twin}/e && echo x > {twin}/p"
         );
-        sandbox.shell(&setup).await;
+        sandbox.shell_as_root(&setup).await;
         let show = format!("cd {twin} && find . -printf '%p %m %s %T@\\n' | sort && cat f a e p secret/f");
         let before = sandbox.shell(&show).await;
         let race = async {
@@ -160,7 +162,7 @@ async fn no_operation_leaves_the_roots_in_a_race() {
         assert!(output.result.success(), "{output:?}");
         assert_eq!(sandbox.shell(&show).await, before);
         let copied = format!("! grep -r outside copies tree && ! find copies -name 'secret*' | grep . && find . -name '.cabana*'; rm -r {twin}");
-        assert_eq!(sandbox.shell(&copied).await, "");
+        assert_eq!(sandbox.shell_as_root(&copied).await, "");
     })
     .await;
 }
@@ -184,7 +186,7 @@ mod agent_only {
                     assert_eq!(if answer.status.is_success() { "200".to_owned() } else { answer.code() }, code, "{path}");
                 }
                 let list = json!({ "path": ".", "depth": 3 });
-                assert_eq!(sandbox.post("file.list", list).await.json()["entries"].as_array().unwrap().len(), 6);
+                assert_eq!(sandbox.post("file.list", list).await.json()["items"].as_array().unwrap().len(), 6);
             })
             .await;
         }

@@ -8,7 +8,7 @@ use super::make_deep_tree;
 use super::stat;
 
 async fn copy(sandbox: &Sandbox, from: &str, to: &str, recursive: bool) -> Copied {
-    sandbox.call(Copy { from: from.into(), to: to.into(), recursive }).await
+    sandbox.call(Copy { from: from.into(), to: to.into(), recursive, session: None }).await
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn holes_of_sparse_files_are_kept() {
 async fn a_symlink_is_created_with_the_given_target() {
     in_sandbox(async |sandbox| {
         for (path, target) in [("relative", "../x"), ("absolute", "/etc/passwd"), ("odd", "a\n b/"), ("itself", "itself")] {
-            sandbox.call(Symlink { path: path.into(), target: target.into() }).await;
+            sandbox.call(Symlink { path: path.into(), target: target.into(), session: None }).await;
             assert_eq!(stat(sandbox, path).await.target, Some(target.into()));
         }
         assert_eq!(sandbox.get("absolute").await.code(), "forbidden");
@@ -127,7 +127,7 @@ async fn permission_bits_are_set_as_asked() {
             ("fifo", 0o600, "fifo"),
             (".", 0o755, "."),
         ] {
-            sandbox.call(Chmod { path: path.into(), mode: Mode::from_bits(mode) }).await;
+            sandbox.call(Chmod { path: path.into(), mode: Mode::from_bits(mode), session: None }).await;
             assert_eq!(stat(sandbox, changed).await.mode, Mode::from_bits(mode), "{path}");
         }
         for (path, mode, code) in [

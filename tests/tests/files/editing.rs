@@ -11,7 +11,7 @@ async fn edit(sandbox: &Sandbox, path: &str, edits: Value) -> Edited {
 }
 
 async fn patch(sandbox: &Sandbox, path: &str, patch: &str) -> Patched {
-    sandbox.call(Patch { path: path.into(), patch: patch.into(), strip: None, dry_run: false }).await
+    sandbox.call(Patch { path: path.into(), patch: patch.into(), strip: None, dry_run: false, session: None }).await
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn an_edit_that_does_not_fit_changes_nothing_and_says_why() {
             (json!({ "old": "\trun(2);\n", "new": "" }), json!({ "edit": 1, "line": 3, "closest": "    run(2);\n" }), "line 3"),
             (json!({ "old": "run", "new": "" }), json!({ "edit": 1, "lines": [2, 3] }), "more than once"),
             (json!({ "old": "main", "new": "" }), json!({ "edit": 1 }), "edit 2 of 2"),
-            (json!({ "old": "quite different: 7", "new": "", "all": true }), json!({ "edit": 1 }), "not there"),
+            (json!({ "old": "quite different: 7", "new": "", "all": true }), json!({ "edit": 1 }), "does not occur"),
         ] {
             let answer = sandbox.post("file.edit", json!({ "path": "f", "edits": [first, second] })).await;
             assert_eq!(answer.code(), "unprocessable", "{second}");
@@ -108,7 +108,7 @@ async fn a_diff_of_git_is_applied() {
         sandbox.shell(make).await;
         let diff = sandbox.exec(json!({ "command": "git diff --no-index -M p q | sed -e 's#a/p/#a/#g' -e 's#b/q/#b/#g' -e 's#from p/#from #' -e 's#to q/#to #'" })).await;
         let diff = String::from_utf8(diff.stdout.0.into()).unwrap();
-        let request = Patch { path: "p".into(), patch: diff.as_str().into(), strip: None, dry_run: true };
+        let request = Patch { path: "p".into(), patch: diff.as_str().into(), strip: None, dry_run: true, session: None };
         let planned = sandbox.call(request.clone()).await;
         assert_eq!(sandbox.shell("ls p").await.lines().count(), 6, "nothing was done");
         let patched = sandbox.call(Patch { dry_run: false, ..request }).await;

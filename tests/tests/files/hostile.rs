@@ -63,13 +63,15 @@ async fn replacing_a_file_leaves_its_hard_links_unchanged() {
             ("PUT", json!("/archive?path=.")),
         ];
         for (name, request) in operations {
-            sandbox.shell(&format!("mkdir {outside}; echo old > {outside}/f; chmod 600 {outside}/f; ln {outside}/f f")).await;
+            sandbox
+                .shell_as_root(&format!("mkdir {outside}; echo old > {outside}/f; chmod 600 {outside}/f; ln {outside}/f f"))
+                .await;
             match (name, request.as_str()) {
                 ("PUT", Some("/files?path=f")) => sandbox.put("f", "new\n").await.success(),
                 ("PUT", Some(route)) => sandbox.send(sandbox.request(Method::PUT, route).body(archive.clone())).await.success(),
                 _ => sandbox.post(name, request.clone()).await.success(),
             };
-            let seen = sandbox.shell(&format!("cat f {outside}/f; stat -c '%h %a' {outside}/f; rm -r f {outside}")).await;
+            let seen = sandbox.shell_as_root(&format!("cat f {outside}/f; stat -c '%h %a' {outside}/f; rm -r f {outside}")).await;
             assert_eq!(seen, "new\nold\n1 600\n", "{name} {request}");
         }
     })

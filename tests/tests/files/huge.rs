@@ -35,7 +35,7 @@ mod agent_only {
                 for (after, first, more) in [(None, 0, true), (Some(99_999), 100_000, true), (Some(199_499), 199_500, false)] {
                     let page = page(after.map(name), depth).await;
                     assert_eq!(
-                        (&page["entries"][0]["path"], page["cursor"] != Value::Null),
+                        (&page["items"][0]["path"], page["cursor"] != Value::Null),
                         (&json!(name(first)), more),
                         "{first}"
                     );
@@ -43,7 +43,7 @@ mod agent_only {
             }
             for pattern in ["*0777", "**/*0777", "**/**/**/**/*0777"] {
                 let found = sandbox.post("file.find", json!({ "path": ".", "pattern": pattern })).await.json();
-                assert_eq!(found["entries"].as_array().unwrap().len(), 20, "{pattern}");
+                assert_eq!(found["items"].as_array().unwrap().len(), 20, "{pattern}");
             }
             let searched = sandbox.post("file.search", json!({ "path": ".", "pattern": "x" })).await.json();
             assert_eq!((&searched["searched"], &searched["matches"]), (&json!(ENTRIES), &json!(0)));

@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt};
 use serde_json::json;
 
 fn watch(path: &str) -> Watch {
-    Watch { path: path.into(), recursive: None, include: Vec::new(), exclude: None, limit: None, timeout_ms: None }
+    Watch { path: path.into(), recursive: None, include: Vec::new(), exclude: None, limit: None, timeout_ms: None, session: None }
 }
 
 /// A watch past its `ready`.
@@ -203,10 +203,67 @@ async fn a_file_is_watched_by_its_name() {
         assert_eq!(show(&listener.next().await), "modified real");
         // As most editors save.
         sandbox.shell("echo 3 > w/.real && mv w/.real w/real").await;
-        assert_eq!(show(&listener.next().await), "created real");
+        assert_eq!(show(&listener.next().await), "modified real");
         sandbox.shell("rm w/real").await;
         assert_eq!(show(&listener.next().await), "removed real");
         assert_eq!(listener.end().await, WatchEnd::Limit);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_names_that_a_user_made_are_reported() {
+    in_sandbox(async |sandbox| {
+        sandbox
+            .shell("mkdir -p w/sub from/tree && echo 1 > from/f && echo 2 > from/tree/g && cd from && tar -cf ../archive f")
+            .await;
+        let archive = sandbox.get("archive").await.success();
+        let mut listener = listen(sandbox, &watch("w")).await;
+        let diff = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-edited\n+patched\n--- a/copy\n+++ /dev/null\n@@ -1 +0,0 @@\n-1\n";
+        for (number, (name, request, expected)) in [
+            ("file.write", json!({ "path": "w/f", "content": "1\n" }), &["created f"][..]),
+            ("file.write", json!({ "path": "w/f", "content": "2\n" }), &["modified f"]),
+            ("file.write", json!({ "path": "w/f", "content": "3\n", "append": true }), &["modified f"]),
+            ("file.edit", json!({ "path": "w/f", "edits": [{ "old": "2\n3", "new": "edited" }] }), &["modified f"]),
+            ("file.copy", json!({ "from": "from/f", "to": "w/copy" }), &["created copy"]),
+            ("file.copy", json!({ "from": "from/f", "to": "w/copy" }), &["modified copy"]),
+            ("file.patch", json!({ "path": "w", "patch": diff }), &["removed copy", "modified f"]),
+            (
+                "file.copy",
+                json!({ "from": "from/tree", "to": "w/tree", "recursive": true }),
+                &["created tree/", "created tree/g"],
+            ),
+            ("file.symlink", json!({ "path": "w/link", "target": "f" }), &["created link"]),
+            ("file.move", json!({ "from": "w/f", "to": "w/g" }), &["renamed f g"]),
+            ("PUT", json!("w/sub/lane"), &["created sub/lane"]),
+            ("PUT", json!("w/sub/lane"), &["modified sub/lane"]),
+            ("archive", json!("w/sub"), &["created sub/f"]),
+            ("archive", json!("w/sub"), &["modified sub/f"]),
+            ("shell", json!("touch 'w/#123' && echo x >> 'w/#123'"), &["created #123"]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            match name {
+                "PUT" => drop(sandbox.put(request.as_str().unwrap(), "x".repeat(100_000)).await.success()),
+                "archive" => {
+                    let import = sandbox.request(reqwest::Method::PUT, "/archive").query(&[("path", request.as_str().unwrap())]);
+                    sandbox.send(import.body(archive.clone())).await.success();
+                }
+                "shell" => drop(sandbox.shell(request.as_str().unwrap()).await),
+                name => drop(sandbox.post(name, request.clone()).await.success()),
+            }
+            let last = format!("end{number}");
+            sandbox.shell(&format!("touch w/{last}")).await;
+            let mut told = listener.until(&last).await;
+            // Modes, owners and times of what is there are theirs to tell.
+            told.retain(|change| !change.starts_with("attributes"));
+            assert_eq!(told, expected, "{name} {request}");
+        }
+        let mut limited = listen(sandbox, &Watch { limit: Some(1), ..watch("w") }).await;
+        sandbox.put("w/counted", "x".repeat(100_000)).await.success();
+        assert_eq!(show(&limited.next().await), "created counted");
+        assert_eq!(limited.end().await, WatchEnd::Limit);
     })
     .await;
 }
@@ -296,6 +353,7 @@ async fn changes_are_polled_by_version() {
             include: Vec::new(),
             exclude: None,
             since,
+            session: None,
         };
         let shown = |recent: &RecentChanges| recent.changes.iter().map(show).collect::<Vec<_>>();
         sandbox.shell("mkdir w").await;

@@ -79,7 +79,7 @@ async fn branches_are_created_and_deleted() {
         assert_eq!((answer.code(), reason(&answer)), ("conflict".into(), json!("local_changes")));
         sandbox.shell("git -C work checkout -q file").await;
         sandbox.call(checkout(Some("main"), None, false)).await;
-        let delete = |force| json!({ "path": "work", "action": { "delete": { "name": "new", "force": force } } });
+        let delete = |force| json!({ "path": "work", "action": { "type": "delete", "name": "new", "force": force } });
         let answer = sandbox.post("git.branch", delete(false)).await;
         assert_eq!((answer.code(), reason(&answer)), ("conflict".into(), json!("not_merged")));
         sandbox.post("git.branch", delete(true)).await.success();
@@ -179,6 +179,32 @@ async fn diverged_branches_are_merged_only_on_request() {
         assert_eq!(remote.fold::<Push>(json!({ "path": "work" })).await.outcome, PushOutcome::UpToDate);
         let pulled = remote.fold::<Pull>(json!({ "path": "theirs" })).await;
         assert_eq!((pulled.updated, pulled.commit, pulled.branch.as_deref()), (true, Some(merged), Some("main")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pull_that_merges_takes_an_author() {
+    in_sandbox(async |sandbox| {
+        let remote = Remote::start(sandbox).await;
+        for clone in ["work", "theirs"] {
+            remote.clone(clone).await;
+        }
+        remote.commit("theirs", "one", "theirs\n").await;
+        remote.fold::<Push>(json!({ "path": "theirs" })).await;
+        remote.commit("work", "other", "ours\n").await;
+        sandbox.shell("git -C work config user.email ''; git -C work config user.name ''").await;
+        let merge = json!({ "path": "work", "strategy": "merge" });
+        let answer = sandbox.post("git.pull", merge.clone()).await;
+        assert_eq!((answer.code(), reason(&answer)), ("unprocessable".into(), json!("identity")), "{}", answer.json());
+        let person =
+            |name: &str| json!({ "path": "work", "strategy": "merge", "author": { "name": name, "email": "ada@example.com" } });
+        assert_eq!(sandbox.post("git.pull", person("<")).await.code(), "invalid_request");
+        let pulled = remote.fold::<Pull>(person("Ada")).await;
+        let history = sandbox.call(Log { limit: Some(1), ..log() }).await;
+        let merged = &history.commits[0];
+        assert_eq!((Some(&merged.commit), merged.parents.len()), (pulled.commit.as_ref(), 2));
+        assert_eq!((&merged.author.name, &merged.committer.email), (&"Ada".into(), &"ada@example.com".into()));
     })
     .await;
 }

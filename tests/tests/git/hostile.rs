@@ -29,6 +29,8 @@ const TRAPS: &[(&str, &str)] = &[
     ("sequence.editor", "rebase -i HEAD~1"),
     ("remote.origin.uploadpack", ""),
     ("remote.origin.receivepack", ""),
+    // Git 2.54 and later.
+    ("hook.evil.command", ""),
 ];
 
 /// Those that make git more willing.
@@ -41,6 +43,7 @@ const WILLING: &[(&str, &str)] = &[
     ("core.hooksPath", "evil-hooks"),
     ("gc.auto", "1"),
     ("protocol.ext.allow", "always"),
+    ("hook.evil.event", "post-commit"),
 ];
 
 /// What a hook is called.
@@ -86,7 +89,7 @@ async fn plain_git_runs_the_programs_of_the_traps() {
             let reset = if command.starts_with("cherry-pick") || command.starts_with("rebase") { "git checkout -q -f;" } else { "" };
             let script = format!(
                 "{prepare} {} git config {key} {root}/program-{number}; {reset} git {command}; \
-                 cd ..; rm -r control; rm ran-{number}",
+                 cd ..; rm -rf control; rm ran-{number}",
                 program(root, number)
             );
             assert!(sandbox.exec(json!({ "command": script, "tty": {} })).await.result.success(), "{key}");
@@ -117,7 +120,7 @@ async fn programs_configured_by_a_repository_are_not_run() {
             ("git.diff", json!({ "from": "HEAD~1", "to": "HEAD" })),
             ("git.commit", json!({ "message": "ours", "author": author })),
             ("git.log", json!({})),
-            ("git.branch", json!({ "action": { "create": { "name": "side" } } })),
+            ("git.branch", json!({ "action": { "type": "create", "name": "side" } })),
             ("git.checkout", json!({ "branch": "feature" })),
             ("git.checkout", json!({ "branch": "main" })),
         ] {
@@ -142,6 +145,12 @@ async fn programs_configured_by_a_repository_are_not_run() {
         let answer = sandbox.post("git.status", json!({ "path": "work" })).await;
         assert_eq!(answer.json()["error"]["details"]["reason"], "unsafe_configuration", "{}", answer.json());
         sandbox.shell("git -C work config --remove-section \"filter.$(printf '\\377')\"").await;
+        sandbox.shell("git -C work config new.x.command 'touch ran-new'").await;
+        let answer = sandbox.post("git.commit", json!({ "path": "work", "message": "x", "allow_empty": true })).await;
+        assert_eq!(answer.code(), "forbidden");
+        let details = answer.json()["error"]["details"].take();
+        assert_eq!(details, json!({ "reason": "unsafe_configuration", "key": "new.x.command" }), "a key that is not known");
+        sandbox.shell("git -C work config --remove-section new.x").await;
         // The hook of a command that comes past no other trap.
         let by_hand = json!({ "command": "git -C work update-ref refs/heads/x HEAD; ls ran-hook" });
         assert_eq!(sandbox.exec(by_hand).await.stdout, "ran-hook\n".into(), "the hooks are there");
@@ -159,7 +168,7 @@ async fn a_repository_of_another_owner_is_worked_on() {
     in_sandbox(async |sandbox| {
         let remote = Remote::start(sandbox).await;
         remote.clone("work").await;
-        sandbox.shell("chown -R nobody work").await;
+        sandbox.shell_as_root("chown -R nobody work").await;
         let plain = sandbox.exec(json!({ "command": "HOME=/nowhere git -C work status" })).await;
         assert_eq!(plain.result.exit, Some(Exit::Exited { code: 128 }));
         assert!(String::from_utf8_lossy(&plain.stderr.0).contains("dubious ownership"), "{plain:?}");

@@ -3,7 +3,7 @@
 use cabana_protocol::{
     Operation,
     git::{self, Clone, Cloned, Commit, Person},
-    process::{Pattern, Until, Wait, Waited},
+    process::{Until, Wait, Waited},
 };
 use cabana_tests::Sandbox;
 use serde_json::{Value, json};
@@ -42,9 +42,9 @@ impl<'a> Remote<'a> {
         let server = ["python3", "server.py", "served"];
         let server = json!({ "command": server, "user": user, "detach": true, "name": "git-server" });
         sandbox.exec(server).await;
-        let until = Until::Log(Pattern::Regex("^port [0-9]+$".into()));
-        let waited = sandbox.call(Wait { process: "git-server".into(), until, timeout_ms: Some(30_000) }).await;
-        let Waited::Logged { line } = waited else { panic!("{waited:?}") };
+        let until = Until::Regex { regex: "^port [0-9]+$".into() };
+        let waited = sandbox.call(Wait { process: "git-server".into(), until, from: None, timeout_ms: Some(30_000) }).await;
+        let Waited::Logged { line, .. } = waited else { panic!("{waited:?}") };
         let port = std::str::from_utf8(&line.0).unwrap().trim_start_matches("port ").parse().unwrap();
         Self { sandbox, port }
     }

@@ -1,4 +1,5 @@
-"""A git server over HTTP: hands what is asked of it to git's own CGI program. Prints its port.
+"""A git server over HTTP: hands what is asked of it to git's own CGI program. Prints its port. Told where its files are, and at will its
+address and port.
 
 /<repository>            anybody may read and write it
 /private/<repository>    for ada with her password, and for a token
@@ -76,6 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+ADDRESS = (sys.argv[2], int(sys.argv[3])) if len(sys.argv) > 2 else ("127.0.0.1", 0)
+server = http.server.ThreadingHTTPServer(ADDRESS, Handler)
 print(f"port {server.server_address[1]}", flush=True)
 server.serve_forever()

@@ -2,7 +2,7 @@
 
 use cabana_protocol::{
     Data,
-    process::{Input, Logs, Pattern, Until, Wait, Waited},
+    process::{Input, Logs, Until, Wait},
 };
 use cabana_tests::{Sandbox, in_sandbox, until};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn a_server_on_stdio_is_used_through_input_and_logs() {
     in_sandbox(async |sandbox| {
         let request = json!({ "command": ["python3", "-c", include_str!("adding_server.py")], "stdin": { "stream": true }, "name": "server" });
         let id = detach(sandbox, request).await;
-        wait(sandbox, &id, Until::Log(Pattern::Text("ready".to_owned()))).await;
+        wait(sandbox, &id, Until::Log { log: "ready".to_owned() }).await;
         let (mut from, mut total) = (0, 0);
         for number in 1..=50 {
             let call = json!({ "jsonrpc": "2.0", "id": number, "method": "add", "params": { "n": number } }).to_string();
@@ -32,14 +32,14 @@ async fn a_server_on_stdio_is_used_through_input_and_logs() {
             say(sandbox, &id, first).await;
             say(sandbox, "server", format!("{second}\n").into_bytes()).await;
             total += number;
-            wait(sandbox, &id, Until::Log(Pattern::Text(format!("\"id\": {number},")))).await;
+            wait(sandbox, &id, Until::Log { log: format!("\"id\": {number},") }).await;
             let log = sandbox.call(Logs { process: id.clone(), from: Some(from), max_bytes: None }).await;
             from = log.to;
             let answer: Value = serde_json::from_slice(&log.stdout.0).unwrap();
             assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": number, "result": total }));
         }
         end(sandbox, &id).await;
-        assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited((50 * 51 / 2) % 256));
+        assert_eq!(wait(sandbox, &id, Until::EXIT).await, exited((50 * 51 / 2) % 256));
     })
     .await;
 }
@@ -69,7 +69,7 @@ async fn a_process_that_does_not_read_blocks_its_writer() {
             sandbox.put("go", "").await.success();
         };
         tokio::join!(writes, looks);
-        assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited(0));
+        assert_eq!(wait(sandbox, &id, Until::EXIT).await, exited(0));
         let whole = sandbox.shell("python3 -c \"import sys, hashlib; print(hashlib.sha256(b''.join(bytes([64 + n]) * (1 << 20) for n in range(64))).hexdigest())\"");
         assert_eq!(sandbox.call(Logs { process: id, from: None, max_bytes: None }).await.stdout, whole.await.as_str().into());
     })
@@ -85,12 +85,12 @@ async fn input_to_a_closed_stdin_is_refused_and_harmless() {
             json!({ "command": "exec <&-; echo closed; until [ -e go ]; do sleep 0.02; done; exit 3", "stdin": { "stream": true } }),
         )
         .await;
-        wait(sandbox, &id, Until::Log(Pattern::Text("closed".to_owned()))).await;
+        wait(sandbox, &id, Until::Log { log: "closed".to_owned() }).await;
         for _ in 0..20 {
             sandbox.post("process.input", json!({ "process": id, "data": "x".repeat(100_000) })).await;
         }
         sandbox.put("go", "").await.success();
-        assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited(3));
+        assert_eq!(wait(sandbox, &id, Until::EXIT).await, exited(3));
         let late = json!({ "process": id, "data": "late" });
         assert_eq!(sandbox.post("process.input", late).await.code(), "conflict");
         let mut socket = sandbox.connect().await;
@@ -118,12 +118,12 @@ async fn a_wait_for_a_line_finds_it_across_writes() {
             ("head -c 100000 /dev/zero | tr '\\0' '\\n'; sleep 0.02; echo ready on 7; seq 1000", "ready on 7"),
         ] {
             let id = detach(sandbox, json!({ "command": script })).await;
-            let found = Waited::Logged { line: line.into() };
-            let until = || Until::Log(Pattern::Regex("^ready on \\d$".to_owned()));
-            let early = wait(sandbox, &id, until()).await;
-            sandbox.call(Wait { process: id.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+            let found = Data::from(line);
+            let until = || Until::Regex { regex: "^ready on \\d$".to_owned() };
+            let early = super::line(wait(sandbox, &id, until()).await);
+            sandbox.call(Wait { process: id.clone(), until: Until::EXIT, from: None, timeout_ms: None }).await;
             // A later wait finds the same line.
-            assert_eq!((early, wait(sandbox, &id, until()).await), (found.clone(), found), "{script}");
+            assert_eq!((early, super::line(wait(sandbox, &id, until()).await)), (found.clone(), found), "{script}");
         }
     })
     .await;

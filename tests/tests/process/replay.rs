@@ -3,7 +3,7 @@
 use cabana_protocol::{
     exec::{ExecEvent, ExecResult, Exit},
     line::Line,
-    process::{Get, Logs, Pattern, SendSignal, Until, Waited},
+    process::{Get, Logs, SendSignal, Until},
 };
 use cabana_tests::{Dice, NDJSON, SSE, gather, in_sandbox};
 use futures_util::StreamExt;
@@ -94,7 +94,7 @@ async fn logs_are_read_in_pages() {
     in_sandbox(async |sandbox| {
         let script = "printf '\\360\\237\\214\\212%.0s' $(seq 1000); seq 1 1000 >&2; until [ -e go ]; do sleep 0.02; done";
         let id = detach(sandbox, json!({ "command": script })).await;
-        wait(sandbox, &id, Until::Log(Pattern::Text("1000".to_owned()))).await;
+        wait(sandbox, &id, Until::Log { log: "1000".to_owned() }).await;
         let page = async |from, max_bytes| sandbox.call(Logs { process: id.clone(), from: Some(from), max_bytes }).await;
         let (mut stdout, mut stderr, mut at, mut pages) = (String::new(), String::new(), 0, 0);
         while at < 7_893 {
@@ -111,7 +111,7 @@ async fn logs_are_read_in_pages() {
         let (nothing, last) = (page(5, Some(0)).await, page(7_893, None).await);
         assert_eq!((nothing.from, nothing.to, last.from, last.to), (5, 5, 7_893, 7_893));
         sandbox.put("go", "").await.success();
-        assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited(0));
+        assert_eq!(wait(sandbox, &id, Until::EXIT).await, exited(0));
         let whole = page(0, None).await;
         assert_eq!((whole.to, whole.output_bytes, whole.exit), (7_893, 7_893, Some(Exit::Exited { code: 0 })));
         for (name, body) in [
@@ -135,7 +135,7 @@ async fn logs_are_read_in_pages() {
 async fn only_idempotent_requests_are_resumed_after_a_lost_connection() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "echo once" })).await;
-        wait(sandbox, &id, Until::Exit {}).await;
+        wait(sandbox, &id, Until::EXIT).await;
         for (route, body, last, code) in [
             ("/exec", json!({ "command": "echo again >> twice" }), "5", "invalid_request"),
             ("/process/attach", json!({ "process": id }), "6", "invalid_request"),
@@ -158,17 +158,17 @@ async fn output_beyond_memory_is_replayed_from_disk_after_the_end() {
         let id = detach(sandbox, json!({ "command": script })).await;
         let expected: String = (1..=1_000_000).map(|number| format!("{number}\n")).collect();
         let expected = format!("first\n{expected}last\n");
-        wait(sandbox, &id, Until::Log(Pattern::Text("err".to_owned()))).await;
+        wait(sandbox, &id, Until::Log { log: "err".to_owned() }).await;
         let listener = sandbox.stream_of("process.attach", NDJSON, json!({ "process": id })).await;
         sandbox.put("go", "").await.success();
-        assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited(0));
+        assert_eq!(wait(sandbox, &id, Until::EXIT).await, exited(0));
         let late = sandbox.stream_of("process.attach", NDJSON, json!({ "process": id })).await;
         for listener in [listener, late] {
             let (stdout, stderr, result) = gather(listener).await;
             assert!(stdout == expected.as_bytes() && stderr == b"err\n" && result.success());
         }
-        let line = wait(sandbox, &id, Until::Log(Pattern::Regex("^fir".to_owned()))).await;
-        assert_eq!(line, Waited::Logged { line: "first".into() });
+        let line = wait(sandbox, &id, Until::Regex { regex: "^fir".to_owned() }).await;
+        assert_eq!(super::line(line).0, "first");
     })
     .await;
 }
@@ -177,7 +177,7 @@ async fn output_beyond_memory_is_replayed_from_disk_after_the_end() {
 async fn forgotten_output_is_reported_as_a_gap() {
     in_sandbox(async |sandbox| {
         let id = detach(sandbox, json!({ "command": "head -c 100000000 /dev/zero | tr '\\0' x; echo end" })).await;
-        assert_eq!(wait(sandbox, &id, Until::Exit {}).await, exited(0));
+        assert_eq!(wait(sandbox, &id, Until::EXIT).await, exited(0));
         let mut lines = sandbox.stream_of("process.attach", NDJSON, json!({ "process": id, "from": 0 })).await;
         assert!(matches!(lines.next().await, Some(Line::Event(ExecEvent::Started { .. }))));
         let Some(Line::Event(ExecEvent::Gap { from: 0, to })) = lines.next().await else { panic!("no gap") };

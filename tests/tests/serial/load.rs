@@ -55,7 +55,7 @@ async fn memory_and_descriptors() {
     in_sandbox(async |sandbox| {
         let hog = "import os,time\nheld = []\ntry:\n  while True: held.append(bytearray(1 << 20))\nexcept MemoryError: held.pop()\n\
                    try:\n  while True: os.pipe()\nexcept OSError: os.write(1, b'up\\n')\ntime.sleep(3703.5)";
-        let request = format!("ulimit -v 400000; ulimit -n 500; exec python3 -c \"{hog}\"");
+        let request = format!("ulimit -v 150000; ulimit -n 500; exec python3 -c \"{hog}\"");
         check(sandbox, "root", "3703.5", &request).await;
     })
     .await;

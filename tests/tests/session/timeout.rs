@@ -42,7 +42,7 @@ async fn a_timeout_ends_the_command_and_keeps_the_session() {
                 json!({ "command": "read x; echo no", "session": session, "stdin": { "stream": true }, "timeout_ms": 60 });
             let mut socket = sandbox.connect().await;
             socket.send("exec", "a", waits).await;
-            assert_eq!(socket.wait_for("result", "a").await["exit"]["reason"], "timed_out");
+            assert_eq!(socket.wait_for("result", "a").await["exit"]["type"], "timed_out");
             check(sandbox, &session, "echo $state; kill $job", "kept\n", "", 0).await;
             sandbox.post("session.delete", json!({ "session": session })).await.success();
             assert_eq!(sandbox.count_processes("^sleep 3726").await, 0);
@@ -64,7 +64,7 @@ async fn traps_do_not_prevent_a_timeout_and_are_kept() {
                     socket.send("exec", "a", request).await;
                     let result = socket.wait_for("result", "a").await;
                     assert_eq!(
-                        (&result["exit"]["reason"], &result["session_ended"]),
+                        (&result["exit"]["type"], &result["session_ended"]),
                         (&json!("timed_out"), &json!(null)),
                         "{command}"
                     );
@@ -112,7 +112,7 @@ async fn a_disconnect_or_cancel_ends_the_command_and_keeps_the_session() {
             assert_eq!(socket.wait_for("event", "a").await["type"], "started");
             assert_eq!(socket.wait_for("event", "a").await["type"], "stdout");
             socket.send("cancel", "a", json!({})).await;
-            assert_eq!(socket.wait_for("result", "a").await["exit"]["reason"], "cancelled");
+            assert_eq!(socket.wait_for("result", "a").await["exit"]["type"], "cancelled");
             check(sandbox, &session, "echo $kept; [ -e gone ]", "1\n", "", 1).await;
         }
     })
@@ -132,10 +132,10 @@ async fn a_signal_reaches_the_command_and_not_the_shell() {
                 let mut socket = sandbox.connect().await;
                 socket.send("exec", "a", json!({ "command": command, "session": session })).await;
                 until("it runs", async || sandbox.count_processes("^sleep 3730.1").await == 1).await;
-                let process = sandbox.call(List {}).await.processes[0].process.clone();
+                let process = sandbox.call(List::default()).await.processes[0].process.clone();
                 sandbox.post("process.signal", json!({ "process": process, "signal": signal })).await.success();
                 let result = socket.wait_for("result", "a").await;
-                assert_eq!(result["exit"], json!({ "reason": "exited", "code": code }), "{command}");
+                assert_eq!(result["exit"], json!({ "type": "exited", "code": code }), "{command}");
                 check(sandbox, &session, "echo on", "on\n", "", 0).await;
                 sandbox.shell("pkill -KILL -f '^sleep 3730.1' || true").await;
             }

@@ -51,9 +51,9 @@ async fn a_queued_command_delays_nothing_else_and_can_be_cancelled() {
         socket.send("exec", "waits", json!({ "command": "touch never", "session": session })).await;
         socket.send("file.list", "list", json!({ "path": "." })).await;
         socket.wait_for("result", "list").await;
-        assert_eq!(sandbox.call(List {}).await.processes.len(), 1, "what waits is no process yet");
+        assert_eq!(sandbox.call(List::default()).await.processes.len(), 1, "what waits is no process yet");
         socket.send("cancel", "waits", json!({})).await;
-        assert_eq!(socket.wait_for("result", "waits").await["exit"]["reason"], "cancelled");
+        assert_eq!(socket.wait_for("result", "waits").await["exit"]["type"], "cancelled");
         let other = create(sandbox).await;
         check(sandbox, &other, "touch go", "", "", 0).await;
         assert!(gather(blocked).await.2.success());

@@ -48,6 +48,8 @@ impl TerminalClient {
                 other => panic!("{other:?}"),
             },
             "result" => self.result = Some(serde_json::from_value(frame["payload"].clone()).unwrap()),
+            // The heartbeat of a silent socket.
+            "pong" => {}
             _ => panic!("{frame}"),
         }
         self.result.is_none()

@@ -2,21 +2,18 @@
 
 use std::{cell::OnceCell, fmt, rc::Rc};
 
-use cabana::{Code, Error, variable};
+use cabana::{Code, variable};
+use cabana_protocol::Error;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use worker::{Context, Env};
 
-use super::{
-    connect::Signer,
-    issuer,
-    jwks::KeySet,
-    jwt::{self, Verifier},
-};
+use super::{connect::Signer, issuer, jwks::KeySet, jwt::Verifier, link};
+use crate::key::tag::Tagger;
 
-/// The secret of the Worker that holds the operator's key.
+/// The secret of the Worker that holds the operator's key: at least 32 bytes.
 pub const KEY_VARIABLE: &str = "CABANA_API_KEY";
-/// The secret that signs connect tokens; the operator's key where it is not set.
+/// The secret that signs connect tokens and links, of at least 32 bytes; the operator's key where it is not set.
 pub const TOKEN_VARIABLE: &str = "CABANA_TOKEN_SECRET";
 /// The secret with which an issuer signs JWTs by HS256.
 pub const JWT_SECRET_VARIABLE: &str = "CABANA_JWT_SECRET";
@@ -24,15 +21,23 @@ pub const JWT_SECRET_VARIABLE: &str = "CABANA_JWT_SECRET";
 pub const JWKS_VARIABLE: &str = "CABANA_JWT_JWKS";
 /// Where an issuer publishes them.
 pub const JWKS_URL_VARIABLE: &str = "CABANA_JWT_JWKS_URL";
+/// How long after one fetch of them the next may come, in milliseconds [default: 60,000].
+pub const JWKS_PAUSE_VARIABLE: &str = "CABANA_JWT_JWKS_PAUSE_MS";
 /// Who may have issued a JWT: names, separated by commas.
 pub const ISSUER_VARIABLE: &str = "CABANA_JWT_ISSUER";
 /// For whom JWTs are: names, separated by commas, one of which a token must have.
 pub const AUDIENCE_VARIABLE: &str = "CABANA_JWT_AUDIENCE";
 
+/// Shortest secret, in bytes. Connect tokens are signed with what is derived from a secret, so that whoever holds a token can test
+/// guesses of a short one without asking us.
+const MIN_SECRET: usize = 32;
+
 /// What is trusted. Holds the digest of the operator's key and not the key.
 pub struct Authority {
     operator: Option<[u8; 32]>,
     signer: Option<Signer>,
+    link_signer: Option<link::Signer>,
+    tagger: Option<Tagger>,
     trust: Option<Trust>,
 }
 
@@ -48,7 +53,7 @@ enum Source {
     /// A variable. Empty where the issuer has a secret instead.
     Set(Rc<KeySet>),
     /// This URL.
-    Url(String),
+    Url { url: String, pause_ms: u64 },
 }
 
 thread_local! {
@@ -67,13 +72,15 @@ impl Authority {
     /// A variable that is empty is not set.
     fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let key = lookup(KEY_VARIABLE);
+        let key = secret(&lookup, KEY_VARIABLE)?;
         let trust = Trust::read(&lookup)?;
         if key.is_none() && trust.is_none() {
             return Err(misconfigured(&format!("nobody may call: set the Worker's secret {KEY_VARIABLE}")));
         }
-        let signer = lookup(TOKEN_VARIABLE).or_else(|| key.clone()).map(|secret| Signer::new(&secret));
-        Ok(Self { operator: key.map(|key| digest(&key)), signer, trust })
+        let own = secret(&lookup, TOKEN_VARIABLE)?.or_else(|| key.clone());
+        let (signer, tagger) = (own.as_deref().map(Signer::new), own.as_deref().map(Tagger::new));
+        let link_signer = own.as_deref().map(link::Signer::new);
+        Ok(Self { operator: key.map(|key| digest(&key)), signer, link_signer, tagger, trust })
     }
 
     /// Whether this is the operator's key.
@@ -88,6 +95,17 @@ impl Authority {
         self.signer.as_ref().ok_or_else(missing)
     }
 
+    /// What signs links to files. Fails with `not_implemented` where there is nothing to sign them with.
+    pub fn link_signer(&self) -> Result<&link::Signer, Error> {
+        let missing = || Error::new(Code::NotImplemented, format!("links need the Worker's secret {TOKEN_VARIABLE}"));
+        self.link_signer.as_ref().ok_or_else(missing)
+    }
+
+    /// What tags the ids of keys; `None` where there is no secret to do it with.
+    pub fn tagger(&self) -> Option<&Tagger> {
+        self.tagger.as_ref()
+    }
+
     /// Which JWTs are trusted, if any.
     pub fn trust(&self) -> Option<&Trust> {
         self.trust.as_ref()
@@ -96,16 +114,13 @@ impl Authority {
 
 impl Trust {
     fn read(lookup: &impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Error> {
-        let secret = lookup(JWT_SECRET_VARIABLE);
-        if secret.as_ref().is_some_and(|secret| secret.len() < jwt::MIN_SECRET) {
-            return Err(misconfigured(&format!("{JWT_SECRET_VARIABLE} must have at least {} bytes", jwt::MIN_SECRET)));
-        }
+        let secret = secret(lookup, JWT_SECRET_VARIABLE)?;
         let source = match (lookup(JWKS_VARIABLE), lookup(JWKS_URL_VARIABLE)) {
             (Some(_), Some(_)) => {
                 return Err(misconfigured(&format!("{JWKS_VARIABLE} and {JWKS_URL_VARIABLE} exclude each other")));
             }
             (Some(json), None) => Source::Set(Rc::new(key_set(&json)?)),
-            (None, Some(url)) => Source::Url(url),
+            (None, Some(url)) => Source::Url { url, pause_ms: pause(lookup)? },
             (None, None) if secret.is_none() => return Ok(None),
             (None, None) => Source::Set(Rc::default()),
         };
@@ -119,9 +134,29 @@ impl Trust {
     pub async fn keys(&self, context: &Context, unknown: bool) -> Result<Rc<KeySet>, Error> {
         match &self.source {
             Source::Set(keys) => Ok(Rc::clone(keys)),
-            Source::Url(url) => issuer::keys(url, context, unknown).await,
+            Source::Url { url, pause_ms } => issuer::keys(url, *pause_ms, context, unknown).await,
         }
     }
+}
+
+/// A secret that is too long to be guessed. Fails with `unavailable` where it is not.
+fn secret(lookup: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<String>, Error> {
+    match lookup(name) {
+        Some(secret) if secret.len() < MIN_SECRET => {
+            let message =
+                format!("the Worker's secret {name} must have at least {MIN_SECRET} bytes: set one from `openssl rand -hex 32`");
+            Err(misconfigured(&message))
+        }
+        secret => Ok(secret),
+    }
+}
+
+/// How long after one fetch of the key set the next may come.
+fn pause(lookup: &impl Fn(&str) -> Option<String>) -> Result<u64, Error> {
+    let Some(text) = lookup(JWKS_PAUSE_VARIABLE) else { return Ok(issuer::PAUSE_MS) };
+    text.trim()
+        .parse()
+        .map_err(|_| misconfigured(&format!("the Worker's variable {JWKS_PAUSE_VARIABLE} must be a number of milliseconds")))
 }
 
 fn key_set(json: &str) -> Result<KeySet, Error> {
@@ -157,15 +192,29 @@ fn digest(text: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
+    const KEY: &str = "k-1-0123456789abcdef0123456789abcdef";
+
     fn read(variables: &[(&str, &str)]) -> Result<Authority, Error> {
         Authority::read(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
     fn the_operators_key_and_no_other() {
-        let authority = read(&[(KEY_VARIABLE, "k-1")]).unwrap();
-        assert!(authority.is_operator("k-1"));
-        for other in ["", "k", "k-", "k-12", "k-1 ", " k-1", "K-1", "k-2", "k\u{2010}1", "k-1\0", "k-1k-1"] {
+        let authority = read(&[(KEY_VARIABLE, KEY)]).unwrap();
+        assert!(authority.is_operator(KEY));
+        let (upper, hyphen) = (KEY.to_uppercase(), KEY.replacen('-', "\u{2010}", 1));
+        let variants = [
+            &KEY[1..],
+            &KEY[..35],
+            &upper,
+            &hyphen,
+            &format!("{KEY} "),
+            &format!(" {KEY}"),
+            &format!("{KEY}\0"),
+            &KEY.repeat(2),
+            "",
+        ];
+        for other in variants {
             assert!(!authority.is_operator(other), "{other}");
         }
     }
@@ -180,32 +229,44 @@ mod tests {
     }
 
     #[test]
+    fn secrets_that_can_be_guessed_open_nothing() {
+        let (short, long) = ("s".repeat(MIN_SECRET - 1), "s".repeat(MIN_SECRET));
+        for name in [KEY_VARIABLE, TOKEN_VARIABLE, JWT_SECRET_VARIABLE] {
+            let error = read(&[(KEY_VARIABLE, KEY), (name, &short)].into_iter().rev().collect::<Vec<_>>()).unwrap_err();
+            assert_eq!((error.code, error.retryable), (Code::Unavailable, false), "{name}");
+            assert!(error.message.contains(name) && error.message.contains("32") && !error.message.contains(&short), "{error}");
+            assert!(read(&[(name, &long), (KEY_VARIABLE, KEY)]).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_opens_nothing() {
         for (name, value) in [
-            (JWT_SECRET_VARIABLE, "short"),
             (JWKS_VARIABLE, "nonsense"),
             (JWKS_VARIABLE, r#"{"keys":[]}"#),
             (JWKS_VARIABLE, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#),
         ] {
-            let error = read(&[(KEY_VARIABLE, "k-1"), (name, value)]).unwrap_err();
+            let error = read(&[(KEY_VARIABLE, KEY), (name, value)]).unwrap_err();
             assert!(error.code == Code::Unavailable && error.message.contains(name) && !error.message.contains(value), "{error}");
         }
         assert!(read(&[(JWKS_VARIABLE, "{}"), (JWKS_URL_VARIABLE, "https://a")]).is_err());
+        let error = read(&[(JWKS_URL_VARIABLE, "https://a"), (JWKS_PAUSE_VARIABLE, "1 min")]).unwrap_err();
+        assert!(error.message.contains(JWKS_PAUSE_VARIABLE), "{error}");
     }
 
     #[test]
     fn an_issuer_does_without_the_operator() {
-        let secret = "s".repeat(jwt::MIN_SECRET);
+        let secret = "s".repeat(MIN_SECRET);
         let authority = read(&[(JWT_SECRET_VARIABLE, &secret)]).unwrap();
         assert!(authority.trust().is_some() && !authority.is_operator("") && authority.signer().is_err());
-        assert!(read(&[(JWT_SECRET_VARIABLE, &secret), (TOKEN_VARIABLE, "t")]).unwrap().signer().is_ok());
+        assert!(read(&[(JWT_SECRET_VARIABLE, &secret), (TOKEN_VARIABLE, KEY)]).unwrap().signer().is_ok());
         assert!(read(&[(JWKS_URL_VARIABLE, "https://issuer/keys")]).unwrap().trust().is_some());
-        assert!(read(&[(ISSUER_VARIABLE, "a"), (TOKEN_VARIABLE, "t")]).is_err(), "nobody could call");
+        assert!(read(&[(ISSUER_VARIABLE, "a"), (TOKEN_VARIABLE, KEY)]).is_err(), "nobody could call");
         assert_eq!(names(Some(" a, b,,".to_owned())), ["a", "b"]);
     }
 
     #[test]
     fn nothing_of_it_shows() {
-        assert_eq!(format!("{:?}", read(&[(KEY_VARIABLE, "k-1")]).unwrap()), "Authority { .. }");
+        assert_eq!(format!("{:?}", read(&[(KEY_VARIABLE, KEY)]).unwrap()), "Authority { .. }");
     }
 }

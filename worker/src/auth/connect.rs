@@ -1,14 +1,12 @@
 //! Connect tokens: short-lived credentials for one sandbox, signed by the gateway itself. Pure.
 //!
-//! They are JWTs behind a prefix of their own, signed with a key that is derived from a secret of the Worker, so that they can be taken
-//! for nothing else and nothing else for them.
+//! They are JWTs behind a prefix of their own, signed with a key of their own (`signature.rs`).
 
-use cabana::{Code, Error, KeyId, Principal, SandboxId, Scopes, Tenant};
-use cabana_protocol::token::CreateToken;
-use hmac::{Hmac, Mac};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use cabana::{Code, KeyId, Principal, SandboxId, Scopes, Tenant};
+use cabana_protocol::{Error, names::invalid_field, token::CreateToken};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+
+use super::signature::SigningKey;
 
 /// What every connect token starts with.
 pub const PREFIX: &str = "cabt_";
@@ -22,13 +20,10 @@ const MIN_LIFE_MS: u64 = 1_000;
 const PURPOSE: &[u8] = b"cabana connect token 1";
 
 /// Makes tokens, and knows its own.
-pub struct Signer {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-}
+pub struct Signer(SigningKey);
 
 /// What a token says.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grant {
     /// Who made it.
     sub: String,
@@ -44,26 +39,17 @@ pub struct Grant {
 impl Signer {
     /// Signs with what is derived from this secret.
     pub fn new(secret: &str) -> Self {
-        let mut derivation = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-        derivation.update(PURPOSE);
-        let key = derivation.finalize().into_bytes();
-        Self { encoding: EncodingKey::from_secret(&key), decoding: DecodingKey::from_secret(&key) }
+        Self(SigningKey::derive(secret, PURPOSE))
     }
 
     /// The token.
     pub fn sign(&self, grant: &Grant) -> Result<String, Error> {
-        let token = encode(&Header::new(Algorithm::HS256), grant, &self.encoding);
-        token.map(|token| format!("{PREFIX}{token}")).map_err(|_| Error::internal("the token cannot be signed"))
+        self.0.sign(grant).map(|token| format!("{PREFIX}{token}"))
     }
 
     /// What a token without its prefix says, if it is ours.
     pub fn verify(&self, token: &str, now_ms: u64) -> Option<Grant> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        // It has a claim of its own for that, and nothing here reads a clock.
-        validation.validate_exp = false;
-        validation.required_spec_claims.clear();
-        let grant = decode::<Grant>(token, &self.decoding, &validation).ok()?.claims;
-        (grant.expires_at_ms > now_ms).then_some(grant)
+        self.0.verify(token).filter(|grant: &Grant| grant.expires_at_ms > now_ms)
     }
 }
 
@@ -74,7 +60,7 @@ impl Grant {
     pub fn new(request: &CreateToken, id: &SandboxId, tenant: &Tenant, maker: &Principal, now_ms: u64) -> Result<Self, Error> {
         let life = request.expires_in_ms.unwrap_or(DEFAULT_LIFE_MS);
         if !(MIN_LIFE_MS..=MAX_LIFE_MS).contains(&life) {
-            return Err(Error::invalid_request(format!("expires_in_ms: {MIN_LIFE_MS} to {MAX_LIFE_MS}")));
+            return Err(invalid_field("expires_in_ms", &format!("a whole number from {MIN_LIFE_MS} to {MAX_LIFE_MS}")));
         }
         let scopes = Scopes {
             sandboxes: Some(vec![id.as_str().to_owned()]),
@@ -106,6 +92,7 @@ impl Grant {
             id: format!("{}/token", self.sub),
             tenant: self.tenant,
             operator: false,
+            anonymous: false,
             scopes: self.scopes,
             expires_at_ms: Some(self.expires_at_ms),
             key: self.key,
@@ -116,6 +103,7 @@ impl Grant {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
 
     use super::*;

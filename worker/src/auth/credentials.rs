@@ -3,20 +3,34 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 
-use cabana::{Code, Error, token};
-use worker::Request;
+use cabana::{Code, token};
+use cabana_protocol::Error;
+use worker::{Method, Request};
 
 /// The one token of a request.
 ///
-/// It stands in `Authorization`, or, for a WebSocket, in the query or among the subprotocols. Fails with `unauthorized` where there is
+/// It stands in `Authorization`; for a WebSocket, in the query or among the subprotocols; for server-sent events, in the query, because a
+/// browser's `EventSource` sets no headers. Fails with `unauthorized` where there is
 /// none, or more than one.
 pub fn of(request: &Request) -> Result<String, Error> {
     let header = |name: &str| request.headers().get(name).ok().flatten();
     let upgrade = header("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
     let url = request.url().map_err(|_| Error::invalid_request("the URL cannot be parsed"))?;
-    let query = url.query().filter(|_| upgrade);
+    let authorization = header("authorization");
+    let events = authorization.is_none()
+        && request.method() == Method::Get
+        && header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
+    let query =
+        url.query().filter(|_| upgrade || events).filter(|query| !is_programs_own(url.path(), query, authorization.as_deref()));
     let subprotocols = header(token::SUBPROTOCOL_HEADER).filter(|_| upgrade);
-    only(gather(header("authorization").as_deref(), query, subprotocols.as_deref())?)
+    only(gather(authorization.as_deref(), query, subprotocols.as_deref())?)
+}
+
+/// Whether the tokens of a query are for the program on the port that the path leads to: the request has a credential besides, and none of
+/// them says that it is ours.
+fn is_programs_own(path: &str, query: &str, authorization: Option<&str>) -> bool {
+    let leads_to_program = path.split_once("/ports/").is_some_and(|(_, rest)| rest.split('/').nth(1) == Some("proxy"));
+    authorization.is_some() && leads_to_program && !token::in_query(query).iter().any(|token| token::is_marked(token))
 }
 
 /// Several `Authorization` headers arrive as one, joined by commas, and make no token.
@@ -89,6 +103,20 @@ mod tests {
             [(None, None), (Some("token="), None), (Some("Token=k-1"), None), (None, Some("cabana.token.")), (None, Some("k-1"))]
         {
             assert_eq!(check(None, query, subprotocols), Err(Code::Unauthorized), "{query:?} {subprotocols:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_may_have_a_token_of_its_own() {
+        const PROXY: &str = "/v1/sandboxes/sbx-a/ports/3000/proxy/ws";
+        for (path, query, authorization, own) in [
+            (PROXY, "token=theirs", Some("Bearer k-1"), true),
+            (PROXY, "token=theirs", None, false),
+            (PROXY, "token=cab_k_1", Some("Bearer k-1"), false),
+            ("/v1/sandboxes/sbx-a/ports/3000", "token=theirs", Some("Bearer k-1"), false),
+            ("/v1/sandboxes/sbx-a/connect", "token=theirs", Some("Bearer k-1"), false),
+        ] {
+            assert_eq!(is_programs_own(path, query, authorization), own, "{path} {query} {authorization:?}");
         }
     }
 

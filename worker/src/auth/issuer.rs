@@ -2,7 +2,8 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use cabana::{Code, Error, log};
+use cabana::{Code, log};
+use cabana_protocol::Error;
 use futures_util::{
     StreamExt,
     future::{self, Either},
@@ -14,7 +15,8 @@ use crate::time;
 
 /// How long a set is used before it is fetched again, in milliseconds: 5 min. The old one is used meanwhile, and for as long as that fails.
 pub const FRESH_MS: u64 = 300_000;
-/// How long after one fetch the next may come, in milliseconds: 1 min. Tokens that name unknown keys cannot make us fetch more often.
+/// How long after one fetch the next may come where the deployment says nothing, in milliseconds: 1 min. Tokens that name unknown keys cannot
+/// make us fetch more often.
 pub const PAUSE_MS: u64 = 60_000;
 /// The same while there is no set at all: 5 s.
 pub const FIRST_PAUSE_MS: u64 = 5_000;
@@ -51,9 +53,9 @@ pub enum Next {
 }
 
 impl Known {
-    /// What to do at this time; `unknown` where the keys that are known did not do.
-    pub fn next(&self, now_ms: u64, unknown: bool) -> Next {
-        let pause = if self.keys.is_some() { PAUSE_MS } else { FIRST_PAUSE_MS };
+    /// What to do at this time, with so long between two fetches; `unknown` where the keys that are known did not do.
+    pub fn next(&self, now_ms: u64, pause_ms: u64, unknown: bool) -> Next {
+        let pause = if self.keys.is_some() { pause_ms } else { pause_ms.min(FIRST_PAUSE_MS) };
         let age = self.asked_at_ms.map(|asked| now_ms.saturating_sub(asked));
         let may_fetch = age.is_none_or(|age| age >= pause);
         match &self.keys {
@@ -76,11 +78,12 @@ thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
 }
 
-/// The issuer's keys. With `unknown`, those that were known did not do; there may be no newer ones yet.
+/// The issuer's keys, fetched no more often than this pause allows. With `unknown`, those that were known did not do; there may be no newer
+/// ones yet.
 ///
 /// Fails with `unavailable` where there are none, because the issuer does not answer.
-pub async fn keys(url: &str, context: &Context, unknown: bool) -> Result<Rc<KeySet>, Error> {
-    let next = KNOWN.with_borrow(|known| known.next(time::now(), unknown));
+pub async fn keys(url: &str, pause_ms: u64, context: &Context, unknown: bool) -> Result<Rc<KeySet>, Error> {
+    let next = KNOWN.with_borrow(|known| known.next(time::now(), pause_ms, unknown));
     match next {
         Next::Use(keys) => Ok(keys),
         Next::UseAndFetch(keys) => {
@@ -155,7 +158,7 @@ mod tests {
 
     fn next(known: bool, asked_at_ms: Option<u64>, now_ms: u64, unknown: bool, fetching: bool) -> &'static str {
         let known = Known { keys: known.then(Rc::default), asked_at_ms, fetching };
-        match known.next(now_ms, unknown) {
+        match known.next(now_ms, PAUSE_MS, unknown) {
             Next::Use(_) => "use",
             Next::UseAndFetch(_) => "use and fetch",
             Next::Fetch => "fetch",

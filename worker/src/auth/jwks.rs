@@ -1,6 +1,6 @@
 //! The public keys of an issuer, as a JWKS (RFC 7517) has them. Pure.
 
-use cabana::Error;
+use cabana_protocol::Error;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},

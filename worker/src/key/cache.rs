@@ -14,7 +14,7 @@ use std::rc::Rc;
 use cabana::KeyId;
 
 use super::Record;
-use crate::cache::Cache;
+use cabana::cache::Cache;
 
 /// How long a key is used without a look, in milliseconds.
 pub const FRESH_MS: u64 = 30_000;
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_key_is_asked_for_again_in_time() {
-        let (mut cache, id) = (KeyCache::new(), generate().0);
+        let (mut cache, id) = (KeyCache::new(), generate(None).0);
         cache.learn(&id, Some(Rc::new(record(&id, "s"))), 1_000);
         for (age, expected) in [
             (0, "fresh"),
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn that_there_is_none_is_soon_forgotten() {
-        let (mut cache, id) = (KeyCache::new(), generate().0);
+        let (mut cache, id) = (KeyCache::new(), generate(None).0);
         cache.learn(&id, None, 1_000);
         assert_eq!((look(&cache, &id, 10_999), look(&cache, &id, 11_000)), ("absent", "unknown"));
         cache.learn(&id, Some(Rc::new(record(&id, "s"))), 2_000);
@@ -123,17 +123,17 @@ mod tests {
 
     #[test]
     fn made_up_ids_push_no_key_out() {
-        let (mut cache, id) = (KeyCache::new(), generate().0);
+        let (mut cache, id) = (KeyCache::new(), generate(None).0);
         cache.learn(&id, Some(Rc::new(record(&id, "s"))), 0);
         for since in 1..2 * KNOWN as u64 {
-            cache.learn(&generate().0, None, since);
+            cache.learn(&generate(None).0, None, since);
         }
         assert_eq!(look(&cache, &id, 3_000), "fresh");
     }
 
     #[test]
     fn a_revocation_outlasts_what_was_read_before_it() {
-        let (mut cache, id) = (KeyCache::new(), generate().0);
+        let (mut cache, id) = (KeyCache::new(), generate(None).0);
         let valid = record(&id, "s");
         let mut revoked = valid.clone();
         revoked.shown.revoked_at = Some("now".to_owned());

@@ -2,8 +2,12 @@
 
 use std::cell::Cell;
 
-use cabana::{Code, Error, KeyId, Principal, Tenant};
-use cabana_protocol::key::{CreateKey, Key};
+use cabana::{Code, KeyId, Principal, Tenant};
+use cabana_protocol::{
+    Error,
+    key::{CreateKey, Key},
+    names::{excluded_field, invalid_field},
+};
 
 use super::{Record, SecretDigest};
 use crate::time;
@@ -30,16 +34,14 @@ pub fn plan(request: &CreateKey, maker: &Principal, now_ms: u64, id: KeyId, dige
         revoked_at: None,
         last_used_at: None,
     };
-    Ok(Record { shown, digest, expires_at_ms, last_used_at_ms: Cell::new(None) })
+    Ok(Record { shown, digest, expires_at_ms, last_used_at_ms: Cell::new(None), parent: maker.key.clone() })
 }
 
 /// A key's name, without the white space around it.
 pub fn name(text: &str) -> Result<String, Error> {
     let text = text.trim();
     let valid = (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    valid
-        .then(|| text.to_owned())
-        .ok_or_else(|| Error::invalid_request("name: 1 to 100 characters, none of them a control character"))
+    valid.then(|| text.to_owned()).ok_or_else(|| invalid_field("name", "1 to 100 characters, none of them a control character"))
 }
 
 fn tenant(request: &CreateKey, maker: &Principal) -> Result<Tenant, Error> {
@@ -52,14 +54,15 @@ fn tenant(request: &CreateKey, maker: &Principal) -> Result<Tenant, Error> {
 
 fn end(request: &CreateKey, maker: &Principal, now_ms: u64) -> Result<Option<u64>, Error> {
     let asked = match (&request.expires_at, request.expires_in_ms) {
-        (Some(_), Some(_)) => return Err(Error::invalid_request("expires_at and expires_in_ms exclude each other")),
+        (Some(_), Some(_)) => return Err(excluded_field("expires_in_ms", "cannot be combined with `expires_at`")),
         (Some(text), None) => Some(time::parse("expires_at", text)?),
         (None, Some(span)) => Some(now_ms.saturating_add(span)),
         (None, None) => None,
     };
     match (asked, maker.expires_at_ms) {
         (Some(end), _) if end <= now_ms || end > time::END_MS => {
-            Err(Error::invalid_request("a key ends in the future, and before the year 10000"))
+            let field = if request.expires_at.is_some() { "expires_at" } else { "expires_in_ms" };
+            Err(invalid_field(field, "an end in the future, and before the year 10000"))
         }
         (Some(end), Some(latest)) if end > latest => {
             Err(Error::new(Code::Forbidden, format!("your own credentials end at {}", time::format(latest))))
@@ -85,7 +88,7 @@ mod tests {
     }
 
     fn planned(request: Value, maker: &Principal) -> Result<Key, Code> {
-        let (id, _, digest) = generate();
+        let (id, _, digest) = generate(None);
         let request = serde_json::from_value(request).unwrap();
         plan(&request, maker, NOW, id, digest).map(|record| record.shown).map_err(|error| error.code)
     }

@@ -2,15 +2,18 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use cabana::{Code, Database, Error, KeyId, Principal, log};
+use cabana::{Code, Database, KeyId, Principal, log};
+use cabana_protocol::Error;
+use serde_json::json;
 use worker::{Context, Env};
 
 use super::{
     Presented, Record,
     cache::{KeyCache, Look},
     store,
+    tag::Budget,
 };
-use crate::time;
+use crate::{auth::authority::Authority, time};
 
 /// How coarsely the last use is noted, in milliseconds: 15 min.
 const USE_MS: u64 = 900_000;
@@ -18,6 +21,7 @@ const USE_MS: u64 = 900_000;
 thread_local! {
     /// Shared by all requests of the isolate.
     static KEYS: RefCell<KeyCache> = const { RefCell::new(KeyCache::new()) };
+    static UNTAGGED: RefCell<Budget> = RefCell::default();
 }
 
 /// What finding a key takes.
@@ -34,7 +38,8 @@ pub struct Lookup<'a> {
 impl Lookup<'_> {
     /// Whose key it is.
     ///
-    /// Fails with `unauthorized`, and with `unavailable` where the database is needed and does not answer.
+    /// Fails with `unauthorized`, with `too_many_requests` where too many ids were made up lately, and with `unavailable` where the database
+    /// is needed and does not answer.
     pub async fn admit(self, presented: &Presented) -> Result<Principal, Error> {
         let invalid = || Error::new(Code::Unauthorized, "the API key is not valid");
         let record = self.find(&presented.id, |record| presented.is(record)).await?.ok_or_else(invalid)?;
@@ -57,7 +62,10 @@ impl Lookup<'_> {
             Look::Fresh(record) => (Some(record), false),
             Look::Stale(record) => (Some(record), true),
             Look::Unknown => match self.database {
-                Some(database) => (ask(database, id).await?, false),
+                Some(database) => {
+                    self.afford(id, now)?;
+                    (ask(database, id).await?, false)
+                }
                 None => return Ok(None),
             },
         };
@@ -68,6 +76,19 @@ impl Lookup<'_> {
             self.context.wait_until(follow_up(database, Rc::clone(&record), used));
         }
         Ok(Some(record))
+    }
+}
+
+impl Lookup<'_> {
+    /// Whether the database may be asked for an id: for one that this gateway has made, always.
+    fn afford(&self, id: &KeyId, now: u64) -> Result<(), Error> {
+        let authority = Authority::of(self.env)?;
+        let is_tagged = authority.tagger().is_none_or(|tagger| tagger.vouches_for(id));
+        if is_tagged || UNTAGGED.with_borrow_mut(|budget| budget.take(now)) {
+            return Ok(());
+        }
+        let message = "too many unknown API keys were presented: repeat the request in a second";
+        Err(Error::new(Code::TooManyRequests, message).with_details(json!({ "retry_after_ms": 1_000 })))
     }
 }
 

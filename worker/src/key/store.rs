@@ -3,10 +3,10 @@
 use std::cell::Cell;
 
 use cabana::{
-    Database, Error, KeyId, Tenant,
+    Database, KeyId, Tenant,
     database::{Statement, Value},
 };
-use cabana_protocol::key::Key;
+use cabana_protocol::{Error, decode_own, key::Key};
 use serde::Deserialize;
 
 use super::{Record, SecretDigest};
@@ -24,6 +24,7 @@ struct Row {
     expires_at: Option<String>,
     revoked_at: Option<String>,
     last_used_at: Option<String>,
+    parent: Option<KeyId>,
 }
 
 /// The key of this id.
@@ -65,14 +66,14 @@ pub async fn list(database: &Database, filter: &Filter<'_>) -> Result<Vec<Record
     database.query::<Row>(&Statement::new(sql, values)).await?.into_iter().map(Record::try_from).collect()
 }
 
-/// Keeps a new key, unless its tenant has `limit` keys that were not revoked; true where it is kept.
+/// Keeps a new key, unless its tenant has `limit` keys that are good; true where it is kept.
 pub async fn insert(database: &Database, record: &Record, limit: u32) -> Result<bool, Error> {
     let Record { shown, digest, .. } = record;
     let scopes = serde_json::to_string(&shown.scopes).map_err(|_| Error::internal("scopes cannot be encoded"))?;
-    let sql = "INSERT INTO keys (id, tenant, name, digest, scopes, created_by, created_at, expires_at)
-        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-        WHERE (SELECT count(*) FROM keys WHERE tenant = ?2 AND revoked_at IS NULL) < ?9";
-    let values: [Value; 9] = [
+    let sql = "INSERT INTO keys (id, tenant, name, digest, scopes, created_by, created_at, expires_at, parent)
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?10
+        WHERE (SELECT count(*) FROM keys WHERE tenant = ?2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?7)) < ?9";
+    let values: [Value; 10] = [
         shown.id.as_str().into(),
         shown.tenant.as_str().into(),
         shown.name.as_str().into(),
@@ -82,6 +83,7 @@ pub async fn insert(database: &Database, record: &Record, limit: u32) -> Result<
         shown.created_at.as_str().into(),
         shown.expires_at.as_deref().into(),
         u64::from(limit).into(),
+        record.parent.as_ref().map(KeyId::as_str).into(),
     ];
     Ok(database.execute(&[Statement::new(sql, values)]).await? != [0])
 }
@@ -91,9 +93,12 @@ pub async fn rename(database: &Database, id: &KeyId, name: &str) -> Result<(), E
     change(database, "UPDATE keys SET name = ? WHERE id = ?", name, id).await
 }
 
-/// Revokes it, once: the first time stays.
-pub async fn revoke(database: &Database, id: &KeyId, now_ms: u64) -> Result<(), Error> {
-    change(database, "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", &time::format(now_ms), id).await
+/// Revokes it, with the keys that it made and those that they made; returns the ones that were good until now. The first time stays.
+pub async fn revoke(database: &Database, id: &KeyId, now_ms: u64) -> Result<Vec<Record>, Error> {
+    let sql = "WITH RECURSIVE family (id) AS (SELECT ?2 UNION SELECT keys.id FROM keys JOIN family ON keys.parent = family.id)
+        UPDATE keys SET revoked_at = ?1 WHERE id IN (SELECT id FROM family) AND revoked_at IS NULL RETURNING *";
+    let statement = Statement::new(sql, [time::format(now_ms).into(), id.as_str().into()]);
+    database.query::<Row>(&statement).await?.into_iter().map(Record::try_from).collect()
 }
 
 /// Notes that it is used.
@@ -115,11 +120,12 @@ impl TryFrom<Row> for Record {
             digest: SecretDigest::decode(&row.digest).ok_or_else(odd)?,
             expires_at_ms: instant(&row.expires_at).map_err(|_| odd())?,
             last_used_at_ms: Cell::new(instant(&row.last_used_at).map_err(|_| odd())?),
+            parent: row.parent,
             shown: Key {
                 id: row.id,
                 name: row.name,
                 tenant: row.tenant,
-                scopes: serde_json::from_str(&row.scopes).map_err(|_| odd())?,
+                scopes: decode_own(row.scopes.as_bytes()).map_err(|_| odd())?,
                 created_by: row.created_by,
                 created_at: row.created_at,
                 expires_at: row.expires_at,

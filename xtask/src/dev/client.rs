@@ -9,6 +9,8 @@ use ureq::Agent;
 const ANSWER: Duration = Duration::from_secs(60);
 /// Longest wait for the answer to a health check.
 const HEALTH: Duration = Duration::from_secs(2);
+/// Longest wait for a sandbox to stop.
+const SAVE: Duration = Duration::from_secs(25);
 
 /// A client of one service with one key.
 pub(crate) struct Client {
@@ -60,6 +62,45 @@ impl Client {
             bail!("destroy the sandbox: {}: {}", response.status(), response.body_mut().read_to_string()?);
         }
         Ok(())
+    }
+
+    /// The ids of the sandboxes that run, each with its tenant.
+    pub(crate) fn running(&self) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for state in ["running", "stopping"] {
+            let mut cursor = String::new();
+            loop {
+                let page = self.get(&format!("/v1/sandboxes?limit=1000&state={state}{cursor}"))?;
+                let text = |sandbox: &Value, name: &str| sandbox[name].as_str().unwrap_or_default().to_owned();
+                let sandboxes = page["items"].as_array().into_iter().flatten();
+                found.extend(sandboxes.map(|sandbox| (text(sandbox, "id"), text(sandbox, "tenant"))));
+                match page["cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Stops a tenant's sandbox, which saves its files; returns when it sleeps.
+    pub(crate) fn stop(&self, sandbox: &str, tenant: &str) -> Result<()> {
+        let request = self.agent.post(format!("{}/v1/sandboxes/{sandbox}/stop", self.url));
+        let request = request.header("authorization", self.authorization()).header("x-cabana-tenant", tenant);
+        let mut response = request.config().timeout_global(Some(SAVE)).build().send_empty().context("stop the sandbox")?;
+        if !response.status().is_success() {
+            bail!("{}: {}", response.status(), response.body_mut().read_to_string()?);
+        }
+        Ok(())
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        let request = self.agent.get(format!("{}{path}", self.url)).header("authorization", self.authorization());
+        let mut response = request.call()?;
+        if !response.status().is_success() {
+            bail!("{}: {}", response.status(), response.body_mut().read_to_string()?);
+        }
+        Ok(response.body_mut().read_json()?)
     }
 
     /// Sends JSON and reads JSON; an error of the service is one here.

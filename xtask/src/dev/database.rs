@@ -1,8 +1,8 @@
-//! The local D1 database, made by wrangler from worker/migrations.
+//! The local D1 databases, made by wrangler from worker/migrations.
 //!
 //! wrangler needs seconds for it, so what it has made once is kept, and copied into each run until a migration changes.
 
-use super::stack;
+use super::{stack, test_kinds};
 use crate::artifacts;
 use crate::progress::{Outcome, Step};
 use crate::setup::Tools;
@@ -12,37 +12,63 @@ use std::fs::{self, DirEntry};
 use std::path::Path;
 use std::time::Duration;
 
-/// The database's binding in wrangler.jsonc.
-const BINDING: &str = "DIRECTORY";
+/// The databases' bindings: the one of wrangler.jsonc, and the one that a run for tests has beside it.
+const BINDINGS: [&str; 2] = ["DIRECTORY", test_kinds::SECOND_DATABASE];
 /// Longest time that wrangler may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// The file that says what a kept database was made from.
 const SOURCE: &str = "source";
 
-/// Lays the migrated database out in `state`, where `wrangler dev --persist-to` finds it.
-pub(crate) fn provide(tools: &Tools, root: &Path, state: &Path) -> Result<()> {
+/// Lays the migrated databases out in `state`, where `wrangler dev --persist-to` finds them. Those that an earlier run has left there stay, and
+/// get the migrations that they lack.
+pub(crate) fn provide(tools: &Tools, root: &Path, state: &Path, scratch: &Path, testing: bool) -> Result<()> {
     Step::run("database", |step| {
-        let kept = artifacts::target(root).join("xtask/database");
-        // As another run may be making one, its own is put together elsewhere, and moved into place when it is whole.
         let source = source(root)?;
-        let present = fs::read_to_string(kept.join(SOURCE)).is_ok_and(|text| text == source);
-        if present && copy(&kept.join("state"), state).is_ok() {
-            return Ok((Outcome::Present("migrated".to_owned()), ()));
+        let stamp = state.with_extension(SOURCE);
+        if state.exists() {
+            if fs::read_to_string(&stamp).is_ok_and(|text| text == source) {
+                return Ok((Outcome::Present("migrated".to_owned()), ()));
+            }
+            migrate(tools, root, state, scratch, testing, step)?;
+            fs::write(stamp, source).context("say what the database was made from")?;
+            return Ok((Outcome::Done("migrated".to_owned()), ()));
         }
-        migrate(tools, root, state, step)?;
-        keep(&source, state, &kept)?;
-        Ok((Outcome::Done("migrated".to_owned()), ()))
+        let partial = state.with_extension("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial).with_context(|| format!("remove {}", partial.display()))?;
+        }
+        let outcome = make(tools, root, &partial, scratch, &source, testing, step)?;
+        // Whole or not at all: a run that is killed leaves no database without its tables.
+        fs::rename(&partial, state).with_context(|| format!("move the database to {}", state.display()))?;
+        fs::write(stamp, source).context("say what the database was made from")?;
+        Ok((outcome, ()))
     })
 }
 
-fn migrate(tools: &Tools, root: &Path, state: &Path, step: &Step) -> Result<()> {
+/// Makes new databases, or copies those that an earlier run has made.
+fn make(tools: &Tools, root: &Path, state: &Path, scratch: &Path, source: &str, testing: bool, step: &Step) -> Result<Outcome> {
+    let kept = artifacts::target(root).join(if testing { "xtask/databases-of-tests" } else { "xtask/database" });
+    // As another run may be making one, its own is put together elsewhere, and moved into place when it is whole.
+    let present = fs::read_to_string(kept.join(SOURCE)).is_ok_and(|text| text == source);
+    if present && copy(&kept.join("state"), state).is_ok() {
+        return Ok(Outcome::Present("migrated".to_owned()));
+    }
     if state.exists() {
         fs::remove_dir_all(state).with_context(|| format!("remove {}", state.display()))?;
     }
-    let scratch = state.parent().context("the state's directory has no parent")?;
-    let mut apply = stack::wrangler(tools, root, scratch);
-    apply.args(["d1", "migrations", "apply", BINDING, "--local", "--persist-to"]).arg(state);
-    shell::run_logged(&mut apply, &scratch.join("database.log"), step, Some(LIMIT))
+    migrate(tools, root, state, scratch, testing, step)?;
+    keep(source, state, &kept)?;
+    Ok(Outcome::Done("migrated".to_owned()))
+}
+
+fn migrate(tools: &Tools, root: &Path, state: &Path, scratch: &Path, testing: bool, step: &Step) -> Result<()> {
+    let configuration = if testing { test_kinds::configure(root, scratch)? } else { root.join("wrangler.jsonc") };
+    for binding in if testing { &BINDINGS[..] } else { &BINDINGS[..1] } {
+        let mut apply = stack::wrangler_with(&configuration, tools, root, scratch);
+        apply.args(["d1", "migrations", "apply", binding, "--local", "--persist-to"]).arg(state);
+        shell::run_logged(&mut apply, &scratch.join(format!("database-{binding}.log")), step, Some(LIMIT))?;
+    }
+    Ok(())
 }
 
 /// All that decides what the database looks like: wrangler, its configuration, the migrations.

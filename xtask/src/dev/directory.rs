@@ -1,4 +1,5 @@
-//! The directory of one run: `target/dev/<process id>`, readable by its owner only, removed by the run's guard.
+//! The directory of one run: `target/dev/<process id>`, readable by its owner only, removed by the run's guard. A program that has several runs
+//! under way numbers them, `<process id>-2` and so on.
 
 use crate::{artifacts, guard};
 use anyhow::{Context, Result};
@@ -7,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A run's directory. It stays when this value is dropped: the guard removes it last of all.
 pub(crate) struct RunDirectory {
@@ -14,12 +16,16 @@ pub(crate) struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Creates this process's directory, and removes those that crashed runs left behind.
+    /// Creates the next directory of this process, and removes those that crashed runs left behind.
     pub(crate) fn create(root: &Path) -> Result<Self> {
         let all = artifacts::target(root).join("dev");
         fs::create_dir_all(&all).with_context(|| format!("create {}", all.display()))?;
         remove_abandoned(&all);
-        let path = all.join(process::id().to_string());
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        let path = match RUNS.fetch_add(1, Ordering::Relaxed) {
+            1 => all.join(process::id().to_string()),
+            number => all.join(format!("{}-{number}", process::id())),
+        };
         DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self { path })
     }
@@ -48,7 +54,9 @@ pub(crate) fn write_private(file: &Path, text: &str) -> Result<()> {
 /// What cannot be removed is left for the next run: it disturbs nobody.
 fn remove_abandoned(all: &Path) {
     for entry in fs::read_dir(all).into_iter().flatten().flatten() {
-        let starter_lives = Path::new("/proc").join(entry.file_name()).exists();
+        let name = entry.file_name();
+        let starter = name.to_str().and_then(|name| name.split('-').next()).unwrap_or_default();
+        let starter_lives = Path::new("/proc").join(starter).exists();
         if !starter_lives && !guard::is_guarded(&entry.path()) {
             let _ = guard::remove(&entry.path());
         }

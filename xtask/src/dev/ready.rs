@@ -23,14 +23,20 @@ pub(crate) struct Ready<'a> {
     pub(crate) url: &'a str,
     pub(crate) api_key: &'a str,
     pub(crate) first: &'a First,
+    /// Where the state is that lasts over runs; `None`: it goes with this run.
+    pub(crate) kept: Option<&'a Path>,
 }
 
 impl Ready<'_> {
     /// The lines for the terminal; the commands in them can be copied as they are.
     pub(crate) fn block(&self, logs: &Path) -> String {
-        let Self { url, api_key, first } = self;
+        let Self { url, api_key, first, kept } = self;
         let (output, took) = (first.output.trim(), seconds(first.took));
         let logs = logs.display();
+        let kept = match kept {
+            Some(kept) => format!("kept in {} for the next run; --fresh forgets it", kept.display()),
+            None => "goes with this run".to_owned(),
+        };
         let headers = format!("-H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'");
         format!(
             r#"
@@ -39,6 +45,7 @@ Cabana is ready.
   URL      {url}
   API key  {api_key}
   First    {FIRST_COMMAND} in a fresh sandbox printed {output} after {took}, the sandbox's start included
+  State    {kept}
 
 Try it:
   curl -sS {url}/v1/sandboxes {headers} -d '{{"name": "demo"}}'
@@ -62,7 +69,7 @@ mod tests {
     use std::time::Duration;
 
     fn ready(first: &First) -> Ready<'_> {
-        Ready { url: "http://127.0.0.1:8787", api_key: "key", first }
+        Ready { url: "http://127.0.0.1:8787", api_key: "key", first, kept: None }
     }
 
     #[test]

@@ -4,11 +4,15 @@ use super::client::Client;
 use super::database;
 use super::directory::{RunDirectory, write_private};
 use super::interrupt::Interrupt;
+use super::kept::KeptState;
 use super::port::{self, Port};
 use super::ready::{FIRST_COMMAND, First};
+use super::saving;
 use super::service::Service;
+use super::test_internet::TestInternet;
 use super::test_kinds;
 use crate::artifacts::{self, Profile, Programs, WasmOpt};
+use crate::docker::WranglerDocker;
 use crate::guard::Guard;
 use crate::progress::{Outcome, Step, say};
 use crate::setup::Tools;
@@ -16,6 +20,7 @@ use crate::{paths, shell};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fmt::Write as _;
 use std::fs;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -29,8 +34,6 @@ const ENGINE_START: Duration = Duration::from_secs(20);
 /// Longest wait for the Worker's first answer; with Docker, the image is built in it.
 const WORKER_START: Duration = Duration::from_secs(90);
 const WORKER_START_WITH_DOCKER: Duration = Duration::from_secs(1800);
-/// Longest wait for Docker to say that it is there.
-const DOCKER_ANSWER: Duration = Duration::from_secs(20);
 /// Runs a program again that was killed, as wrangler does with its runtime. An end that it chose itself stands.
 const RESTARTING: &str = r#"while "$@"; code=$?; [ "$code" -ge 128 ]; do sleep 0.02; done; exit "$code""#;
 /// How often a service that starts is looked at.
@@ -38,8 +41,17 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The name under which wrangler asks the engine for the network sidecar.
 const EGRESS_IMAGE: &str = "cabana/egress:local";
 /// What certain tenants may have: cases of the tests run into it.
-const TEST_LIMITS: &str =
-    r#"{"test-sandboxes":{"sandboxes":3},"test-running":{"running":2},"test-requests":{"requests_per_minute":20}}"#;
+const TEST_LIMITS: &str = r#"{"test-sandboxes":{"sandboxes":3},"test-running":{"running":2},"test-snapshots":{"snapshots":2},"test-requests":{"requests_per_minute":20}}"#;
+/// The web page that the tests' browsers speak for.
+const TEST_ORIGIN: &str = "https://app.test";
+/// How the object watches agents and the platform, and how often keys are fetched, in a run for tests, which would wait for minutes otherwise. Cases at the real values run
+/// in the library, without real time.
+const TEST_TIMINGS: &str =
+    "CABANA_PROBE_MS=3000\nCABANA_DEAD_AFTER_MS=12000\nCABANA_PLATFORM_LIMIT_MS=5000\nCABANA_JWT_JWKS_PAUSE_MS=5000\n";
+/// What the operator shares with sandboxes, for the cases that use it.
+const TEST_NETWORK: &str = "SHARED_TOKEN=shared-token-of-the-operator\n\
+    CABANA_NETWORK_GROUPS='{\"pair\":[\"one.invalid\",\"GET two.invalid\"]}'\n\
+    CABANA_NETWORK_SECRETS='{\"shared\":{\"variable\":\"SHARED_TOKEN\",\"hosts\":[\"s63.cabana.test\"]}}'\n";
 /// The longest path that a Unix socket's address holds.
 const SOCKET_PATH: usize = 107;
 
@@ -65,6 +77,10 @@ pub(crate) struct Options {
     pub(crate) log: bool,
     /// Whether the engine injects faults and the kinds of sandboxes of tests/sandboxes exist, as the integration cases need.
     pub(crate) testing: bool,
+    /// Whether servers on this machine stand for the internet: for cases and measurements.
+    pub(crate) internet: bool,
+    /// The kernels of Jupyter for sandboxes of the engine of this repository, where there are some.
+    pub(crate) kernels: Option<PathBuf>,
     /// Variables of the Worker, beside the key.
     pub(crate) variables: Vec<(String, String)>,
 }
@@ -74,6 +90,10 @@ pub(crate) struct Layout {
     root: PathBuf,
     directory: RunDirectory,
     guard: Guard,
+    /// What runs the sandboxes in place of the engine.
+    docker: Option<WranglerDocker>,
+    /// The state that lasts over runs; `None`: it is in the run's directory.
+    kept: Option<KeptState>,
 }
 
 /// The running service. Dropping it ends everything.
@@ -83,6 +103,10 @@ pub(crate) struct Stack {
     services: Vec<Service>,
     directory: RunDirectory,
     guard: Guard,
+    /// Ends after everything that uses it.
+    docker: Option<WranglerDocker>,
+    /// Unlocked after everything that uses it has ended.
+    kept: Option<KeptState>,
     _port: Port,
 }
 
@@ -92,19 +116,35 @@ impl Layout {
         let directory = RunDirectory::create(&root)?;
         let guard = Guard::start(directory.path())?;
         shell::belong_to(directory.path());
-        Ok(Self { root, directory, guard })
+        Ok(Self { root, directory, guard, docker: None, kept: None })
+    }
+
+    /// Has the run begin with what earlier runs have kept, and keep it. Another run may have it: then this one's goes with it.
+    pub(crate) fn keep_state(&mut self, fresh: bool) -> Result<()> {
+        self.kept = KeptState::open(&self.root, self.directory.path(), fresh)?;
+        if self.kept.is_none() {
+            say(
+                "another `cargo xtask dev` of this checkout uses the kept state: this one begins with nothing, and keeps nothing",
+            );
+        }
+        Ok(())
     }
 
     /// Builds the Worker, and the database that it needs.
-    pub(crate) fn build_worker(&self, tools: &Tools, wasm_opt: WasmOpt) -> Result<()> {
-        artifacts::build_worker_into(tools, &self.directory.join("worker"), wasm_opt)?;
-        database::provide(tools, &self.root, &self.directory.join("state"))
+    pub(crate) fn build_worker(&self, tools: &Tools, options: &Options) -> Result<()> {
+        artifacts::build_worker_into(tools, &self.directory.join("worker"), options.wasm_opt)?;
+        self.provide_database(tools, options)
     }
 
     /// Takes a Worker that was built into `worker`, and the database that it needs.
-    pub(crate) fn copy_worker(&self, tools: &Tools, worker: &Path) -> Result<()> {
+    pub(crate) fn copy_worker(&self, tools: &Tools, worker: &Path, options: &Options) -> Result<()> {
         artifacts::copy_files(worker, &self.directory.join("worker"))?;
-        database::provide(tools, &self.root, &self.directory.join("state"))
+        self.provide_database(tools, options)
+    }
+
+    fn provide_database(&self, tools: &Tools, options: &Options) -> Result<()> {
+        let state = wrangler_state(self.kept.as_ref(), &self.directory);
+        database::provide(tools, &self.root, &state, self.directory.path(), options.testing)
     }
 
     /// Takes copies of the programs: a later build does not change a run.
@@ -118,19 +158,57 @@ impl Layout {
         symlink("cabana-engine", bin.join("docker")).context("name the engine docker")
     }
 
-    /// Checks that Docker answers, which runs the sandboxes instead of the engine.
-    pub(crate) fn check_docker(&self) -> Result<()> {
-        check_docker(&self.root)
+    /// Finds or starts Docker, which runs the sandboxes instead of the engine. A daemon that it starts ends with the calling thread.
+    pub(crate) fn provide_docker(&mut self) -> Result<()> {
+        self.use_docker(WranglerDocker::provide(&self.root, self.directory.path())?);
+        Ok(())
+    }
+
+    /// Has this Docker run the sandboxes instead of the engine.
+    pub(crate) fn use_docker(&mut self, docker: WranglerDocker) {
+        self.docker = Some(docker);
+    }
+
+    /// The run's directory, which goes with it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Takes a Worker that was built into `worker` and is not the gateway.
+    pub(crate) fn copy_example(&self, worker: &Path) -> Result<()> {
+        artifacts::copy_files(worker, &self.directory.join("worker"))
+    }
+
+    /// Starts such a Worker with a configuration of its own, and waits until it can be asked.
+    pub(crate) fn start_example(self, tools: &Tools, options: &Options, configuration: &Path, variables: &str) -> Result<Stack> {
+        let Self { root, directory, guard, docker, kept } = self;
+        let port = port::choose(options.port)?;
+        let url = format!("http://127.0.0.1:{}", port.number);
+        let api_key = String::new();
+        // Some variables hold the port.
+        let variables = variables.replace("{port}", &port.number.to_string());
+        let mut stack = Stack { url, api_key, services: Vec::new(), directory, guard, docker, kept, _port: port };
+        let interrupt = Interrupt::never();
+        stack.start_engine(options, &interrupt)?;
+        stack.run_wrangler(tools, options, &root, configuration, &variables)?;
+        stack.wait_for("wrangler dev", WORKER_START, &interrupt, Stack::accepts)?;
+        Ok(stack)
     }
 
     /// Starts everything and waits until the Worker answers.
     pub(crate) fn start(self, tools: &Tools, options: &Options, interrupt: &Interrupt) -> Result<Stack> {
-        let Self { root, directory, guard } = self;
+        let Self { root, directory, guard, docker, kept } = self;
         let port = port::choose(options.port)?;
         let url = format!("http://127.0.0.1:{}", port.number);
-        let mut stack = Stack { url, api_key: generate_key()?, services: Vec::new(), directory, guard, _port: port };
+        let api_key = kept.as_ref().map_or_else(generate_key, |kept| kept.key(generate_key))?;
+        let mut stack = Stack { url, api_key, services: Vec::new(), directory, guard, docker, kept, _port: port };
         let limit = match options.engine {
             Engine::Cabana => {
+                if let Some(kept) = &stack.kept
+                    && let Err(error) = kept.prune(tools, &stack.directory.join("bin/cabana-engine"), stack.directory.path())
+                {
+                    say(&format!("snapshots that nothing needs are kept: {error:#}"));
+                }
                 stack.start_engine(options, interrupt)?;
                 WORKER_START
             }
@@ -161,12 +239,12 @@ impl Stack {
     /// Builds and starts the service, for a program that leaves signals as they are: the guard ends it in any case.
     pub(crate) fn launch(tools: &Tools, options: Options) -> Result<Self> {
         port::check(options.port)?;
-        let layout = Layout::create()?;
+        let mut layout = Layout::create()?;
         match options.engine {
             Engine::Cabana => layout.copy_programs(&artifacts::build_programs(options.profile)?)?,
-            Engine::Docker => layout.check_docker()?,
+            Engine::Docker => layout.provide_docker()?,
         }
-        layout.build_worker(tools, options.wasm_opt)?;
+        layout.build_worker(tools, &options)?;
         layout.start(tools, &options, &Interrupt::never())
     }
 
@@ -199,6 +277,18 @@ impl Stack {
         })
     }
 
+    /// Where the state is that lasts over runs, if it does.
+    pub(crate) fn kept(&self) -> Option<&Path> {
+        self.kept.as_ref().map(KeptState::directory)
+    }
+
+    /// Stops the sandboxes whose state is kept, so that their files are, too. What cannot be saved is said.
+    pub(crate) fn save_sandboxes(&mut self) {
+        if self.kept.is_some() && self.check().is_ok() {
+            saving::save_sandboxes(&self.client());
+        }
+    }
+
     /// Ends everything and removes the run's directory; returns when it is done.
     pub(crate) fn stop(mut self) {
         let services = &mut self.services;
@@ -218,8 +308,11 @@ impl Stack {
         let ready = self.directory.join("engine.ready");
         serve.arg("serve").arg("--listening").arg("--socket").arg(&socket).arg("--ready-file").arg(&ready);
         serve.arg("--agent").arg(self.directory.join("bin/cabana-agent"));
-        serve.arg("--state").arg(self.directory.join("engine"));
-        serve.args(options.testing.then_some("--faults"));
+        serve.arg("--state").arg(self.kept.as_ref().map_or_else(|| self.directory.join("engine"), KeptState::engine));
+        serve.args((options.testing || options.internet).then_some("--faults"));
+        if let Some(kernels) = &options.kernels {
+            serve.arg("--kernels").arg(kernels);
+        }
         // Cargo's, for this program: nothing that sandboxes should see.
         serve.env_remove("LD_LIBRARY_PATH");
         self.start_service("engine", &mut serve, listener.into(), options.log)?;
@@ -231,26 +324,46 @@ impl Stack {
     }
 
     fn start_wrangler(&mut self, tools: &Tools, options: &Options, root: &Path) -> Result<()> {
-        let variables = self.directory.join("variables");
-        // In a file, since the arguments of a process can be read by everyone.
         let (_, port) = self.url.rsplit_once(':').context("the URL has no port")?;
         // Browsers and curl take every name below localhost for this machine.
         let mut text = format!("CABANA_API_KEY={}\nCABANA_PREVIEW_DOMAIN=localhost:{port}\n", self.api_key);
+        writeln!(text, "CABANA_SECRETS_KEY={}", generate_key()?)?;
         writeln!(text, "CABANA_TENANT_LIMITS='{TEST_LIMITS}'")?;
+        if options.testing {
+            writeln!(text, "CABANA_ALLOWED_ORIGINS={TEST_ORIGIN}")?;
+            text += TEST_TIMINGS;
+            text += TEST_NETWORK;
+        }
         for (name, value) in &options.variables {
             writeln!(text, "{name}='{value}'")?;
         }
-        write_private(&variables, &text)?;
         let mut configuration = root.join("wrangler.jsonc");
         if options.testing {
             configuration = test_kinds::configure(root, self.directory.path())?;
         }
-        let mut dev = wrangler_with(&configuration, tools, root, self.directory.path());
+        self.run_wrangler(tools, options, root, &configuration, &text)
+    }
+
+    fn run_wrangler(&mut self, tools: &Tools, options: &Options, root: &Path, configuration: &Path, text: &str) -> Result<()> {
+        // In a file, since the arguments of a process can be read by everyone.
+        let variables = self.directory.join("variables");
+        write_private(&variables, text)?;
+        let (_, port) = self.url.rsplit_once(':').context("the URL has no port")?;
+        let mut dev = wrangler_with(configuration, tools, root, self.directory.path());
         dev.arg("dev").arg(self.directory.join("worker/index.js"));
         dev.args(["--ip", "127.0.0.1", "--port", port, "--inspector-port", "0", "--show-interactive-dev-session=false"]);
-        dev.arg("--persist-to").arg(self.directory.join("state")).arg("--env-file").arg(variables);
-        if options.engine == Engine::Cabana {
-            self.point_at_engine(&mut dev)?;
+        dev.arg("--persist-to").arg(wrangler_state(self.kept.as_ref(), &self.directory)).arg("--env-file").arg(variables);
+        match &self.docker {
+            Some(docker) => docker.configure(&mut dev),
+            None => self.point_at_engine(&mut dev)?,
+        }
+        if options.internet {
+            match TestInternet::create(self.directory.path(), port.parse().context("the URL's port")?)? {
+                Some(internet) => dev = internet.wrap(&dev),
+                None => say(
+                    " ! tests             no program gets an /etc/hosts of its own here: cases with servers over HTTPS are left out",
+                ),
+            }
         }
         self.start_service("wrangler", &mut dev, Stdio::null(), options.log)
     }
@@ -287,11 +400,15 @@ impl Stack {
         client.is_healthy() && client.is_admitted()
     }
 
+    fn accepts(&self) -> bool {
+        self.url.strip_prefix("http://").is_some_and(|address| TcpStream::connect(address).is_ok())
+    }
+
     fn client(&self) -> Client {
         Client::new(&self.url, &self.api_key)
     }
 
-    fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         self.services.iter().map(Service::last_words).collect::<Vec<_>>().join("\n")
     }
 
@@ -304,6 +421,11 @@ impl Stack {
     }
 }
 
+/// Where wrangler keeps what it keeps.
+fn wrangler_state(kept: Option<&KeptState>, directory: &RunDirectory) -> PathBuf {
+    kept.map_or_else(|| directory.join("state"), KeptState::wrangler)
+}
+
 /// What an engine that is ready says of the machine; `None` until its ready file is there and whole.
 fn engine_warnings(ready: &Path) -> Option<Vec<String>> {
     #[derive(serde::Deserialize)]
@@ -314,12 +436,13 @@ fn engine_warnings(ready: &Path) -> Option<Vec<String>> {
     Some(ready.warnings)
 }
 
-/// wrangler with no contact to anything outside and nothing written outside `scratch`.
+/// wrangler with the deployment's configuration, see [`wrangler_with`].
 pub(crate) fn wrangler(tools: &Tools, root: &Path, scratch: &Path) -> Command {
     wrangler_with(&root.join("wrangler.jsonc"), tools, root, scratch)
 }
 
-fn wrangler_with(configuration: &Path, tools: &Tools, root: &Path, scratch: &Path) -> Command {
+/// wrangler with no contact to anything outside and nothing written outside `scratch`.
+pub(super) fn wrangler_with(configuration: &Path, tools: &Tools, root: &Path, scratch: &Path) -> Command {
     let mut command = tools.node.command("wrangler");
     // Named, because wrangler looks for it beside the Worker's script, and cargo's target directory may be anywhere.
     command.arg("--config").arg(configuration);
@@ -339,17 +462,7 @@ fn wrangler_with(configuration: &Path, tools: &Tools, root: &Path, scratch: &Pat
     command
 }
 
-fn check_docker(root: &Path) -> Result<()> {
-    Step::run("docker", |step| {
-        let log = artifacts::target(root).join("xtask/docker.log");
-        let mut info = Command::new("docker");
-        shell::run_logged(info.args(["info", "--format", "{{.ServerVersion}}"]), &log, step, Some(DOCKER_ANSWER))
-            .context("Docker does not answer; without --engine docker, none is needed")?;
-        Ok((Outcome::Done(format!("version {}", shell::last_lines(&log, 1))), ()))
-    })
-}
-
-/// A key for this run only: 128 random bits.
+/// A key: 128 random bits.
 fn generate_key() -> Result<String> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes).context("generate an API key")?;

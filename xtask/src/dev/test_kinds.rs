@@ -1,4 +1,5 @@
-//! Kinds of sandboxes that only integration cases use: each Dockerfile of tests/sandboxes is one, of the same name.
+//! Kinds of sandboxes that only integration cases use: each Dockerfile of tests/sandboxes is one, of the same name. And a second database, so
+//! that the directory is shared.
 //!
 //! wrangler.jsonc, which deployments use, does not have them. A run for tests has a configuration of its own in its directory.
 
@@ -11,6 +12,12 @@ use std::path::{Path, PathBuf};
 
 /// Where their Dockerfiles are, from the repository's root.
 const DIRECTORY: &str = "tests/sandboxes";
+
+/// The kind whose sandboxes reach no more than one host.
+const FENCED: &str = "fenced";
+
+/// The binding of the second database.
+pub(super) const SECOND_DATABASE: &str = "DIRECTORY_2";
 
 /// Writes wrangler's configuration with these kinds into a run's directory.
 pub(super) fn configure(root: &Path, directory: &Path) -> Result<PathBuf> {
@@ -26,9 +33,16 @@ pub(super) fn configure(root: &Path, directory: &Path) -> Result<PathBuf> {
             make_absolute(root, image.get_mut("build_context"));
         }
     }
+    let mut second = configuration["d1_databases"][0].clone();
+    (second["binding"], second["database_name"]) = (json!(SECOND_DATABASE), json!("cabana-directory-2"));
+    configuration["d1_databases"].as_array_mut().context("wrangler.jsonc has no d1_databases")?.push(second);
     for (name, dockerfile) in kinds(root)? {
         configuration["containers"][0]["images"][&name] = json!({ "build_context": root, "dockerfile": dockerfile });
-        let kind = json!({ "description": "of the tests", "image": dockerfile, "instance": "standard-1" });
+        let env = json!({ "KIND": name, "OF_THE_KIND": "kind" });
+        let mut kind = json!({ "description": "of the tests", "image": dockerfile, "instance": "standard-1", "env": env });
+        if name == FENCED {
+            kind["network"] = json!({ "allow": ["kind.invalid"] });
+        }
         configuration["vars"]["CABANA_KINDS"][&name] = kind;
     }
     let file = directory.join("wrangler.jsonc");
@@ -46,7 +60,7 @@ fn kinds(root: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// wrangler reads paths from where its configuration is.
-fn make_absolute(root: &Path, path: Option<&mut Value>) {
+pub(super) fn make_absolute(root: &Path, path: Option<&mut Value>) {
     if let Some(path) = path
         && let Some(text) = path.as_str()
     {
@@ -68,6 +82,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = configure(&root, directory.path()).unwrap();
         let configuration: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let databases = configuration["d1_databases"].as_array().unwrap();
+        assert_eq!([0, 1].map(|number| &databases[number]["binding"]), ["DIRECTORY", "DIRECTORY_2"]);
+        assert_eq!(databases[0]["migrations_dir"], databases[1]["migrations_dir"]);
         for name in ["sbx", "tight"] {
             let dockerfile = configuration["containers"][0]["images"][name]["dockerfile"].as_str().unwrap();
             assert!(Path::new(dockerfile).is_absolute() && Path::new(dockerfile).is_file(), "{dockerfile}");

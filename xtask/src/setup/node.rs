@@ -48,14 +48,8 @@ pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, Node)> {
     let stamp = Stamp::of(&lock)?;
     let present = is_present(&modules, &stamp);
     if !present {
-        let npm = npm()?;
         step.announce("npm ci: installing what package-lock.json pins");
-        let mut install = Command::new(npm);
-        // It says what it fetches, by which its progress is known.
-        install.args(["ci", "--no-audit", "--no-fund", "--include=dev", "--loglevel=http"]);
-        let packages = packages(&lock);
-        let log = places.log("npm-ci");
-        shell::run_measured(install.current_dir(&places.repository), &log, step, None, |log| fetched(log, packages))?;
+        install(places, step, &places.repository, "npm-ci")?;
         stamp.put_on(&modules)?;
     }
     let (node, search_path) = find_node(&modules)?;
@@ -63,6 +57,15 @@ pub(super) fn provide(places: &Places, step: &Step) -> Result<(Outcome, Node)> {
     let text = format!("node {node}, wrangler {wrangler}");
     let outcome = if present { Outcome::Present(text) } else { Outcome::Done(text) };
     Ok((outcome, Node { modules, search_path }))
+}
+
+/// Installs what the lock file in this directory lists.
+pub(super) fn install(places: &Places, step: &Step, directory: &Path, log: &str) -> Result<()> {
+    let mut install = Command::new(npm()?);
+    // It says what it fetches, by which its progress is known.
+    install.args(["ci", "--no-audit", "--no-fund", "--include=dev", "--loglevel=http"]);
+    let packages = packages(&directory.join("package-lock.json"));
+    shell::run_measured(install.current_dir(directory), &places.log(log), step, None, |log| fetched(log, packages))
 }
 
 /// Fails where the modules can neither be found nor installed: better before minutes of compiling than after.

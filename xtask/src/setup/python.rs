@@ -22,6 +22,11 @@ pub(crate) struct PythonTools {
 }
 
 impl PythonTools {
+    /// Where the environment is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A program of the environment.
     pub(crate) fn command(&self, name: &str) -> Command {
         Command::new(self.directory.join("bin").join(name))

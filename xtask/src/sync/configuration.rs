@@ -129,6 +129,10 @@ fn description(kinds: &Kinds) -> Value {
         let mut description = json!({ "description": declaration.description, "image": image, "instance": declaration.instance });
         let optional = [
             ("binding", kind.binding(name).map(Value::from)),
+            ("roots", declaration.roots.as_ref().map(|roots| json!(roots))),
+            ("allowed_roots", declaration.allowed_roots.as_ref().map(|roots| json!(roots))),
+            ("network", declaration.network.as_ref().map(|network| json!(network))),
+            ("env", Some(json!(declaration.env)).filter(|_| !declaration.env.is_empty())),
             ("sleep_after_ms", declaration.limits.sleep_after_ms.map(Value::from)),
         ];
         for (key, value) in optional.into_iter().filter_map(|(key, value)| Some((key, value?))) {

@@ -1,7 +1,8 @@
 //! Kinds of sandboxes, as `sandboxes/<kind>.toml` declares them.
 
 use anyhow::{Context, Result, bail, ensure};
-use cabana_protocol::sandbox::Instance;
+use cabana_protocol::network::Network;
+use cabana_protocol::sandbox::{Instance, Root, check_roots};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,6 +51,15 @@ pub(super) struct Declaration {
     /// How large its sandboxes are unless they ask for another size.
     #[serde(default)]
     pub(super) instance: Instance,
+    /// Variables for every command of its sandboxes. They are no place for secrets: wrangler.jsonc names them.
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    /// The directories that file operations of its sandboxes reach. Default: what the image says, `/workspace`.
+    pub(super) roots: Option<Vec<Root>>,
+    /// The directories in which those of a sandbox may be. Default: `/workspace`, `/tmp` and `/home`.
+    pub(super) allowed_roots: Option<Vec<String>>,
+    /// What its sandboxes reach outside at most.
+    pub(super) network: Option<Network>,
     /// Whether it has a Durable Object class of its own.
     #[serde(default)]
     class: bool,
@@ -98,8 +108,13 @@ impl Kind {
         let text = fs::read_to_string(root.join(DIRECTORY).join(format!("{name}.toml"))).context("read it")?;
         let declaration: Declaration = toml::from_str(&text)?;
         declaration.instance.check().map_err(|error| anyhow::anyhow!(error.message))?;
+        declaration.network.iter().try_for_each(Network::check).map_err(|error| anyhow::anyhow!(error.message))?;
         let sleep = declaration.limits.sleep_after_ms.unwrap_or(1);
         ensure!((1..=MAX_SLEEP_AFTER_MS).contains(&sleep), "limits.sleep_after_ms is 1 to {MAX_SLEEP_AFTER_MS}");
+        declaration.env.iter().try_for_each(|(name, value)| check_variable(name, value))?;
+        if let Some(roots) = &declaration.roots {
+            check_roots(roots, &["/".to_owned()]).map_err(|error| anyhow::anyhow!(error.message))?;
+        }
         let image = image(root, name, &declaration)?;
         Ok(Self { declaration, image })
     }
@@ -131,6 +146,13 @@ fn image(root: &Path, name: &str, declaration: &Declaration) -> Result<Image> {
         }
         (None, None) => bail!("it has no image: name a dockerfile or an image, or put {DIRECTORY}/{name}.Dockerfile beside it"),
     }
+}
+
+fn check_variable(name: &str, value: &str) -> Result<()> {
+    ensure!(!name.is_empty() && !name.contains(['=', '\0']), "env: {name:?} is no variable's name");
+    ensure!(!name.starts_with("CABANA_"), "env: {name}: names that start with CABANA_ are reserved");
+    ensure!(!value.contains('\0'), "env: {name}: a variable's value has no NUL");
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<()> {

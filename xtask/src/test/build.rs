@@ -1,4 +1,5 @@
-//! One build of everything that the tests run: the test programs of every package, the agent, the engine and the issuer of tokens.
+//! One build of everything that the tests run: the test programs of every package, the agent, the engine, the `cabana` command
+//! and the issuer of tokens.
 //!
 //! One selection of packages is one set of features, so nothing is compiled twice.
 
@@ -34,6 +35,8 @@ pub(super) struct Built {
     pub(super) programs: Programs,
     /// Makes an issuer of tokens.
     pub(super) issuer: PathBuf,
+    /// The `cabana` command.
+    pub(super) command: PathBuf,
 }
 
 /// A line of cargo's that tells of something built.
@@ -49,6 +52,8 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    /// Whether it has tests by its manifest. Cargo compiles it as a test all the same.
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +78,9 @@ impl Built {
             // Other messages have other fields.
             let Ok(artifact) = serde_json::from_str::<Artifact>(line) else { continue };
             let Some(path) = artifact.executable else { continue };
+            if artifact.profile.test && !artifact.target.test {
+                continue;
+            }
             if artifact.profile.test {
                 let directory = artifact.manifest_path.parent().unwrap_or(Path::new("/")).to_owned();
                 let package = package_name(&artifact.package_id).to_owned();
@@ -86,9 +94,9 @@ impl Built {
         let integration = tests.swap_remove(integration);
         tests.sort_by(|one, other| (&one.package, &one.target).cmp(&(&other.package, &other.target)));
         let mut program = |name: &str| programs.remove(name).with_context(|| format!("cargo built no program {name}"));
-        let issuer = program("cabana-test-issuer")?;
+        let (issuer, command) = (program("cabana-test-issuer")?, program("cabana")?);
         let programs = Programs { agent: program("cabana-agent")?, engine: program("cabana-engine")? };
-        Ok(Self { unit: tests, integration, programs, issuer })
+        Ok(Self { unit: tests, integration, programs, issuer, command })
     }
 }
 
@@ -109,7 +117,7 @@ mod tests {
     fn artifact(package: &str, target: &str, test: bool, executable: Option<&str>) -> Value {
         json!({
             "reason": "compiler-artifact", "package_id": format!("path+file:///w/{package}#0.1.0"),
-            "manifest_path": format!("/w/{package}/Cargo.toml"), "target": { "name": target, "kind": ["bin"] },
+            "manifest_path": format!("/w/{package}/Cargo.toml"), "target": { "name": target, "kind": ["bin"], "test": target != "module" },
             "profile": { "test": test, "opt_level": "1" }, "executable": executable, "fresh": true,
         })
     }
@@ -121,7 +129,9 @@ mod tests {
             artifact("cabana", "cabana", false, None),
             artifact("cabana", "cabana", true, Some("/w/t/cabana-1")),
             artifact("cabana-agent", "cabana-agent", false, Some("/w/t/cabana-agent")),
+            artifact("cabana-cli", "cabana", false, Some("/w/t/cabana")),
             artifact("cabana-engine", "cabana-engine", false, Some("/w/t/cabana-engine")),
+            artifact("cabana-module", "module", true, Some("/w/t/module-3")),
             artifact("cabana-tests", "cabana-test-issuer", false, Some("/w/t/issuer")),
             artifact("cabana-tests", "integration", true, Some("/w/t/integration-2")),
         ];
@@ -136,6 +146,7 @@ mod tests {
         assert_eq!(built.unit, [program("cabana", "cabana", "/w/t/cabana-1")]);
         assert_eq!(built.integration, program("cabana-tests", "integration", "/w/t/integration-2"));
         assert_eq!(built.programs.agent.to_str(), Some("/w/t/cabana-agent"));
+        assert_eq!(built.command.to_str(), Some("/w/t/cabana"));
         assert!(Built::read("").is_err());
     }
 

@@ -38,7 +38,17 @@ pub(super) fn run(root: &Path, report: &Report) {
         report.check("clippy wasm32", |step| {
             let mut clippy = wasm.cargo("clippy")?;
             clippy.current_dir(root).env("CARGO_TARGET_DIR", artifacts::wasm_target(root));
-            clippy.args(["--package", "cabana-worker", "--target", setup::wasm::TARGET, "--", "-D", "warnings"]);
+            clippy.args([
+                "--package",
+                "cabana-module",
+                "--package",
+                "cabana-worker",
+                "--target",
+                setup::wasm::TARGET,
+                "--",
+                "-D",
+                "warnings",
+            ]);
             logged(root, "clippy-wasm32", &mut clippy, step)
         });
     }

@@ -23,6 +23,8 @@ struct Entry {
     ignored: u64,
     took: Duration,
     cases: Vec<(String, Duration)>,
+    /// Why it was left out.
+    left_out: Option<String>,
 }
 
 /// Cases of one target that ran.
@@ -34,11 +36,18 @@ pub(super) struct Ran {
 }
 
 impl Report {
-    /// Runs a check that passes or fails as one.
-    pub(super) fn check(&self, name: &str, work: impl FnOnce(&Step) -> Result<()>) {
+    /// Runs a check that passes or fails as one, and says whether it passed.
+    pub(super) fn check(&self, name: &str, work: impl FnOnce(&Step) -> Result<()>) -> bool {
         let (took, result) = run(name, |step| Ok((Outcome::Done("passed".to_owned()), work(step)?)));
         let failed = u64::from(explain(name, &result));
         self.add(Entry { passed: 1 - failed, failed, ..Entry::new(name, took) });
+        failed == 0
+    }
+
+    /// Notes what cannot run on this machine, and counts nothing.
+    pub(super) fn leave_out(&self, name: &str, reason: &Error) {
+        say(&format!("\n---- {name} is left out: {reason:#}\n"));
+        self.add(Entry { left_out: Some(format!("{reason:#}")), ..Entry::new(name, Duration::ZERO) });
     }
 
     /// Runs cases, each of which counts. Cases that could not run, and a suite without any, are a failure.
@@ -95,7 +104,7 @@ impl Report {
 
 impl Entry {
     fn new(name: &str, took: Duration) -> Self {
-        Self { name: name.to_owned(), passed: 0, failed: 0, elsewhere: 0, ignored: 0, took, cases: Vec::new() }
+        Self { name: name.to_owned(), passed: 0, failed: 0, elsewhere: 0, ignored: 0, took, cases: Vec::new(), left_out: None }
     }
 }
 
@@ -118,6 +127,10 @@ impl fmt::Display for Ran {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for entry in self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(reason) = &entry.left_out {
+                writeln!(formatter, "{:<22} LEFT OUT  {}", entry.name, reason.lines().next().unwrap_or_default())?;
+                continue;
+            }
             let mark = if entry.failed == 0 { "ok" } else { "FAILED" };
             write!(formatter, "{:<22} {mark:<7} {:>11}  ", entry.name, seconds(entry.took))?;
             write_counts(formatter, [entry.passed, entry.failed, entry.elsewhere, entry.ignored])?;
@@ -174,9 +187,11 @@ mod tests {
         report.cases("crashed", |_| bail!("no program"));
         assert!(report.need("start", || -> anyhow::Result<()> { bail!("no") }).is_none());
         assert_eq!(report.need("other", || Ok(3)), Some(3));
+        report.leave_out("image", &anyhow::anyhow!("no Docker daemon answers"));
         assert_eq!(report.failed(), 5);
         let text = report.to_string();
         assert_eq!(text.lines().last(), Some("41 passed, 5 failed, 8 skipped"));
+        assert!(text.contains("LEFT OUT  no Docker daemon answers"), "{text}");
         assert!(text.contains("40 passed, 2 failed, 7 not for this target, 1 ignored"), "{text}");
     }
 

@@ -11,7 +11,7 @@ use rustix::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::super::cancel::go_on;
+use super::super::cancel::check_cancelled;
 
 /// How much is copied between two looks at whether anybody still waits.
 const PIECE_BYTES: u64 = 16 << 20;
@@ -26,7 +26,7 @@ pub(super) fn copy(mut from: &File, mut to: &File, cancel: &CancellationToken) -
         to.seek(Start(start))?;
         at = start;
         while at < end {
-            go_on(cancel)?;
+            check_cancelled(cancel)?;
             let piece = PIECE_BYTES.min(end - at);
             match io::copy(&mut from.take(piece), &mut to)? {
                 // It was cut short meanwhile.

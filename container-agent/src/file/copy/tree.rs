@@ -1,37 +1,29 @@
 //! Copying a directory with all it holds. The copy grows under a name of its own beside the destination.
 
 use std::{
-    ffi::{CStr, OsStr, OsString},
+    ffi::{CStr, OsStr},
     fs::File,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStringExt,
-    },
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use cabana_protocol::{
     Code, Error,
-    file::{Copied, Copy, FilePath},
+    file::{Copied, Copy},
 };
 use rustix::{
-    fs::{Dir, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, readlinkat, renameat, renameat_with, symlinkat},
+    fs::{
+        Dir as ReadDir, FileType, Mode, OFlags, RenameFlags, Statx, mkdirat, openat, readlinkat, renameat, renameat_with,
+        symlinkat,
+    },
     io::Errno,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    super::{
-        beneath::{Base, is_dots, join},
-        cancel::go_on,
-        failure::{failure, io_failure, rename_failure, wrong_kind},
-        metadata::{file_type, look},
-        permissions::without_privileges,
-        root::Roots,
-        target::Entry,
-        temporary::TemporaryDirectory,
-    },
-    content,
+use super::{super::cancel::check_cancelled, Keep, content};
+use crate::fs::{
+    Dir, Entry, Roots, TemporaryDirectory, caller_path, conflict, errno_error, file_type, identity, io_error, is_dots, join,
+    look, rename_error, without_privileges,
 };
 
 /// Directories that are known of but not yet copied.
@@ -43,15 +35,16 @@ const FILLING: Mode = Mode::RWXU;
 /// A copy in the making.
 struct Tree<'a> {
     request: &'a Copy,
-    source: Base,
-    copy: Base,
+    source: Dir,
+    copy: Dir,
     /// Tells the copy, which must not be found in what is copied.
     identity: (u32, u32, u64),
     cancel: &'a CancellationToken,
     /// Directories that exist in the copy and are empty.
     pending: Vec<PathBuf>,
-    /// Directories that could not have been filled with the permission bits that they are to have.
-    closed: Vec<(PathBuf, Mode)>,
+    keep: Keep,
+    /// Directories that get what they keep once all are filled: filling them changes their times, and may need other permission bits.
+    filled: Vec<(PathBuf, Statx)>,
     copied: Copied,
 }
 
@@ -67,26 +60,28 @@ pub(super) fn copy(
     request: &Copy,
     source: OwnedFd,
     entry: &Entry,
+    keep: Keep,
     cancel: &CancellationToken,
 ) -> Result<Copied, Error> {
-    let refused = |errno| failure(&request.to, errno);
+    let refused = |errno| errno_error(&request.to, errno);
     let temporary = TemporaryDirectory::new(&entry.parent, FILLING).map_err(refused)?;
-    let copy = Base::new(temporary.open().map_err(refused)?, roots.confinement());
+    let copy = Dir::new(temporary.open().map_err(refused)?, roots.confinement());
     let mut tree = Tree {
         request,
-        source: Base::new(source, roots.confinement()),
+        source: Dir::new(source, roots.confinement()),
         identity: identity(&copy).map_err(refused)?,
         copy,
         cancel,
         pending: vec![PathBuf::new()],
-        closed: Vec::new(),
+        keep,
+        filled: Vec::new(),
         copied: Copied { entries: 1, ..Copied::default() },
     };
     tree.fill()?;
     let copied = tree.copied;
-    let _change = roots.change();
-    let placed = temporary.place(|directory, name| place(directory, name, entry));
-    placed.map_err(|errno| rename_failure(&request.to, errno))?;
+    let _change = roots.lock_changes(&entry.parent).map_err(refused)?;
+    let placed = temporary.persist(|directory, name| place(directory, name, entry));
+    placed.map_err(|errno| rename_error(&request.to, errno))?;
     Ok(copied)
 }
 
@@ -99,33 +94,18 @@ fn place(directory: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<(), Errno> 
     }
 }
 
-fn identity(directory: impl AsFd) -> Result<(u32, u32, u64), Errno> {
-    let stat = look(directory, c"")?;
-    Ok((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
-}
-
 /// Whether what was to be copied is gone, or something else, by now: as good as not there.
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
-/// A path in a tree, as the caller knows it.
-fn below(top: &FilePath, path: &Path) -> FilePath {
-    let mut whole = OsString::from_vec(top.as_bytes().to_vec());
-    if !path.as_os_str().is_empty() {
-        whole.push("/");
-        whole.push(path);
-    }
-    whole.into_vec().into()
-}
-
 impl Tree<'_> {
     fn unread(&self, path: &Path, errno: Errno) -> Error {
-        failure(&below(&self.request.from, path), errno)
+        errno_error(&caller_path(&self.request.from, path), errno)
     }
 
     fn unwritten(&self, path: &Path, errno: Errno) -> Error {
-        failure(&below(&self.request.to, path), errno)
+        errno_error(&caller_path(&self.request.to, path), errno)
     }
 
     fn fill(&mut self) -> Result<(), Error> {
@@ -133,9 +113,9 @@ impl Tree<'_> {
             self.directory(&path)?;
         }
         // What is above comes earlier in the list, and is closed after what is below it.
-        for (path, mode) in self.closed.iter().rev() {
-            let closed = self.copy.open_directory(path).and_then(|directory| fchmod(directory, *mode));
-            closed.map_err(|errno| self.unwritten(path, errno))?;
+        for (path, stat) in self.filled.iter().rev() {
+            let kept = self.copy.open_directory(path).and_then(|directory| self.keep.apply(directory.as_fd(), stat));
+            kept.map_err(|errno| self.unwritten(path, errno))?;
         }
         Ok(())
     }
@@ -148,32 +128,37 @@ impl Tree<'_> {
         };
         let to = self.copy.open_directory(path).map_err(|errno| self.unwritten(path, errno))?;
         let pair = Pair { path, from, to };
-        for entry in Dir::read_from(&pair.from).map_err(|errno| self.unread(path, errno))? {
+        for entry in ReadDir::read_from(&pair.from).map_err(|errno| self.unread(path, errno))? {
             let entry = entry.map_err(|errno| self.unread(path, errno))?;
-            go_on(self.cancel).map_err(|error| io_failure(&self.request.to, &error))?;
+            check_cancelled(self.cancel).map_err(|error| io_error(&self.request.to, &error))?;
             if !is_dots(entry.file_name()) {
                 self.entry(&pair, entry.file_name())?;
             }
         }
-        let mode = without_privileges(&look(&pair.from, c"").map_err(|errno| self.unread(path, errno))?);
-        if !mode.contains(FILLING) {
-            self.closed.push((path.to_owned(), mode));
+        let stat = look(&pair.from, c"").map_err(|errno| self.unread(path, errno))?;
+        if self.keep == Keep::Attributes || !without_privileges(&stat).contains(FILLING) {
+            self.filled.push((path.to_owned(), stat));
             return Ok(());
         }
-        fchmod(&pair.to, mode).map_err(|errno| self.unwritten(path, errno))
+        self.keep.apply(pair.to.as_fd(), &stat).map_err(|errno| self.unwritten(path, errno))
     }
 
     fn entry(&mut self, pair: &Pair<'_>, name: &CStr) -> Result<(), Error> {
         let path = join(pair.path, name);
-        let kind = match look(&pair.from, name) {
-            Ok(stat) => file_type(&stat),
+        let stat = match look(&pair.from, name) {
+            Ok(stat) => stat,
             Err(errno) if is_gone(errno) => return Ok(()),
             Err(errno) => return Err(self.unread(&path, errno)),
         };
-        match kind {
+        match file_type(&stat) {
             FileType::Directory => self.subdirectory(pair, name, path),
             FileType::RegularFile => self.file(pair, name, &path),
-            FileType::Symlink => self.symlink(pair, name, &path),
+            FileType::Symlink => self.symlink(pair, name, &path, &stat),
+            _ if self.keep == Keep::Attributes => Err(conflict(
+                &caller_path(&self.request.from, &path),
+                "not_a_file",
+                "is a FIFO, socket or device, which only a rename can move",
+            )),
             _ => {
                 self.copied.skipped += 1;
                 Ok(())
@@ -185,7 +170,7 @@ impl Tree<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(&pair.from, name, flags, Mode::empty()).and_then(identity) {
             Ok(identity) if identity == self.identity => {
-                return Err(wrong_kind(&self.request.to, "a directory cannot be copied into itself"));
+                return Err(conflict(&self.request.to, "into_itself", "a directory cannot be copied into itself"));
             }
             Err(errno) if is_gone(errno) => return Ok(()),
             result => result.map_err(|errno| self.unread(&path, errno))?,
@@ -215,18 +200,19 @@ impl Tree<'_> {
         let copy = openat(&pair.to, name, flags, Mode::RUSR | Mode::WUSR);
         let copy = File::from(copy.map_err(|errno| self.unwritten(path, errno))?);
         let copied = content::copy(&source, &copy, self.cancel);
-        self.copied.size_bytes += copied.map_err(|error| io_failure(&below(&self.request.to, path), &error))?;
+        self.copied.size_bytes += copied.map_err(|error| io_error(&caller_path(&self.request.to, path), &error))?;
         self.copied.entries += 1;
-        fchmod(&copy, without_privileges(&stat)).map_err(|errno| self.unwritten(path, errno))
+        self.keep.apply(copy.as_fd(), &stat).map_err(|errno| self.unwritten(path, errno))
     }
 
-    fn symlink(&mut self, pair: &Pair<'_>, name: &CStr, path: &Path) -> Result<(), Error> {
+    fn symlink(&mut self, pair: &Pair<'_>, name: &CStr, path: &Path, stat: &Statx) -> Result<(), Error> {
         let target = match readlinkat(&pair.from, name, Vec::new()) {
             Ok(target) => target,
             Err(errno) if is_gone(errno) || errno == Errno::INVAL => return Ok(()),
             Err(errno) => return Err(self.unread(path, errno)),
         };
-        symlinkat(&target, &pair.to, name).map_err(|errno| self.unwritten(path, errno))?;
+        let made = symlinkat(&target, &pair.to, name).and_then(|()| self.keep.apply_to_symlink(&pair.to, name, stat));
+        made.map_err(|errno| self.unwritten(path, errno))?;
         self.copied.entries += 1;
         Ok(())
     }

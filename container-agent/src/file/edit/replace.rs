@@ -27,7 +27,7 @@ pub(super) enum Refusal {
 pub(super) fn replace(mut content: Vec<u8>, edits: &[Replacement]) -> Result<(Vec<u8>, u64), Refusal> {
     let mut replacements = 0;
     for (edit, replacement) in edits.iter().enumerate() {
-        let places = places(&content, replacement, edit)?;
+        let places = occurrences(&content, replacement, edit)?;
         content = put(&content, replacement, &places)?;
         replacements += places.len() as u64;
     }
@@ -35,7 +35,7 @@ pub(super) fn replace(mut content: Vec<u8>, edits: &[Replacement]) -> Result<(Ve
 }
 
 /// Where the text is that an edit replaces.
-fn places(content: &[u8], replacement: &Replacement, edit: usize) -> Result<Vec<usize>, Refusal> {
+fn occurrences(content: &[u8], replacement: &Replacement, edit: usize) -> Result<Vec<usize>, Refusal> {
     let Replacement { old, new, all } = replacement;
     if old.0.is_empty() {
         return Err(Refusal::Empty { edit });

@@ -5,7 +5,7 @@ use super::{
     diff::{Hunk, Line},
 };
 
-/// Lines that are compared in search of the places of one file's hunks. Files of a few different lines could need the square of them.
+/// Lines that are compared in search of the places of one request's hunks. Files of a few different lines could need the square of them.
 const MAX_COMPARED: usize = 20_000_000;
 
 /// What hunks have made of a file.
@@ -18,7 +18,7 @@ pub(super) struct Applied {
 
 /// Why hunks do not apply.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Misfit {
+pub(super) struct HunkMismatch {
     /// Which hunk; the first is 1.
     pub(super) hunk: usize,
     pub(super) nearest: Option<Nearest>,
@@ -26,15 +26,17 @@ pub(super) struct Misfit {
 
 /// Applies all the hunks, one below the other. Each is looked for where it says, moved as the one above was, and from there on further
 /// and further away.
-pub(super) fn apply(content: &[u8], hunks: &[Hunk<'_>]) -> Result<Applied, Misfit> {
+///
+/// `compared` counts the lines that all of one request's hunks are compared with.
+pub(super) fn apply(content: &[u8], hunks: &[Hunk<'_>], compared: &mut usize) -> Result<Applied, HunkMismatch> {
     let lines: Vec<_> = content.split_inclusive(|byte| *byte == b'\n').collect();
     let mut made = Vec::with_capacity(content.len());
-    let (mut done, mut drift, mut offset, mut compared) = (0, 0_isize, 0, 0);
+    let (mut done, mut drift, mut offset) = (0, 0_isize, 0);
     for (index, hunk) in hunks.iter().enumerate() {
         let old: Vec<_> = hunk.lines.iter().filter_map(|line| line.before()).collect();
         let expected = hunk.before.saturating_add_signed(drift);
-        let place = place(&lines, &old, done, expected, &mut compared);
-        let place = place.ok_or_else(|| Misfit { hunk: index + 1, nearest: Nearest::of(content, &old.concat()) })?;
+        let place = find_position(&lines, &old, done, expected, compared);
+        let place = place.ok_or_else(|| HunkMismatch { hunk: index + 1, nearest: Nearest::of(content, &old.concat()) })?;
         lines[done..place].iter().for_each(|line| made.extend_from_slice(line));
         hunk.lines.iter().filter_map(|line: &Line<'_>| line.after()).for_each(|line| made.extend_from_slice(line));
         done = place + old.len();
@@ -46,7 +48,7 @@ pub(super) fn apply(content: &[u8], hunks: &[Hunk<'_>]) -> Result<Applied, Misfi
 }
 
 /// Where these lines are, not above `first`, and as near to `expected` as can be.
-fn place(lines: &[&[u8]], old: &[&[u8]], first: usize, expected: usize, compared: &mut usize) -> Option<usize> {
+fn find_position(lines: &[&[u8]], old: &[&[u8]], first: usize, expected: usize, compared: &mut usize) -> Option<usize> {
     let last = lines.len().checked_sub(old.len()).filter(|last| *last >= first)?;
     if old.is_empty() {
         // Nothing tells where it belongs but the number itself.
@@ -75,9 +77,9 @@ mod tests {
     fn applied(content: &str, hunks: &str) -> Result<(String, usize), usize> {
         let diff = format!("--- a/f\n+++ b/f\n{hunks}");
         let files = diff::read(diff.as_bytes(), None).unwrap();
-        match apply(content.as_bytes(), &files[0].hunks) {
+        match apply(content.as_bytes(), &files[0].hunks, &mut 0) {
             Ok(Applied { content, offset }) => Ok((String::from_utf8(content).unwrap(), offset)),
-            Err(misfit) => Err(misfit.hunk),
+            Err(mismatch) => Err(mismatch.hunk),
         }
     }
 

@@ -8,10 +8,12 @@ mod hunk;
 mod lines;
 mod names;
 
+pub(super) use hunk::{Hunk, Line};
+
 use std::fmt;
 
+pub(super) use header::FileKind;
 use header::Header;
-pub(super) use hunk::{Hunk, Line};
 use lines::{Cursor, trimmed};
 use names::Names;
 
@@ -19,9 +21,13 @@ use names::Names;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileDiff<'a> {
     pub(super) change: Change,
-    /// Whether the file may be executed from now on, where that changes.
-    pub(super) executable: Option<bool>,
+    /// What the file is from now on, where that changes.
+    pub(super) becomes: Option<FileKind>,
+    /// It is a symlink, whose content is where it leads.
+    pub(super) symlink: bool,
     pub(super) hunks: Vec<Hunk<'a>>,
+    /// Which of the commits it belongs to: in one, renames and copies are of the files as they were before it.
+    pub(super) commit: usize,
 }
 
 /// Which file, or files.
@@ -56,22 +62,31 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Reads a whole diff, of at least one file. What stands before and between the files is no part of it: mails, commit messages.
+/// Reads a whole diff, of at least one file. What stands before and between the files is no part of it: mails, commit messages. It tells one
+/// commit of a series from the next.
 pub(super) fn read(diff: &[u8], strip: Option<usize>) -> Result<Vec<FileDiff<'_>>, Malformed> {
     let mut cursor = Cursor::new(diff);
-    let mut files = Vec::new();
+    let mut files: Vec<FileDiff<'_>> = Vec::new();
+    let (mut commit, mut in_mail) = (0, false);
     while let Some(line) = cursor.peek() {
-        if let Some(names) = line.strip_prefix(b"diff --git ") {
-            files.extend(git(&mut cursor, trimmed(names), strip)?);
+        let read = if let Some(names) = line.strip_prefix(b"diff --git ") {
+            git(&mut cursor, trimmed(names), strip)?
         } else if is_header(&cursor) {
-            files.push(file(&mut cursor, Header::default(), strip)?);
-        } else if line.starts_with(b"@@ ") {
-            return Err(cursor.malformed("a hunk of no file"));
+            Some(file(&mut cursor, Header::default(), strip)?)
+        } else if line.starts_with(b"@@ ") && !in_mail {
+            return Err(cursor.malformed("a hunk without a file"));
         } else if !files.is_empty() && cursor.follows_hunk() && belongs_nowhere(line) {
-            return Err(cursor.malformed("it belongs to no hunk; the hunk before it has more lines than it says"));
+            return Err(cursor.malformed("a line outside of any hunk; the hunk before it has more lines than it says"));
         } else {
+            in_mail |= line.starts_with(b"From ");
+            if files.last().is_some_and(|file| file.commit == commit) && !trimmed(line).is_empty() {
+                commit += 1;
+            }
             cursor.pass();
-        }
+            continue;
+        };
+        in_mail = false;
+        files.extend(read.map(|file| FileDiff { commit, ..file }));
     }
     if files.is_empty() {
         return Err(Malformed { line: 1, why: "there is no file in it: --- and +++ with its names, and hunks" });
@@ -103,17 +118,17 @@ fn git<'a>(cursor: &mut Cursor<'a>, names: &[u8], strip: Option<usize>) -> Resul
         }
         cursor.pass();
     }
-    let executable = header.executable;
+    let (becomes, symlink) = (header.becomes, header.is_symlink());
     let change = header.change().map_err(|why| cursor.malformed(why))?;
-    let says = !matches!(change, Change::Modify { .. }) || executable.is_some();
-    Ok(says.then_some(FileDiff { change, executable, hunks: Vec::new() }))
+    let says = !matches!(change, Change::Modify { .. }) || becomes.is_some();
+    Ok(says.then_some(FileDiff { change, becomes, symlink, hunks: Vec::new(), commit: 0 }))
 }
 
 /// A file from its names on.
 fn file<'a>(cursor: &mut Cursor<'a>, mut header: Header, strip: Option<usize>) -> Result<FileDiff<'a>, Malformed> {
     let (old, new) = (cursor.pass(), cursor.pass());
     header.names = Some(Names::of_header(&old[4..], &new[4..], strip).map_err(|why| cursor.malformed(why))?);
-    let executable = header.executable;
+    let (becomes, symlink) = (header.becomes, header.is_symlink());
     let change = header.change().map_err(|why| cursor.malformed(why))?;
     let mut hunks = Vec::new();
     while cursor.peek().is_some_and(|line| line.starts_with(b"@@ ")) {
@@ -122,7 +137,7 @@ fn file<'a>(cursor: &mut Cursor<'a>, mut header: Header, strip: Option<usize>) -
     if hunks.is_empty() {
         return Err(cursor.malformed("a file without hunks"));
     }
-    Ok(FileDiff { change, executable, hunks })
+    Ok(FileDiff { change, becomes, symlink, hunks, commit: 0 })
 }
 
 #[cfg(test)]
@@ -181,7 +196,7 @@ mod tests {
         for (diff, line, why) in [
             ("", 1, "no file"),
             ("hello\n", 1, "no file"),
-            ("@@ -1 +1 @@\n-a\n+b\n", 1, "of no file"),
+            ("@@ -1 +1 @@\n-a\n+b\n", 1, "without a file"),
             ("--- a/f\n+++ b/f\n", 3, "without hunks"),
             ("--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n+b\n", 6, "ends within"),
             ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", 6, "more lines than it says"),
@@ -189,14 +204,48 @@ mod tests {
             ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\nx\n+c\n", 5, "no line of a hunk"),
             ("--- a/f\n+++ b/f\n@@ 1 @@\n", 3, "begins with @@"),
             ("--- a/f\n+++ b/f\n@@ -9223372036854775809 +1 @@\n-a\n+b\n", 3, "begins with @@"),
-            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n\n@@ -9 +9 @@\n", 7, "of no file"),
-            ("--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n", 3, "neither"),
+            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n\n@@ -9 +9 @@\n", 7, "without a file"),
+            ("--- /dev/null\n+++ /dev/null\n@@ -1 +1 @@\n", 3, "both names"),
             ("diff --git a/x b/x\nGIT binary patch\nliteral 1\n", 2, "binary"),
-            ("diff --git a/x b/x\nnew file mode 120000\n", 2, "plain"),
+            ("diff --git a/x b/x\nnew file mode 160000\n", 2, "mode"),
             ("--- \"a\\q\"\n+++ b\n@@ -1 +1 @@\n", 3, "quotes"),
         ] {
             let (at, said) = changes(diff).unwrap_err();
             assert!(at == line && said.contains(why), "{diff}: line {at}: {said}");
+        }
+    }
+
+    #[test]
+    fn commits_of_a_series_are_told_apart() {
+        let mail = |name: &str| {
+            format!(
+                "From 0123 Mon Sep 17 00:00:00 2001\nSubject: x\n\n@@ what is this @@\n---\n {name} | 2 +-\n\ndiff --git a/{name} b/{name}\nindex 1..2 100644\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n-- \n2.40\n\n"
+            )
+        };
+        let plain = |name: &str| format!("--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-a\n+b\n");
+        for (diff, expected) in [
+            ([mail("a"), mail("b"), mail("a")].concat(), vec![0, 1, 2]),
+            ([plain("a"), plain("b"), "\n".to_owned(), plain("a")].concat(), vec![0, 0, 0]),
+        ] {
+            let commits: Vec<_> = read(diff.as_bytes(), None).unwrap().iter().map(|file| file.commit).collect();
+            assert_eq!(commits, expected, "{diff}");
+        }
+    }
+
+    #[test]
+    fn modes_tell_files_from_symlinks() {
+        for (header, expected) in [
+            ("new file mode 120000\n", Ok((Some(FileKind::Symlink), true))),
+            ("deleted file mode 120000\n", Ok((None, true))),
+            ("new file mode 100664\n", Ok((Some(FileKind::Plain), false))),
+            ("old mode 100644\nnew mode 100755\n", Ok((Some(FileKind::Executable), false))),
+            ("old mode 100644\nnew mode 120000\n", Err(())),
+            ("new file mode 40000\n", Err(())),
+            ("new file mode +100644\n", Err(())),
+        ] {
+            let diff = format!("diff --git a/x b/x\n{header}");
+            let files = read(diff.as_bytes(), None);
+            assert_eq!(files.map(|files| (files[0].becomes, files[0].symlink)).map_err(drop), expected, "{header}");
         }
     }
 

@@ -35,12 +35,12 @@ fn make(old: &str, new: &str, context: usize) {
     let diff = TextDiff::from_lines(old, new).unified_diff().context_radius(context).header("a/f", "b/f").to_string();
     let files = diff::read(diff.as_bytes(), None).unwrap();
     assert_eq!(files.iter().map(|file| &file.change).collect::<Vec<_>>(), [&Change::Modify { path: b"f".to_vec() }]);
-    let applied = apply(old.as_bytes(), &files[0].hunks).unwrap();
+    let applied = apply(old.as_bytes(), &files[0].hunks, &mut 0).unwrap();
     assert_eq!((applied.content, applied.offset), (new.into(), 0), "{diff}");
 }
 
 fn check(old: &[u8], file: &FileDiff<'_>) {
-    let Ok(applied) = apply(old, &file.hunks) else { return };
+    let Ok(applied) = apply(old, &file.hunks, &mut 0) else { return };
     let (removed, added) = file.hunks.iter().map(counts).fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
     assert_eq!(applied.content.len() + removed, old.len() + added);
     if applied.offset == 0 {

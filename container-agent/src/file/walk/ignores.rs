@@ -15,18 +15,15 @@ use ignore::{
 };
 use rustix::fs::FileType;
 
-use super::super::{
-    beneath::{Base, open_file},
-    metadata::{file_type, look},
-};
+use crate::fs::{Dir, file_type, look, open_file};
 
 /// Largest ignore file; a larger one is taken for a mistake, and ignored itself.
 const MAX_BYTES: u64 = 128 << 10;
 
 /// What holds in a directory.
 #[derive(Debug)]
-pub(in crate::file) struct Level {
-    above: Option<Arc<Level>>,
+pub(crate) struct IgnoreRules {
+    above: Option<Arc<IgnoreRules>>,
     /// Where the walk starts, below the sandbox's root: patterns of the directories above are matched with whole paths.
     start: Arc<Path>,
     /// .ignore and .rgignore.
@@ -39,15 +36,15 @@ pub(in crate::file) struct Level {
     repository: bool,
 }
 
-impl Level {
+impl IgnoreRules {
     /// Where nothing is ignored.
-    pub(super) fn top(start: PathBuf) -> Self {
+    pub(crate) fn top(start: PathBuf) -> Self {
         let [plain, git, exclude] = std::array::from_fn(|_| Gitignore::empty());
         Self { above: None, start: start.into(), plain, git, exclude, repository: false }
     }
 
     /// What holds for a directory because of those above it, as far as the root.
-    pub(super) fn above(root: &Base, base: &Base) -> Self {
+    pub(super) fn above(root: &Dir, base: &Dir) -> Self {
         let start = below(root, base).unwrap_or_default();
         let mut level = Arc::new(Self::top(PathBuf::new()));
         let above: Vec<_> = start.ancestors().skip(1).collect();
@@ -60,7 +57,7 @@ impl Level {
     }
 
     /// What holds in this directory, whose path continues the one of the level above.
-    pub(super) fn of(directory: &OwnedFd, path: &Path, above: &Arc<Self>) -> Arc<Self> {
+    pub(crate) fn of(directory: &OwnedFd, path: &Path, above: &Arc<Self>) -> Arc<Self> {
         let repository = look(directory, c".git").is_ok();
         let root = above.start.join(path);
         let plain = rules(directory, &root, &[".ignore", ".rgignore"]);
@@ -74,7 +71,7 @@ impl Level {
     }
 
     /// Whether ignore files say that a path is left out, or that it is not; most say nothing of it.
-    pub(super) fn ignores(&self, path: &Path, is_directory: bool) -> Option<bool> {
+    pub(crate) fn ignores(&self, path: &Path, is_directory: bool) -> Option<bool> {
         let path = self.start.join(path);
         let said = |rules: &Gitignore| match rules.matched(&path, is_directory) {
             Match::None => None,
@@ -93,8 +90,8 @@ impl Level {
 }
 
 /// Where a directory is below the root. What is ignored hangs on it, and nothing else.
-fn below(root: &Base, base: &Base) -> Option<PathBuf> {
-    let path = |base: &Base| fs::read_link(format!("/proc/self/fd/{}", base.as_fd().as_raw_fd())).ok();
+fn below(root: &Dir, base: &Dir) -> Option<PathBuf> {
+    let path = |base: &Dir| fs::read_link(format!("/proc/self/fd/{}", base.as_fd().as_raw_fd())).ok();
     Some(path(base)?.strip_prefix(path(root)?).ok()?.to_owned())
 }
 

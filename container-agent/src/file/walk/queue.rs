@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::FileType;
 
-use super::ignores::Level;
+use super::ignores::IgnoreRules;
 
 /// Directories that may be left for later. What is beyond is not walked.
 const MAX_DIRECTORIES: usize = 1 << 18;
@@ -20,13 +20,13 @@ const MAX_FILES: usize = 32;
 
 /// A piece of work.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum Job {
     /// A directory that is still to be opened.
     Directory {
         /// Below the directory that the walk started from.
         path: PathBuf,
         /// What holds in the directory above.
-        above: Arc<Level>,
+        above: Arc<IgnoreRules>,
     },
     /// Some of the files in a directory.
     Files {
@@ -49,21 +49,21 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct State {
-    directories: Vec<Work>,
-    files: Vec<Work>,
+    directories: Vec<Job>,
+    files: Vec<Job>,
     /// Pieces that are being worked on, which may bring forth others.
     busy: usize,
 }
 
 /// A piece that is being worked on until it is dropped.
-pub(super) struct Taken<'a> {
-    work: Work,
+pub(super) struct RunningJob<'a> {
+    work: Job,
     queue: &'a Queue,
 }
 
 impl Queue {
     /// One with a single piece of work.
-    pub(super) fn new(first: Work) -> Self {
+    pub(super) fn new(first: Job) -> Self {
         Self { state: Mutex::new(State { directories: vec![first], files: Vec::new(), busy: 0 }), changed: Condvar::new() }
     }
 
@@ -72,7 +72,7 @@ impl Queue {
     }
 
     /// Leaves a directory for later; false where too many are left.
-    pub(super) fn offer(&self, directory: Work) -> bool {
+    pub(super) fn offer(&self, directory: Job) -> bool {
         let mut state = self.lock();
         let room = state.directories.len() < MAX_DIRECTORIES;
         if room {
@@ -83,7 +83,7 @@ impl Queue {
     }
 
     /// Leaves files for later, or gives them back where many are left.
-    pub(super) fn offer_files(&self, files: Work) -> Result<(), Work> {
+    pub(super) fn offer_files(&self, files: Job) -> Result<(), Job> {
         let mut state = self.lock();
         if state.files.len() == MAX_FILES {
             return Err(files);
@@ -94,7 +94,7 @@ impl Queue {
     }
 
     /// The next piece; none once all is done, or once the work is to end. Waits while others may still bring some forth.
-    pub(super) fn next(&self, ends: impl Fn() -> bool) -> Option<Taken<'_>> {
+    pub(super) fn next(&self, ends: impl Fn() -> bool) -> Option<RunningJob<'_>> {
         let mut state = self.lock();
         loop {
             if ends() {
@@ -102,7 +102,7 @@ impl Queue {
             }
             if let Some(work) = state.files.pop().or_else(|| state.directories.pop()) {
                 state.busy += 1;
-                return Some(Taken { work, queue: self });
+                return Some(RunningJob { work, queue: self });
             }
             if state.busy == 0 {
                 return None;
@@ -112,15 +112,15 @@ impl Queue {
     }
 }
 
-impl Deref for Taken<'_> {
-    type Target = Work;
+impl Deref for RunningJob<'_> {
+    type Target = Job;
 
-    fn deref(&self) -> &Work {
+    fn deref(&self) -> &Job {
         &self.work
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for RunningJob<'_> {
     fn drop(&mut self) {
         self.queue.lock().busy -= 1;
         // Perhaps that was all, or the end is due.

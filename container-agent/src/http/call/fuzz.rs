@@ -3,7 +3,10 @@
 
 use axum::http::HeaderValue;
 
-use super::*;
+use super::{
+    form::{Form, LAST_EVENT_ID},
+    *,
+};
 
 /// Accept headers, a line each, and a Last-Event-ID in the last line: no form is chosen that is not accepted, and only server-sent events
 /// begin at an id, which is a number.
@@ -14,16 +17,17 @@ pub fn headers(bytes: &[u8]) {
         headers.append(header::ACCEPT, value);
     }
     headers.extend(id.clone().map(|id| (LAST_EVENT_ID.parse::<axum::http::HeaderName>().unwrap(), id)));
-    let form = Form::of(&headers);
+    let form = Form::accepted(&headers, true);
     let accepts = |media_type: &str| {
-        headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(|text| text.contains(media_type)))
+        headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|value| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains(media_type)))
     };
-    match form {
-        Form::Fold => {}
-        Form::Ndjson => assert!(accepts("application/x-ndjson")),
-        Form::Sse => assert!(accepts("text/event-stream")),
+    if form != Form::Json {
+        assert!(accepts(form.media_type()) || form != Form::Raw && accepts("/*"));
     }
-    for form in [Form::Fold, Form::Ndjson, Form::Sse] {
+    for form in Form::ALL {
         match (form.position(&headers), &id) {
             (Ok(None), None) => {}
             (Ok(None), Some(_)) => assert_ne!(form, Form::Sse),

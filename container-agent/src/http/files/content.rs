@@ -1,13 +1,26 @@
 //! A file's content on its way out.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    borrow::Cow,
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
+    path::Path,
+    sync::Arc,
+};
 
 use axum::body::Bytes;
 use bytes::BytesMut;
+use cabana_protocol::file::FilePath;
 use futures_util::{Stream, stream};
 
 use super::SMALL_BYTES;
-use crate::{buffers::Buffers, file::Opened, threads};
+use crate::{
+    buffers::Buffers,
+    file::{self, Opened},
+    threads,
+};
 
 /// Bytes read from a file at a time: enough to hide the way to the thread that reads, little enough to hold for every download.
 const READ_BYTES: u64 = 256 << 10;
@@ -18,6 +31,19 @@ pub(super) fn whole(opened: &Opened) -> Option<Bytes> {
     let mut content = vec![0; size];
     opened.file.read_exact_at(&mut content, 0).ok()?;
     Some(content.into())
+}
+
+/// What a file's first bytes and its name tell of it, for `Content-Type`. Blocks for as long as the disk takes.
+pub(super) fn media_type(path: &FilePath, opened: &Opened, whole: Option<&Bytes>) -> Cow<'static, str> {
+    let mut read = [0; file::HEAD_BYTES];
+    let head = match whole {
+        Some(whole) => &whole[..whole.len().min(file::HEAD_BYTES)],
+        None => {
+            let count = opened.file.read_at(&mut read, 0).unwrap_or(0);
+            &read[..count]
+        }
+    };
+    file::content_type(Path::new(OsStr::from_bytes(path.as_bytes())), head)
 }
 
 /// These bytes of it.

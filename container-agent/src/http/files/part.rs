@@ -3,9 +3,23 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(in crate::http) mod fuzz;
 
+use std::time::SystemTime;
+
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::file::Opened;
+use crate::{file::Opened, http::upload_headers::number};
+
+/// Whether a caller that had the file at this time has this version, where it does not name it by its ETag (RFC 9110, 13.1.3). A date that is
+/// none is passed over.
+pub(super) fn is_unmodified(headers: &HeaderMap, opened: &Opened) -> bool {
+    let since = headers.get(header::IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    // An HTTP date has no fractions of a second.
+    since.is_some_and(|since| seconds(opened.modified) <= seconds(since))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// Which part of a file is wanted, RFC 9110 sections 13 and 14.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +87,6 @@ impl Part {
             Self::Unchanged | Self::Whole => None,
         }
     }
-}
-
-/// Digits and nothing else: the standard library's numbers may have a sign.
-fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

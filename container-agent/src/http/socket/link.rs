@@ -1,6 +1,8 @@
 //! The link to a Durable Object: the sockets of all its clients on one, see [`cabana_protocol::link`].
+//!
+//! The object says when a client has hung up. A link that ends was lost, and the clients may return.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use axum::extract::ws;
 use cabana_protocol::{
@@ -9,20 +11,25 @@ use cabana_protocol::{
 };
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Messages,
     connection::Connection,
     finish,
-    frames::{Frames, text},
-    window::Window,
+    frames::{Frames, Window, text},
 };
-use crate::Agent;
+use crate::{Agent, memory::Held};
+
+/// What a client holds while nothing runs for it.
+const CLIENT_BYTES: usize = 8 << 10;
 
 /// A client behind the link.
 struct Client {
     connection: Connection,
     window: Window,
+    hung_up: CancellationToken,
+    _held: Held,
 }
 
 /// The clients that have said something, by their numbers.
@@ -68,18 +75,30 @@ impl Clients {
                     known.window.taken(frames);
                 }
             }
-            Body::Gone => drop(self.clients.remove(&client)),
-            // Said by agents alone.
+            Body::Gone => self.hang_up(client),
+            // Only agents send it.
             Body::About(_) => {}
         }
     }
 
     async fn pass(&mut self, client: u64, frame: Raw<'_>, binary: bool) {
-        let known = self.clients.entry(client).or_insert_with(|| {
-            let window = Window::new();
-            let connection = Connection::new(self.agent.clone(), self.frames.to_client(client, window.clone()), binary);
-            Client { connection, window }
-        });
+        let known = match self.clients.entry(client) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let window = Window::new();
+                let frames = self.frames.to_client(client, window.clone());
+                let held = match self.agent.memory.hold(CLIENT_BYTES) {
+                    Ok(held) => held,
+                    Err(error) => {
+                        frames.error(None, error).await;
+                        return self.give_up(client).await;
+                    }
+                };
+                let hung_up = CancellationToken::new();
+                let connection = Connection::new(self.agent.clone(), frames, binary, Some(hung_up.clone()));
+                place.insert(Client { connection, window, hung_up, _held: held })
+            }
+        };
         while known.connection.tasks.try_join_next().is_some() {}
         known.connection.receive(frame);
         if known.connection.is_overloaded() {
@@ -87,10 +106,17 @@ impl Clients {
         }
     }
 
-    /// Ends what runs for a client that goes on and on and takes no answers, and tells the object. There is no way to listen to the
-    /// others and not to it.
+    /// A client has hung up: what runs for it ends.
+    fn hang_up(&mut self, client: u64) {
+        if let Some(client) = self.clients.remove(&client) {
+            client.hung_up.cancel();
+        }
+    }
+
+    /// Ends what runs for a client that goes on and on and takes no answers, or for which there is no memory, and tells the object. There
+    /// is no way to listen to the others and not to it.
     async fn give_up(&mut self, client: u64) {
-        self.clients.remove(&client);
+        self.hang_up(client);
         let gone = Message { client, body: Body::Gone };
         self.frames.put(text(gone.to_string())).await;
     }

@@ -72,6 +72,7 @@ impl Budget {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let moved = threads::run_next(move || {
             self.move_surplus(&journal);
+            self.spool.trim();
             drop(turn);
         });
         if moved.await.is_none() {
@@ -148,9 +149,8 @@ impl Drop for Share {
         self.set(0, 0);
         if disk > 0 {
             let spool = Arc::clone(&self.budget.spool);
-            if let Err(trim) = threads::run_idle(move || spool.trim()) {
-                trim();
-            }
+            // Where no thread is idle, the next move of pages trims.
+            let _ = threads::run_idle(move || spool.trim());
         }
     }
 }

@@ -109,7 +109,7 @@ struct Place {
 impl Written {
     fn begin(budget: &Arc<Budget>, input: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
         let (journal, readers) = if input.arbitrary()? {
-            let (journal, reader) = Journal::attended();
+            let (journal, reader) = Journal::attended(None);
             (journal, vec![Place { reader, at: 0, holds: true }])
         } else {
             (Journal::detached(budget, Keep { memory: pages(input)?, disk: pages(input)? }), Vec::new())
@@ -171,8 +171,14 @@ impl Written {
 
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            let result =
-                ExecResult { process: ProcessId::new("a", 1), exit: None, duration_ms: 0, session_ended: false, usage: None };
+            let result = ExecResult {
+                process: ProcessId::new("a", 1),
+                exit: None,
+                duration_ms: 0,
+                session_ended: false,
+                usage: None,
+                pid: None,
+            };
             self.journal.end(result);
         }
     }

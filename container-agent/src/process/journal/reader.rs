@@ -1,8 +1,8 @@
-//! A place in a journal.
+//! Reading a journal.
 
 use std::pin::pin;
 
-use super::{super::Chunk, Entry, Found, Journal, page::Runs};
+use super::{super::Chunk, Entry, Found, Journal, pages::Runs};
 use crate::threads;
 
 /// Reads a journal from some offset on, at its own pace.
@@ -10,14 +10,15 @@ use crate::threads;
 pub struct Reader {
     journal: Journal,
     at: u64,
-    holds: bool,
+    /// Its number among those whom the journal knows.
+    number: Option<u64>,
     /// What was found and not read yet: at most a page.
     runs: Runs,
 }
 
 impl Reader {
-    pub(super) fn new(journal: Journal, at: u64, holds: bool) -> Self {
-        Self { journal, at, holds, runs: Runs::default() }
+    pub(super) fn new(journal: Journal, at: u64, number: Option<u64>) -> Self {
+        Self { journal, at, number, runs: Runs::default() }
     }
 
     /// The next entry. Nothing is lost when the future is dropped.
@@ -59,23 +60,27 @@ impl Reader {
 
     fn pass(&mut self, chunk: Chunk) -> Entry {
         self.at = chunk.end();
-        if self.holds {
-            self.journal.hold_at(Some(self.at));
-        }
+        self.advance();
         Entry::Chunk(chunk)
     }
 
     fn miss(&mut self, to: u64) -> Entry {
-        Entry::Gap { from: std::mem::replace(&mut self.at, to), to }
+        let from = std::mem::replace(&mut self.at, to);
+        self.advance();
+        Entry::Gap { from, to }
+    }
+
+    fn advance(&self) {
+        if let Some(number) = self.number {
+            self.journal.advance(number, self.at);
+        }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if self.holds {
-            self.journal.hold_at(None);
-        } else {
-            self.journal.leave();
+        if let Some(number) = self.number {
+            self.journal.leave(number);
         }
     }
 }

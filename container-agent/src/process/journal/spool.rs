@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, FsWord, fallocate, fstatfs};
 
-use super::page::PAGE_BYTES;
+use super::pages::PAGE_BYTES;
 
 /// Bytes of a block: one page.
 pub(super) const BLOCK_BYTES: u64 = PAGE_BYTES as u64;

@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cabana_protocol::{ProcessId, exec::Exit};
+use tokio::time::timeout;
 
 use super::{spool::Spool, *};
-use crate::process::Stream;
+use crate::{Limits, memory::Memory, process::Stream};
 
 const PAGE: u64 = PAGE_BYTES as u64;
 
@@ -15,7 +16,7 @@ fn write(journal: &Journal, stream: Stream, bytes: impl Into<Bytes>) {
 
 fn result() -> ExecResult {
     let exit = Some(Exit::Exited { code: 0 });
-    ExecResult { process: ProcessId::new("a", 1), exit, duration_ms: 1, session_ended: false, usage: None }
+    ExecResult { process: ProcessId::new("a", 1), exit, duration_ms: 1, session_ended: false, usage: None, pid: None }
 }
 
 fn budget(memory: u64, disk: u64) -> Arc<Budget> {
@@ -77,7 +78,7 @@ impl Dice {
 
 #[tokio::test]
 async fn any_offset_is_read_or_named_as_missing() {
-    let (journal, mut holder) = Journal::attended();
+    let (journal, mut holder) = Journal::attended(None);
     ["abc", "def", "ghi"].into_iter().for_each(|text| write(&journal, Stream::Stdout, text));
     holder.next().await;
     for (from, expected) in [(0, "gap 0-3 3:def 6:ghi"), (3, "3:def 6:ghi"), (4, "4:ef 6:ghi"), (8, "8:i"), (9, ""), (99, "")] {
@@ -88,7 +89,7 @@ async fn any_offset_is_read_or_named_as_missing() {
 
 #[tokio::test]
 async fn the_holder_misses_nothing_and_the_rest_is_forgotten() {
-    let (journal, mut holder) = Journal::attended();
+    let (journal, mut holder) = Journal::attended(None);
     ["abc", "def"].into_iter().for_each(|text| write(&journal, Stream::Stdout, text));
     assert_eq!(journal.bounds(), (0, 6));
     assert_eq!(read(&mut holder).await, "0:abc 3:def");
@@ -100,7 +101,7 @@ async fn the_holder_misses_nothing_and_the_rest_is_forgotten() {
 
 #[tokio::test]
 async fn what_the_holder_has_heard_stays_a_while_for_those_who_listen() {
-    let (journal, mut holder) = Journal::attended();
+    let (journal, mut holder) = Journal::attended(None);
     let mut listener = journal.read(0);
     write(&journal, Stream::Stdout, "abc");
     assert_eq!(read(&mut holder).await, "0:abc");
@@ -120,7 +121,7 @@ async fn a_process_waits_for_its_holder_and_for_nobody_else() {
     let large = vec![Bytes::from(vec![b'x'; 1 << 20])];
     let small = vec![Bytes::from_static(b"x"); 4_096];
     for output in [large, small] {
-        let (journal, mut holder) = Journal::attended();
+        let (journal, mut holder) = Journal::attended(None);
         let bystander = journal.read(0);
         output.iter().for_each(|piece| write(&journal, Stream::Stdout, piece.clone()));
         assert!(tokio::time::timeout(Duration::ZERO, journal.room()).await.is_err());
@@ -134,6 +135,71 @@ async fn a_process_waits_for_its_holder_and_for_nobody_else() {
         output.iter().for_each(|piece| write(&journal, Stream::Stdout, piece.clone()));
         journal.room().await;
     }
+}
+
+/// What is kept for a caller that may return: so many bytes, and no more than this memory allows.
+fn tail(bytes: usize, memory: usize) -> Option<Tail> {
+    let limits = Limits { reconnect_bytes: bytes, reconnect_grace: Duration::from_secs(30), ..Limits::default() };
+    Some(Tail::new(&limits, [Memory::new(memory).account(), Memory::new(4 << 20).account()]))
+}
+
+#[tokio::test]
+async fn what_a_caller_may_have_lost_is_kept_behind_it() {
+    let (journal, mut holder) = Journal::attended(tail(6, 4 << 20));
+    ["abc", "def", "ghi"].into_iter().for_each(|text| write(&journal, Stream::Stdout, text));
+    assert_eq!(read(&mut holder).await, "0:abc 3:def 6:ghi");
+    assert_eq!(journal.bounds(), (3, 9));
+    drop(holder);
+    write(&journal, Stream::Stdout, "jkl");
+    assert_eq!(read(&mut journal.read(0)).await, "gap 0-3 3:def 6:ghi 9:jkl", "a look changes nothing");
+    let mut returned = journal.attach(4);
+    assert_eq!(read(&mut returned).await, "4:ef 6:ghi 9:jkl");
+    assert_eq!(journal.bounds(), (6, 12));
+    journal.end(result());
+    drop(returned);
+    assert_eq!(read(&mut journal.attach(6)).await, "6:ghi 9:jkl");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_waits_for_a_caller_that_may_return_until_its_time_is_over() {
+    let (journal, holder) = Journal::attended(tail(6, 4 << 20));
+    let waits = async || timeout(Duration::from_secs(29), journal.room()).await.is_err();
+    let deserted = async || timeout(Duration::from_secs(29), journal.deserted()).await.is_ok();
+    (0..9).for_each(|_| write(&journal, Stream::Stdout, vec![b'x'; 64 << 10]));
+    drop(holder);
+    assert!(waits().await, "nobody reads");
+    let mut first = journal.attach(0);
+    let other = journal.attach(0);
+    assert!(!deserted().await && waits().await);
+    read(&mut first).await;
+    assert!(!waits().await, "the reader that came first is waited for");
+    drop(first);
+    assert!(waits().await, "then the other");
+    drop(other);
+    let look = journal.read(0);
+    assert!(!deserted().await, "the time begins when the last is gone");
+    assert!(deserted().await, "and who looks does not count");
+    journal.renew_grace();
+    assert!(!deserted().await, "at the end of the process it begins anew");
+    assert!(deserted().await);
+    drop(look);
+    journal.give_up();
+    assert!(!waits().await, "what it still has to say is heard by nobody");
+    write(&journal, Stream::Stdout, "rest");
+    assert_eq!(journal.bounds(), (9 * (64 << 10) + 4, 9 * (64 << 10) + 4), "and is not kept");
+}
+
+#[tokio::test]
+async fn memory_that_is_used_up_keeps_less_and_takes_nothing_from_one_who_reads() {
+    let (journal, mut holder) = Journal::attended(tail(1 << 20, 64 << 10));
+    let pieces = |count| (0..count).for_each(|_| write(&journal, Stream::Stdout, vec![b'x'; 15 << 10]));
+    pieces(20);
+    assert_eq!(journal.bounds(), (0, 300 << 10));
+    read(&mut holder).await;
+    assert_eq!(journal.bounds(), (240 << 10, 300 << 10));
+    drop(holder);
+    pieces(3);
+    assert_eq!(journal.bounds(), (285 << 10, 345 << 10), "what waits for one who is gone counts, too");
 }
 
 #[tokio::test]

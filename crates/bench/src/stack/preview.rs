@@ -26,7 +26,7 @@ pub(super) fn measure(client: &Client) -> Result<Vec<Row>> {
 fn measure_in(client: &Client, sandbox: &str) -> Result<Vec<Row>> {
     let post = |route: &str, body| client.post(&format!("/v1/sandboxes/{sandbox}/{route}"), &body);
     post("exec", json!({ "command": ["python3", "-c", SERVER, SIZE.to_string()], "detach": true, "name": "server" }))?;
-    let listens = json!({ "process": "server", "until": { "port": { "port": 3000 } }, "timeout_ms": 30_000 });
+    let listens = json!({ "process": "server", "until": { "port": 3000 }, "timeout_ms": 30_000 });
     post("process/wait", listens)?;
     let url = text(&post("ports", json!({ "port": 3000 }))?, "url")?;
     let (_, host) = url.trim_end_matches('/').split_once("://").with_context(|| format!("{url} has no scheme"))?;

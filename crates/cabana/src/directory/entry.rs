@@ -14,7 +14,7 @@ const KEEP_DESTROYED_MS: u64 = 24 * 60 * 60 * 1_000;
 /// What became of a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Grows with each change, over all sandboxes of one id: the time in milliseconds since 1970, or one more than before.
+    /// Grows with each change, over all sandboxes of one id and tenant: the time in milliseconds since 1970, or one more than before.
     pub(crate) version: u64,
     /// What it is like now.
     pub(crate) sandbox: Sandbox,
@@ -34,7 +34,7 @@ impl Entry {
     fn upsert(&self) -> Result<Statement, Error> {
         const UPSERT: &str = "INSERT INTO sandboxes \
             (id, tenant, kind, project, labels, state, created_at, updated_at, version, sandbox) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-            ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, kind = excluded.kind, project = excluded.project, \
+            ON CONFLICT (tenant, id) DO UPDATE SET kind = excluded.kind, project = excluded.project, \
             labels = excluded.labels, state = excluded.state, created_at = excluded.created_at, updated_at = excluded.updated_at, \
             version = excluded.version, sandbox = excluded.sandbox WHERE excluded.version > sandboxes.version";
         let encode = |_| Error::internal("the sandbox cannot be encoded");

@@ -1,16 +1,18 @@
 //! What is asked of the directory, as SQL, and what comes of it, as a page. Pure.
 
 use cabana_protocol::{
-    Code, Error,
+    Code, Error, Tenant, decode_own, decode_parameter,
+    names::{invalid_parameter, unknown_parameter},
     sandbox::{ListSandboxes, MAX_LABELS, MAX_LIMIT, Order, Sandboxes, Sort, State},
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use worker::url::form_urlencoded;
 
 use crate::{
     Principal,
     database::{Statement, Value},
+    route::LIST_PARAMETERS,
 };
 
 /// Longest pattern that D1 compares with, in bytes.
@@ -20,6 +22,7 @@ const MAX_PATTERN_BYTES: usize = 50;
 #[derive(Deserialize)]
 pub(super) struct Row {
     id: String,
+    tenant: String,
     /// What it is sorted by.
     place: String,
     sandbox: String,
@@ -35,18 +38,18 @@ pub(super) fn parse(query: &str) -> Result<ListSandboxes, Error> {
             "label" => request.labels.push(label(&value)),
             "kind" => request.kind = Some(value.into_owned()),
             "project" => request.project = Some(value.into_owned()),
-            "state" => request.state = Some(word(&name, &value)?),
+            "state" => request.state = Some(decode_parameter(&name, &value)?),
             "name" => request.name = Some(value.replace('_', "-").to_ascii_lowercase()),
             "tenant" => request.tenant = Some(value.parse()?),
-            "sort" => request.sort = word(&name, &value)?,
-            "order" => request.order = word(&name, &value)?,
+            "sort" => request.sort = decode_parameter(&name, &value)?,
+            "order" => request.order = decode_parameter(&name, &value)?,
             "limit" => request.limit = limit(&value)?,
             "cursor" => request.cursor = Some(value.into_owned()),
-            _ => return Err(Error::invalid_request(format!("there is no parameter {name:?}"))),
+            _ => return Err(unknown_parameter(&name, LIST_PARAMETERS)),
         }
     }
     if request.labels.len() > MAX_LABELS {
-        return Err(Error::invalid_request(format!("label: more than {MAX_LABELS}, which no sandbox has")));
+        return Err(invalid_parameter("label", &format!("at most {MAX_LABELS} labels")));
     }
     Ok(request)
 }
@@ -58,7 +61,7 @@ pub(super) fn statement(request: &ListSandboxes, principal: &Principal) -> Resul
     let mut filter = Filter::default();
     filter.add("state <> ?", [State::Destroyed.as_str().into()]);
     if let Some(tenant) = tenant(request, principal)? {
-        filter.add("tenant = ?", [tenant.into()]);
+        filter.add("tenant = ?", [tenant.as_str().into()]);
     }
     if let Some(patterns) = principal.scopes.sandboxes.as_ref().filter(|_| !principal.operator) {
         let patterns: Vec<_> = patterns.iter().filter_map(|pattern| glob(pattern)).collect();
@@ -78,27 +81,31 @@ pub(super) fn statement(request: &ListSandboxes, principal: &Principal) -> Resul
     let column = column(request.sort);
     let (direction, comparison) = if request.order == Order::Asc { ("ASC", '>') } else { ("DESC", '<') };
     if let Some(cursor) = &request.cursor {
-        let Cursor { place, id, .. } = Cursor::decode(cursor, request)?;
-        filter.add(&format!("({column}, id) {comparison} (?, ?)"), [place.into(), id.into()]);
+        let Cursor { place, id, tenant, .. } = Cursor::decode(cursor, request)?;
+        filter.add(&format!("({column}, id, tenant) {comparison} (?, ?, ?)"), [place.into(), id.into(), tenant.into()]);
     }
     let Filter { clauses, mut values } = filter;
     // One more than asked for tells whether there is a next page.
     values.push(u64::from(request.limit + 1).into());
     let clauses = clauses.join(" AND ");
-    let order = format!("{column} {direction}, id {direction}");
-    let sql = format!("SELECT id, {column} AS place, sandbox FROM sandboxes WHERE {clauses} ORDER BY {order} LIMIT ?");
+    let order = format!("{column} {direction}, id {direction}, tenant {direction}");
+    let sql = format!("SELECT id, tenant, {column} AS place, sandbox FROM sandboxes WHERE {clauses} ORDER BY {order} LIMIT ?");
     Ok(Statement { sql, values })
 }
 
-/// The answer to `request`.
+/// The answer to `request`, from the rows of each database.
 pub(super) fn page(request: &ListSandboxes, mut rows: Vec<Row>) -> Result<Sandboxes, Error> {
+    rows.sort_by(|one, other| {
+        let order = one.key().cmp(&other.key());
+        if request.order == Order::Asc { order } else { order.reverse() }
+    });
     let more = rows.len() > request.limit as usize;
     rows.truncate(request.limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|row| Cursor::after(row, request).encode());
+    let cursor = rows.last().filter(|_| more).map(|row| Cursor::after(row, request).encode());
     let decode =
-        |row: Row| serde_json::from_str(&row.sandbox).map_err(|_| Error::internal("a row of the directory cannot be read"));
+        |row: Row| decode_own(row.sandbox.as_bytes()).map_err(|_| Error::internal("a row of the directory cannot be read"));
     let sandboxes = rows.into_iter().map(decode).collect::<Result<_, _>>()?;
-    Ok(Sandboxes { sandboxes, next_cursor })
+    Ok(Sandboxes { sandboxes, cursor })
 }
 
 /// Conditions that must all hold.
@@ -132,11 +139,25 @@ struct Cursor {
     order: Order,
     place: String,
     id: String,
+    tenant: String,
+}
+
+impl Row {
+    /// What rows are sorted by, as the database compares it: by bytes.
+    fn key(&self) -> (&str, &str, &str) {
+        (&self.place, &self.id, &self.tenant)
+    }
 }
 
 impl Cursor {
     fn after(row: &Row, request: &ListSandboxes) -> Self {
-        Self { sort: request.sort, order: request.order, place: row.place.clone(), id: row.id.clone() }
+        Self {
+            sort: request.sort,
+            order: request.order,
+            place: row.place.clone(),
+            id: row.id.clone(),
+            tenant: row.tenant.clone(),
+        }
     }
 
     fn encode(&self) -> String {
@@ -145,10 +166,11 @@ impl Cursor {
 
     fn decode(text: &str, request: &ListSandboxes) -> Result<Self, Error> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-        let cursor: Option<Self> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let cursor = cursor.ok_or_else(|| Error::invalid_request("cursor: none that was given out here"))?;
+        let cursor: Option<Self> = bytes.and_then(|bytes| decode_own(&bytes).ok());
+        let cursor =
+            cursor.ok_or_else(|| Error::invalid_request("the parameter `cursor` takes what a page gave as its cursor"))?;
         if (cursor.sort, cursor.order) != (request.sort, request.order) {
-            return Err(Error::invalid_request("cursor: of a list in another order"));
+            return Err(Error::invalid_request("the parameter `cursor` is of a list in another order"));
         }
         Ok(cursor)
     }
@@ -163,12 +185,12 @@ fn column(sort: Sort) -> &'static str {
 }
 
 /// Whose sandboxes; `None`: everyone's.
-fn tenant<'a>(request: &'a ListSandboxes, principal: &'a Principal) -> Result<Option<&'a str>, Error> {
+pub(super) fn tenant<'a>(request: &'a ListSandboxes, principal: &'a Principal) -> Result<Option<&'a Tenant>, Error> {
     match &request.tenant {
-        Some(tenant) if principal.sees(tenant) => Ok(Some(tenant.as_str())),
+        Some(tenant) if principal.sees(tenant) => Ok(Some(tenant)),
         Some(_) => Err(Error::new(Code::Forbidden, "only operators list the sandboxes of other tenants")),
         None if principal.operator => Ok(None),
-        None => Ok(Some(principal.tenant.as_str())),
+        None => Ok(Some(&principal.tenant)),
     }
 }
 
@@ -192,14 +214,9 @@ fn label(text: &str) -> (String, Option<String>) {
     }
 }
 
-fn word<T: DeserializeOwned>(name: &str, value: &str) -> Result<T, Error> {
-    let parsed = serde_json::from_value(value.into());
-    parsed.map_err(|error: serde_json::Error| Error::invalid_request(format!("{name}: {error}")))
-}
-
 fn limit(value: &str) -> Result<u32, Error> {
     let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| Error::invalid_request(format!("limit: a number from 1 to {MAX_LIMIT}")))
+    limit.ok_or_else(|| invalid_parameter("limit", &format!("a whole number from 1 to {MAX_LIMIT}")))
 }
 
 #[cfg(test)]
@@ -286,16 +303,16 @@ mod tests {
     fn pages_follow_each_other() {
         let row = |id: &str| {
             let sandbox = format!(r#"{{"id":"{id}","kind":"sbx","state":"running","created_at":"t"}}"#);
-            Row { id: id.to_owned(), place: "2026".to_owned(), sandbox }
+            Row { id: id.to_owned(), tenant: "a".to_owned(), place: "2026".to_owned(), sandbox }
         };
         let request = parse("limit=2&order=asc").unwrap();
         let last = page(&request, vec![row("sbx-a"), row("sbx-b")]).unwrap();
-        assert_eq!((last.sandboxes.len(), last.next_cursor), (2, None));
+        assert_eq!((last.sandboxes.len(), last.cursor), (2, None));
         let first = page(&request, vec![row("sbx-a"), row("sbx-b"), row("sbx-c")]).unwrap();
-        let cursor = first.next_cursor.unwrap();
+        let cursor = first.cursor.unwrap();
         assert_eq!(first.sandboxes.last().map(|sandbox| sandbox.id.as_str()), Some("sbx-b"));
         let next = ask(&format!("limit=2&order=asc&cursor={cursor}"), &Principal::operator()).unwrap();
-        assert!(next.sql.contains("(created_at, id) > (?, ?)") && next.values.contains(&"sbx-b".into()), "{next:?}");
+        assert!(next.sql.contains("(created_at, id, tenant) > (?, ?, ?)") && next.values.contains(&"sbx-b".into()), "{next:?}");
         let other = ask(&format!("order=desc&cursor={cursor}"), &Principal::operator());
         assert_eq!(other.unwrap_err().code, Code::InvalidRequest);
     }

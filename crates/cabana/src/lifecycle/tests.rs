@@ -1,12 +1,15 @@
-mod restarts;
-
 use proptest::prelude::*;
 
 use super::*;
-use Effect::{Ask, End, Keep, Resume, Start, Terminate, Wipe};
+use Effect::{Ask, End, ExtendInactivityTimeout, Inquire, Resume, Start, Terminate, Wipe};
 use State::{Created, Destroyed, Failed, Running, Sleeping, Starting, Stopping};
 
-const RULES: Rules = Rules { sleep_after: Duration::from_secs(600), start_limit: Duration::from_secs(120) };
+const RULES: Rules = Rules {
+    sleep_after: Duration::from_secs(600),
+    start_limit: Duration::from_secs(120),
+    timings: Timings::DEFAULT,
+    snapshots: false,
+};
 const BORN: Instant = Instant(1_000_000);
 
 fn crash() -> Reason {
@@ -47,8 +50,8 @@ fn every_state_meets_every_event() {
     let fail = Some((Failed, &[End] as Effects));
     let sleep = Some((Sleeping, &[] as Effects));
     let destroyed = Some((Destroyed, &[End, Wipe] as Effects));
-    let running = Some((Running, &[Keep] as Effects));
-    let evicted = Some((Sleeping, &[End] as Effects));
+    let running = Some((Running, &[ExtendInactivityTimeout] as Effects));
+    let inquire = Some((Running, &[Inquire] as Effects));
     let end = |state| Some((state, &[End] as Effects));
     // What each event makes of each state; `None` leaves it alone, without effects.
     #[rustfmt::skip]
@@ -57,11 +60,10 @@ fn every_state_meets_every_event() {
         (Event::Wake,                          [start,     None,    None,    None,    start,   start, None]),
         (Event::Ready,                         [None,      running, None,    None,    None,    None,  None]),
         (Event::Ended(crash()),                [None,      fail,    fail,    sleep,   None,    None,  None]),
-        (Event::Unreachable,                   [None,      None,    resume,  None,    None,    None,  None]),
-        (Event::Unresponsive,                  [None,      None,    fail,    None,    None,    None,  None]),
+        (Event::Unseen,                        [None;      7]),
         (Event::Stop,                          [None,      stop,    stop,    None,    None,    None,  None]),
         (Event::Loaded { container: true },    [end(Created), resume, running, end(Stopping), end(Sleeping), end(Failed), end(Destroyed)]),
-        (Event::Loaded { container: false },   [None,      start,   evicted, sleep,   None,    None,  None]),
+        (Event::Loaded { container: false },   [None,      start,   inquire, sleep,   None,    None,  None]),
         (Event::Tick,                          [None,      None,    running, None,    None,    None,  None]),
         (Event::Destroy,                       [destroyed; 7]),
     ];
@@ -80,12 +82,12 @@ fn it_sleeps_when_nobody_asks_for_long_enough_and_its_agent_agrees() {
     let policy = Policy { sleep_after_ms: Some(5_000), ..Policy::default() };
     let (mut life, now) = after(policy, [Event::Wake, Event::Ready]);
     life.begin(now);
-    assert_eq!(life.clone().step(&RULES, Event::Tick, now + Duration::from_secs(60)).1, [Keep], "it is used");
+    assert_eq!(life.clone().step(&RULES, Event::Tick, now + Duration::from_secs(60)).1, [ExtendInactivityTimeout], "it is used");
     life.over(now);
     let due = now + Duration::from_secs(5);
     assert_eq!(life.deadlines(&RULES).get(Deadline::Sleep), Some(due));
     let (life, effects) = life.step(&RULES, Event::Tick, Instant(due.0 - 1));
-    assert_eq!(effects, [Keep]);
+    assert_eq!(effects, [ExtendInactivityTimeout]);
     let (life, effects) = life.step(&RULES, Event::Tick, due);
     assert_eq!((life.state, effects), (Running, &[Ask] as Effects));
     let asked = |busy, active_at| life.clone().step(&RULES, Event::Seen { busy, active_at }, due);
@@ -105,14 +107,16 @@ fn a_policy_that_is_set_again_begins_no_timer_anew() {
     assert_eq!((same, effects), (life.clone(), &[] as Effects));
     let longer = Policy { sleep_after_ms: Some(9_000), ..policy };
     let (changed, effects) = life.clone().step(&RULES, Event::Configure(longer), now + Duration::from_secs(3));
-    assert_eq!(effects, [Keep]);
+    assert_eq!(effects, [ExtendInactivityTimeout]);
     assert_eq!(changed.deadlines(&RULES).get(Deadline::Sleep), Some(now + Duration::from_secs(9)));
 }
 
 #[test]
-fn a_container_that_is_gone_when_it_is_used_is_replaced_at_once() {
-    let (life, now) = after(Policy::default(), [Event::Wake, Event::Ready, Event::Unreachable]);
+fn a_crashed_container_is_replaced_at_once() {
+    let (life, now) = after(Policy::default(), [Event::Wake, Event::Ready]);
     let (life, effects) = life.step(&RULES, Event::Ended(crash()), now);
+    assert_eq!((life.state, effects), (Failed, &[End] as Effects));
+    let (life, effects) = life.step(&RULES, Event::Wake, now);
     assert_eq!((life.state, life.starts, effects), (Starting, 2, &[Start] as Effects));
     assert_eq!(life.failure, Some((crash(), now)));
     let (life, _) = life.step(&RULES, Event::Ready, now);
@@ -150,7 +154,7 @@ fn a_lifetime_ends_whatever_happens() {
     for way in [vec![], vec![Event::Wake, Event::Ready], vec![Event::Wake, Event::Ready, Event::Stop]] {
         let (life, _) = after(policy, way);
         assert_eq!(life.deadlines(&RULES).get(Deadline::Expire), Some(end));
-        for event in [Event::Tick, Event::Wake, Event::Unreachable] {
+        for event in [Event::Tick, Event::Wake, Event::Unseen] {
             let (life, effects) = life.clone().step(&RULES, event, end);
             assert_eq!((life.state, life.reason, effects), (Destroyed, Some(Reason::Expired), &[End] as Effects));
         }
@@ -159,12 +163,51 @@ fn a_lifetime_ends_whatever_happens() {
 
 #[test]
 fn what_is_stored_is_what_there_was_but_for_what_was_under_way() {
-    let (life, _) = after(Policy::default(), [Event::Wake, Event::Ready, Event::Unreachable, Event::Ended(crash())]);
+    let (life, _) = after(Policy::default(), [Event::Wake, Event::Ready, Event::Ended(crash()), Event::Wake]);
     let mut used = life.clone();
     used.begin(life.active_at);
     let life = used;
     let stored: Lifecycle = serde_json::from_str(&serde_json::to_string(&life).unwrap()).unwrap();
-    assert_eq!(stored, Lifecycle { busy: 0, kept_at: Instant(0), ..life });
+    let forgotten = Instant(0);
+    assert_eq!(stored, Lifecycle { busy: 0, kept_at: forgotten, ended_at: forgotten, ends: 0, unseen_at: forgotten, ..life });
+}
+
+#[test]
+fn what_the_platform_lacks_is_a_failure_and_no_crash() {
+    let (mut life, mut now) = after(Policy::default(), []);
+    for reason in [
+        Reason::NoCapacity { message: "full".to_owned() },
+        Reason::RateLimited { message: "slow down".to_owned() },
+        Reason::PlatformUnavailable { message: "again".to_owned() },
+    ] {
+        for _ in 0..20 {
+            now = now + Duration::from_millis(10);
+            life = life.step(&RULES, Event::Wake, now).0.step(&RULES, Event::Ended(reason.clone()), now).0;
+            assert_eq!((life.state, &life.failure, life.retry_at(now)), (Failed, &Some((reason.clone(), now)), None));
+        }
+    }
+}
+
+#[test]
+fn a_container_that_does_not_end_is_ended_again_after_a_pause() {
+    let (life, now) = after(Policy::default(), [Event::Wake, Event::Ready, Event::Stop]);
+    let due = now + GRACE;
+    assert_eq!(life.deadlines(&RULES).get(Deadline::Kill), Some(due));
+    let (life, effects) = life.step(&RULES, Event::Tick, due);
+    assert_eq!(effects, [End]);
+    assert_eq!(life.deadlines(&RULES).get(Deadline::Kill), Some(due + END_AGAIN_AFTER));
+    assert_eq!(life.step(&RULES, Event::Tick, due + GRACE).1, [] as [Effect; 0]);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_puts_the_sleep_off() {
+    let policy = Policy { sleep_after_ms: Some(5_000), ..Policy::default() };
+    let (life, now) = after(policy, [Event::Wake, Event::Ready]);
+    let due = now + Duration::from_secs(5);
+    assert_eq!(life.clone().step(&RULES, Event::Tick, due).1, [Ask]);
+    let (life, effects) = life.step(&RULES, Event::Unseen, due);
+    assert_eq!((life.state, effects), (Running, &[] as Effects));
+    assert_eq!(life.deadlines(&RULES).get(Deadline::Sleep), Some(due + ASK_AGAIN_AFTER));
 }
 
 /// What a history is made of.
@@ -180,18 +223,18 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let reason = prop::sample::select(vec![crash(), Reason::Evicted, Reason::StartFailed { message: String::new() }]);
+    let full = || Reason::NoCapacity { message: String::new() };
+    let reason = prop::sample::select(vec![crash(), Reason::Evicted, Reason::StartFailed { message: String::new() }, full()]);
     let span = || prop::option::of(prop::sample::select(vec![1_000_u64, 60_000, 3_600_000]));
     let policy =
         (span(), any::<bool>(), prop::option::of(Just(86_400_000))).prop_map(|(sleep_after_ms, keep_alive, max_lifetime_ms)| {
-            Event::Configure(Policy { sleep_after_ms, keep_alive, max_lifetime_ms })
+            Event::Configure(Policy { sleep_after_ms, keep_alive, max_lifetime_ms, ..Policy::default() })
         });
     prop_oneof![
         4 => Just(Event::Wake),
         4 => Just(Event::Ready),
         2 => reason.prop_map(Event::Ended),
-        1 => Just(Event::Unreachable),
-        1 => Just(Event::Unresponsive),
+        2 => Just(Event::Unseen),
         1 => Just(Event::Stop),
         1 => any::<bool>().prop_map(|container| Event::Loaded { container }),
         4 => Just(Event::Tick),

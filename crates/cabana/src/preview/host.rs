@@ -6,7 +6,7 @@ use cabana_protocol::Error;
 use worker::Env;
 
 use super::Label;
-use crate::variable;
+use crate::variables::variable;
 
 /// Where previews are: each at a host of its own, one label below this.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,22 +1,26 @@
-//! The first label of a preview's host: `<port>-<id>-<key>`. Pure.
+//! The first label of a preview's host: `<port>-<id>-<key>`, and `<port>-<id>--<tag>-<key>` for a tenant that is not the default one. Pure.
 
 use std::{fmt, str::FromStr};
 
-use cabana_protocol::{Code, Error, SandboxId, preview::PortAccess};
+use cabana_protocol::{Code, Error, SandboxId, Tenant, preview::PortAccess};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use super::Port;
+use crate::address::{Address, Tag};
 
 /// Longest label of a host, in characters (RFC 1035).
 const MAX_LABEL: usize = 63;
 
-/// Most characters of a token that is drawn; of `[a-z2-7]`, 130 bits. The longest port and id leave 16, 80 bits.
+/// Most characters of a token that is drawn; of `[a-z2-7]`, 130 bits. The longest port and id leave 16, 80 bits, and 8 with a tag.
 const DRAWN_LENGTH: usize = 26;
 
 /// Fewest characters of a token. The words that stand in its place are shorter, so no token is taken for one.
 const MIN_TOKEN: usize = 8;
+
+/// Between id and tag.
+const TAG: &str = "--";
 
 /// In place of a token, where the access is public.
 const PUBLIC: &str = "public";
@@ -30,7 +34,7 @@ pub struct Label {
     /// The port.
     pub port: Port,
     /// The sandbox.
-    pub id: SandboxId,
+    pub address: Address,
     /// The key.
     pub key: Key,
 }
@@ -56,11 +60,12 @@ impl Label {
     /// Reads a label in lower case; `None` where it is none of ours.
     pub fn parse(label: &str) -> Option<Self> {
         let (port, rest) = label.split_once('-')?;
-        let (id, key) = rest.rsplit_once('-')?;
-        let parsed: SandboxId = id.parse().ok()?;
-        // An id that would have to be normalised is another name for the same sandbox: no URL of ours has it.
-        let plain = label.len() <= MAX_LABEL && parsed.as_str() == id;
-        plain.then(|| Some(Self { port: port.parse().ok()?, id: parsed, key: Key::parse(key)? })).flatten()
+        let (named, key) = rest.rsplit_once('-')?;
+        let (id, tag) = split_tag(named);
+        let address = Address::tagged(id.parse::<SandboxId>().ok()?, tag);
+        // What would be written otherwise is another name for the same sandbox, as an id that is to be normalised is: no URL of ours has it.
+        let plain = label.len() <= MAX_LABEL && sandbox(&address) == named;
+        plain.then(|| Some(Self { port: port.parse().ok()?, address, key: Key::parse(key)? })).flatten()
     }
 }
 
@@ -71,8 +76,21 @@ impl fmt::Display for Label {
             Key::Private => PRIVATE,
             Key::Token(token) => token.as_str(),
         };
-        write!(formatter, "{}-{}-{key}", self.port, self.id)
+        write!(formatter, "{}-{}-{key}", self.port, sandbox(&self.address))
     }
+}
+
+/// What stands for a sandbox in a label. An id that ends as though it had a tag has one also for the default tenant.
+fn sandbox(address: &Address) -> String {
+    let id = address.id();
+    let tag = address.tag().or_else(|| split_tag(id.as_str()).1.map(|_| Tag::of(&Tenant::default())));
+    tag.map_or_else(|| id.to_string(), |tag| format!("{id}{TAG}{}", tag.as_str()))
+}
+
+/// Id and tag, where there is one.
+fn split_tag(sandbox: &str) -> (&str, Option<Tag>) {
+    let tagged = sandbox.rsplit_once(TAG).and_then(|(id, tag)| Some((id, tag.parse().ok()?)));
+    tagged.map_or((sandbox, None), |(id, tag)| (id, Some(tag)))
 }
 
 impl Key {
@@ -104,21 +122,21 @@ impl Key {
 }
 
 impl Token {
-    /// How many characters a token may have beside this port and id.
-    pub fn max_length(port: Port, id: &SandboxId) -> usize {
-        MAX_LABEL - port.to_string().len() - id.as_str().len() - "--".len()
+    /// How many characters a token may have beside this port and sandbox.
+    pub fn max_length(port: Port, address: &Address) -> usize {
+        MAX_LABEL - port.to_string().len() - sandbox(address).len() - "--".len()
     }
 
     /// A token as long as fits, up to 26 characters, out of at least as many random characters of `[a-z2-7]`.
-    pub fn draw(port: Port, id: &SandboxId, random: &str) -> Self {
-        Self(random.chars().take(DRAWN_LENGTH.min(Self::max_length(port, id))).collect())
+    pub fn draw(port: Port, address: &Address, random: &str) -> Self {
+        Self(random.chars().take(DRAWN_LENGTH.min(Self::max_length(port, address))).collect())
     }
 
     /// A token of the caller's choice.
     ///
     /// Fails with `invalid_request` where the label would not be valid, or longer than DNS allows.
-    pub fn choose(text: &str, port: Port, id: &SandboxId) -> Result<Self, Error> {
-        let max_length = Self::max_length(port, id);
+    pub fn choose(text: &str, port: Port, address: &Address) -> Result<Self, Error> {
+        let max_length = Self::max_length(port, address);
         let token = text.parse::<Self>().ok().filter(|_| text.len() <= max_length);
         token.ok_or_else(|| {
             let rule = "lower-case letters and digits: hosts have no upper case, underscores are not allowed in them, and hyphens separate";
@@ -155,7 +173,12 @@ mod tests {
     use super::*;
 
     fn label(port: u16, id: &str, key: Key) -> Label {
-        Label { port: port.try_into().unwrap(), id: id.parse().unwrap(), key }
+        tagged(port, id, "default", key)
+    }
+
+    fn tagged(port: u16, id: &str, tenant: &str, key: Key) -> Label {
+        let address = Address::new(id.parse().unwrap(), &tenant.parse().unwrap());
+        Label { port: port.try_into().unwrap(), address, key }
     }
 
     fn token(text: &str) -> Key {
@@ -173,6 +196,23 @@ mod tests {
         ] {
             assert_eq!(Label::parse(text), Some(expected.clone()), "{text}");
             assert_eq!(expected.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn labels_of_all_tenants_are_told_apart() {
+        let ids =
+            ["sbx-a", "sbx-a--abcdef", "sbx-a--abcdef--abcdef", "sbx-a--abcde", "sbx-public", &format!("sbx-{}", "a".repeat(36))];
+        let tenants = ["default", "acme", "acme-2"];
+        let mut seen = Vec::new();
+        for (id, tenant) in ids.into_iter().flat_map(|id| tenants.map(|tenant| (id, tenant))) {
+            for key in [Key::Public, Key::Private, token("abcdefgh")] {
+                let label = tagged(65535, id, tenant, key);
+                let text = label.to_string();
+                assert_eq!(Label::parse(&text), Some(label), "{text}");
+                assert!(!seen.contains(&text), "{text}");
+                seen.push(text);
+            }
         }
     }
 
@@ -211,18 +251,24 @@ mod tests {
     #[test]
     fn every_label_fits() {
         let random = "a".repeat(52);
-        for (port, id, length) in [(1, "s-a", 26), (3000, "sbx-build-7", 26), (65535, &format!("sbx-{}", "a".repeat(36)), 16)] {
-            let (port, id) = (Port::try_from(port).unwrap(), id.parse::<SandboxId>().unwrap());
-            let token = Token::draw(port, &id, &random);
+        let longest = format!("sbx-{}", "a".repeat(36));
+        for (port, id, tenant, length) in [
+            (1, "s-a", "default", 26),
+            (3000, "sbx-build-7", "acme", 26),
+            (65535, &longest, "default", 16),
+            (65535, &longest, "acme", 8),
+        ] {
+            let Label { port, address, .. } = tagged(port, id, tenant, Key::Public);
+            let token = Token::draw(port, &address, &random);
             assert_eq!(token.as_str().len(), length, "{id}");
-            let label = Label { port, id, key: Key::Token(token) }.to_string();
+            let label = Label { port, address, key: Key::Token(token) }.to_string();
             assert!(label.len() <= MAX_LABEL && Label::parse(&label).is_some(), "{label}");
         }
     }
 
     #[test]
     fn tokens_of_ones_own() {
-        let (port, id) = (Port::try_from(3000).unwrap(), "sbx-a".parse::<SandboxId>().unwrap());
+        let Label { port, address, .. } = label(3000, "sbx-a", Key::Public);
         for (text, valid) in [
             ("abcdefgh", true),
             ("01234567", true),
@@ -235,9 +281,9 @@ mod tests {
             ("Abcdefgh", false),
             ("abcdefg\n", false),
         ] {
-            assert_eq!(Token::choose(text, port, &id).is_ok(), valid, "{text}");
+            assert_eq!(Token::choose(text, port, &address).is_ok(), valid, "{text}");
         }
-        let details = Token::choose("", port, &id).unwrap_err().details.unwrap();
+        let details = Token::choose("", port, &address).unwrap_err().details.unwrap();
         assert_eq!(details, json!({ "min_length": 8, "max_length": 52 }));
     }
 

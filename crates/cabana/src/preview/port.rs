@@ -2,12 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use cabana_protocol::Error;
+use cabana_protocol::{Error, names::invalid_field, port::RESERVED_PORTS};
 use serde::{Deserialize, Serialize};
 
-use crate::container::{AGENT_PORT, POOL_PORTS};
+use crate::container::AGENT_PORT;
 
-/// A TCP port of a sandbox: 1 to 65535, without 49983 (the agent, which answers only the Durable Object) and 49984 to 49991 (reserved).
+/// A TCP port of a sandbox: 1 to 65535, without 49983 (the agent, which answers only the Durable Object) and 49984 to 49992 (reserved).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Port(u16);
@@ -24,9 +24,11 @@ impl TryFrom<u16> for Port {
 
     fn try_from(number: u16) -> Result<Self, Error> {
         match number {
-            0 => Err(Error::invalid_request("a port is a number from 1 to 65535")),
-            AGENT_PORT => Err(Error::invalid_request(format!("port {AGENT_PORT} is the agent's own"))),
-            number if POOL_PORTS.contains(&number) => Err(Error::invalid_request(format!("port {number} is reserved"))),
+            0 => Err(invalid_field("port", "a whole number from 1 to 65535, got 0")),
+            AGENT_PORT => Err(invalid_field("port", &format!("any port but {AGENT_PORT}, which is the agent's own"))),
+            number if RESERVED_PORTS.contains(&number) => {
+                Err(invalid_field("port", &format!("any port but {number}, which is reserved")))
+            }
             number => Ok(Self(number)),
         }
     }
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn ports() {
-        for (text, number) in [("1", 1), ("22", 22), ("3000", 3000), ("49982", 49982), ("49992", 49992), ("65535", 65535)] {
+        for (text, number) in [("1", 1), ("22", 22), ("3000", 3000), ("49982", 49982), ("49993", 49993), ("65535", 65535)] {
             assert_eq!(text.parse::<Port>().unwrap().number(), number);
         }
         for text in [
@@ -78,6 +80,7 @@ mod tests {
             "49983",
             "49984",
             "49991",
+            "49992",
             "65536",
             "99999",
             "\u{ff13}000",

@@ -1,6 +1,6 @@
 //! A visit: what the Worker tells the Durable Object about a request for a port.
 
-use cabana_protocol::Error;
+use cabana_protocol::{Error, decode_own};
 use serde::{Deserialize, Serialize};
 
 use super::{Key, Port};
@@ -31,7 +31,7 @@ impl Visit {
 
     /// Undoes [`Self::encode`].
     pub(crate) fn decode(header: Option<&str>) -> Result<Self, Error> {
-        let visit = header.and_then(|header| serde_json::from_str(header).ok());
+        let visit = header.and_then(|header| decode_own(header.as_bytes()).ok());
         visit.ok_or_else(|| Error::internal("the visit cannot be decoded"))
     }
 

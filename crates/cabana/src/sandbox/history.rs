@@ -1,13 +1,13 @@
 //! `GET /v1/sandboxes/{id}/events`: what happened in a sandbox's life, and what happens from now on. Reading it wakes nothing, and
 //! whoever follows keeps no sandbox awake.
 
-use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};
+use std::{pin::pin, rc::Rc};
 
 use cabana_protocol::{
     Code, Error,
+    names::invalid_parameter,
     sandbox::{History, LifeEvent, Reason, State},
 };
-use futures_channel::oneshot;
 use futures_util::{
     future::{self, Either},
     stream,
@@ -15,40 +15,15 @@ use futures_util::{
 use serde_json::json;
 use worker::{Delay, Request, Response};
 
-use super::{describe::rfc3339, form::Form, life::Life, now, record::encode};
-use crate::{RequestId, reply};
+use super::{object::Object, record::encode, store::not_found, stream::Form};
+use crate::{
+    RequestId,
+    clock::{now, rfc3339},
+    reply,
+};
 
 /// How many may follow one sandbox at once.
 const MAX_FOLLOWERS: usize = 64;
-
-/// How long a follower hears nothing before it is shown that the connection is alive, and we notice if it is not.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// Those who wait for the next event.
-#[derive(Default)]
-pub(super) struct Followers(RefCell<Vec<oneshot::Sender<()>>>);
-
-impl Followers {
-    /// Has everyone look again.
-    pub(super) fn tell(&self) {
-        for follower in self.0.take() {
-            // It may have gone.
-            let _ = follower.send(());
-        }
-    }
-
-    fn next(&self) -> oneshot::Receiver<()> {
-        let (sender, receiver) = oneshot::channel();
-        let mut waiting = self.0.borrow_mut();
-        waiting.retain(|follower| !follower.is_canceled());
-        waiting.push(sender);
-        receiver
-    }
-
-    fn count(&self) -> usize {
-        self.0.borrow().iter().filter(|follower| !follower.is_canceled()).count()
-    }
-}
 
 /// What the caller wants to hear.
 struct Wanted {
@@ -59,21 +34,21 @@ struct Wanted {
 }
 
 /// Answers the request. Fails with `invalid_request`, `not_found`, and `too_many_requests` where too many follow already.
-pub(super) fn answer(life: &Rc<Life>, request: &Request, request_id: &RequestId) -> Result<Response, Error> {
+pub(super) fn answer(object: &Rc<Object>, request: &Request, request_id: &RequestId) -> Result<Response, Error> {
     let wanted = Wanted::of(request)?;
-    if life.current().is_none() {
-        return Err(super::life::not_found());
+    if object.store.is_empty() {
+        return Err(not_found());
     }
     if wanted.form == Form::Json {
-        let events = life.records.history(wanted.after)?;
+        let events = object.store.rows().history(wanted.after)?;
         return Ok(reply::json(200, &History { events }, request_id));
     }
-    if wanted.follow && life.followers.count() >= MAX_FOLLOWERS {
+    if wanted.follow && object.supervisor.followers().waiting() >= MAX_FOLLOWERS {
         let error = Error::new(Code::TooManyRequests, format!("{MAX_FOLLOWERS} follow this sandbox already"));
         return Err(error.with_details(json!({ "limit": MAX_FOLLOWERS })));
     }
     let form = wanted.form;
-    form.respond(stream::unfold(Some(Follower { life: Rc::clone(life), wanted }), Follower::next), request_id)
+    form.respond(stream::unfold(Some(Follower { object: Rc::clone(object), wanted }), Follower::next), request_id)
 }
 
 impl Wanted {
@@ -83,7 +58,13 @@ impl Wanted {
         for (name, value) in url.query_pairs() {
             match name.as_ref() {
                 "from" => after = Some(number("from", &value)?),
-                "follow" => follow = matches!(value.as_ref(), "" | "1" | "true"),
+                "follow" => {
+                    follow = match value.as_ref() {
+                        "" | "1" | "true" => true,
+                        "0" | "false" => false,
+                        _ => return Err(invalid_parameter("follow", "`true` or `false`")),
+                    }
+                }
                 _ => {}
             }
         }
@@ -98,12 +79,12 @@ impl Wanted {
 }
 
 fn number(name: &str, text: &str) -> Result<u64, Error> {
-    text.parse().map_err(|_| Error::invalid_request(format!("{name} is not the number of an event")))
+    text.parse().map_err(|_| invalid_parameter(name, "the number of an event"))
 }
 
 /// Somebody who is told. What it has not heard yet is in storage, so that a slow one holds up nobody and takes no memory.
 struct Follower {
-    life: Rc<Life>,
+    object: Rc<Object>,
     wanted: Wanted,
 }
 
@@ -112,7 +93,7 @@ impl Follower {
     async fn next(this: Option<Self>) -> Option<(worker::Result<Vec<u8>>, Option<Self>)> {
         let mut this = this?;
         loop {
-            let news = this.life.followers.next();
+            let news = this.object.supervisor.followers().wait();
             let (events, gone) = this.unheard();
             if let Some(last) = events.last() {
                 this.wanted.after = last.id;
@@ -122,7 +103,7 @@ impl Follower {
             if gone || !this.wanted.follow {
                 return None;
             }
-            if let Either::Right(_) = future::select(news, pin!(Delay::from(HEARTBEAT))).await {
+            if let Either::Right(_) = future::select(news, pin!(Delay::from(this.object.store.rules().timings.heartbeat))).await {
                 return Some((Ok(this.wanted.form.silence().to_vec()), Some(this)));
             }
         }
@@ -130,8 +111,8 @@ impl Follower {
 
     /// The events that it has not heard, and whether they are the last.
     fn unheard(&self) -> (Vec<LifeEvent>, bool) {
-        if self.life.current().is_some() {
-            return (self.life.records.history(self.wanted.after).unwrap_or_default(), false);
+        if !self.object.store.is_empty() {
+            return (self.object.store.rows().history(self.wanted.after).unwrap_or_default(), false);
         }
         // The history has gone with the sandbox.
         let (state, reason) = (State::Destroyed, Some(Reason::DestroyedByCaller));

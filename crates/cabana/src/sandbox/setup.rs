@@ -3,18 +3,17 @@
 //! How far it is, is stored. Whoever asks again goes on from there, one at a time; what nobody waits for any more ends, as any operation
 //! does that loses its caller.
 
-mod progress;
-
 use std::{rc::Rc, time::Duration};
 
 use cabana_protocol::{
     Code, Error, Streaming,
     audit::SUMMARY_HEADER,
+    decode_own,
     exec::{Command, Exec, ExecResult, Exit},
     git::{Clone, Cloned, Credentials},
     header,
     line::Line,
-    project::{Definition, ProjectName, Source},
+    project::{Definition, ProjectName},
     sandbox::{Sandbox, Setup, SetupEvent, SetupState},
 };
 use futures_util::stream;
@@ -22,8 +21,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use worker::{Request, Response, web_sys::AbortSignal};
 
-use super::{activity::Busy, form::Form, life::Life, lines::Lines, now};
-use crate::{RequestId, lifecycle::Instant, reply, request::read_body};
+use super::{
+    object::Object,
+    runtime::Activity,
+    stream::{Form, open_lines},
+};
+use crate::{RequestId, clock::now, handle::Lines, lifecycle::Instant, log, reply, request::read_body};
 
 /// Largest plan, in bytes: more than a project and a request can hold.
 const MAX_BODY_BYTES: usize = 256 << 10;
@@ -48,14 +51,14 @@ pub(crate) struct SetUp {
 /// Makes the sandbox ready, and says how it goes.
 ///
 /// Fails with `conflict` where it belongs to another project, or is being made ready.
-pub(super) async fn answer(life: &Rc<Life>, mut request: Request, request_id: &RequestId) -> Result<Response, Error> {
+pub(super) async fn answer(object: &Rc<Object>, mut request: Request, request_id: &RequestId) -> Result<Response, Error> {
     let form = Form::accepted(&request).next().unwrap_or(Form::Json);
     let odd = |_| Error::internal("what is to be set up cannot be understood");
-    let plan: SetUp = serde_json::from_slice(&read_body(&mut request, MAX_BODY_BYTES).await?).map_err(odd)?;
+    let plan: SetUp = decode_own(&read_body(&mut request, MAX_BODY_BYTES).await?).map_err(odd)?;
     let status = if plan.new { 201 } else { 200 };
     let about = header::encode(&plan.project).unwrap_or_default();
     let told = |response| reply::with_header(response, SUMMARY_HEADER, &about);
-    let mut preparation = Preparation::begin(life, plan, request.inner().signal(), request_id)?;
+    let mut preparation = Preparation::begin(object, plan, request.inner().signal(), request_id)?;
     let begun = now();
     while form == Form::Json && now().since(begun) < MOMENT {
         if let Some(Line::Result(sandbox)) = preparation.step().await? {
@@ -73,7 +76,9 @@ pub(super) async fn answer(life: &Rc<Life>, mut request: Request, request_id: &R
 /// breaks the answer off, as there is no status left to tell it by.
 fn frame(form: Form, said: Result<Option<Said>, Error>) -> worker::Result<Vec<u8>> {
     let encoded = match (form, said) {
-        (Form::Json, Ok(Some(Line::Result(sandbox)))) => serde_json::to_vec(&sandbox),
+        (Form::Json, Ok(Some(Line::Result(sandbox)))) => {
+            serde_json::to_string(&sandbox).map(|json| format!("{json}\n").into_bytes())
+        }
         (Form::Json, Ok(_)) => Ok(b" ".to_vec()),
         (Form::Json, Err(error)) => return Err(worker::Error::RustError(error.message)),
         (_, Ok(None)) => Ok(form.silence().to_vec()),
@@ -87,14 +92,14 @@ type Said = Line<SetupEvent, Sandbox>;
 
 /// One run through what is left to do. Dropping it ends what it is at.
 struct Preparation {
-    life: Rc<Life>,
+    object: Rc<Object>,
     plan: SetUp,
     caller: AbortSignal,
     request_id: RequestId,
     /// When the sandbox was made, which tells it from a later one of its name.
     sandbox: Option<Instant>,
     phase: Phase,
-    _busy: Busy,
+    _activity: Activity,
 }
 
 enum Phase {
@@ -108,22 +113,20 @@ enum Phase {
 }
 
 impl Preparation {
-    fn begin(life: &Rc<Life>, plan: SetUp, caller: AbortSignal, request_id: &RequestId) -> Result<Self, Error> {
-        let conflict = |message: &str| Error::new(Code::Conflict, message);
-        let project = life.describe()?.project;
+    fn begin(object: &Rc<Object>, plan: SetUp, caller: AbortSignal, request_id: &RequestId) -> Result<Self, Error> {
+        let conflict = |message: &str, reason: &str| Error::new(Code::Conflict, message).because(reason);
+        let project = object.store.record()?.project.clone();
         if project.as_ref().is_some_and(|project| project != plan.project.as_str()) {
-            return Err(conflict("the sandbox belongs to another project"));
+            return Err(conflict("the sandbox belongs to another project", "other_project"));
         }
-        let sandbox = life.made_at();
-        if life.setting_up.replace(sandbox) == sandbox {
-            return Err(conflict("the sandbox is being made ready, for another request"));
+        let sandbox = object.made_at();
+        if object.setting_up.replace(sandbox) == sandbox {
+            return Err(conflict("the sandbox is being made ready, for another request", "busy"));
         }
         // From here on the mark goes with the preparation.
-        let (life, request_id, _busy) = (Rc::clone(life), request_id.clone(), life.begin());
-        let preparation = Self { life, plan, caller, request_id, sandbox, phase: Phase::Begin, _busy };
-        if project.is_none() {
-            preparation.life.join(&preparation.plan.project)?;
-        }
+        let (object, request_id, _activity) = (Rc::clone(object), request_id.clone(), object.supervisor.begin());
+        let preparation = Self { object, plan, caller, request_id, sandbox, phase: Phase::Begin, _activity };
+        preparation.object.join(&preparation.plan)?;
         Ok(preparation)
     }
 
@@ -137,7 +140,7 @@ impl Preparation {
         let outcome = self.go_on().await;
         if let Err(error) = &outcome {
             self.phase = Phase::Over;
-            self.life.note(self.fail(error.clone()));
+            report(self.fail(error.clone()));
         }
         outcome
     }
@@ -147,11 +150,12 @@ impl Preparation {
             match &mut self.phase {
                 Phase::Begin => {
                     self.phase = Phase::Wake;
-                    return Ok(Some(Line::Event(SetupEvent::Created { sandbox: Box::new(self.life.describe()?) })));
+                    return Ok(Some(Line::Event(SetupEvent::Created { sandbox: Box::new(self.object.store.describe(now())?) })));
                 }
                 // A container that is new has lost what was done in the one before, and only then it shows.
                 Phase::Wake => {
-                    self.life.awake().await?;
+                    drop(self.object.supervisor.ready().await?);
+                    self.object.tell_variables().await?;
                     self.phase = Phase::Decide;
                 }
                 Phase::Decide => self.phase = self.decide().await?,
@@ -170,7 +174,7 @@ impl Preparation {
                 Phase::Done => {
                     self.reach(SetupState::Done)?;
                     self.phase = Phase::Over;
-                    return Ok(Some(Line::Result(self.life.describe()?)));
+                    return Ok(Some(Line::Result(self.object.store.describe(now())?)));
                 }
                 Phase::Over => return Ok(None),
             }
@@ -179,8 +183,8 @@ impl Preparation {
 
     /// What is to be done next, begun.
     async fn decide(&mut self) -> Result<Phase, Error> {
-        let setup = self.life.describe()?.setup.unwrap_or_default();
-        let script = self.plan.definition.source.setup.as_deref();
+        let setup = self.object.store.describe(now())?.setup.unwrap_or_default();
+        let script = self.plan.definition.setup.as_deref();
         match (setup.state, setup.path, script) {
             (SetupState::Done, ..) | (_, Some(_), None) => Ok(Phase::Done),
             (_, None, _) => {
@@ -190,19 +194,19 @@ impl Preparation {
             (_, Some(path), Some(script)) => {
                 self.reach(SetupState::Running)?;
                 let command = Command::Shell(script.to_owned());
-                let Definition { source, env } = self.plan.definition.clone();
-                let script = Exec { cwd: Some(path), env, timeout_ms: source.setup_timeout_ms, ..Exec::new(command) };
+                let timeout_ms = self.plan.definition.setup_timeout_ms;
+                let script = Exec { cwd: Some(path), timeout_ms, ..Exec::new(command) };
                 self.start(&script).await.map(Phase::Script)
             }
         }
     }
 
     async fn start<O: Streaming>(&self, operation: &O) -> Result<Lines, Error> {
-        Lines::start(&self.life, operation, &self.caller, &self.request_id).await
+        open_lines(&self.object.supervisor, operation, &self.caller, &self.request_id).await
     }
 
     fn clone_request(&self) -> Clone {
-        let Source { url, branch, depth, path, .. } = self.plan.definition.source.clone();
+        let Definition { url, branch, depth, path, .. } = self.plan.definition.clone();
         let (path, credentials) = (path.map(|path| path.as_str().into()), self.plan.credentials.clone());
         Clone { url, path, branch, depth, credentials, filter: None, timeout_ms: None }
     }
@@ -217,6 +221,7 @@ impl Preparation {
         let error = match result.exit {
             Some(Exit::Exited { code: 0 }) => return Ok(()),
             Some(Exit::Lost) => Error::new(Code::Interrupted, "the container ended meanwhile"),
+            Some(Exit::Cancelled) => Error::new(Code::Interrupted, "the setup was ended meanwhile"),
             _ => Error::new(Code::Unprocessable, "the project's setup did not succeed"),
         };
         Err(error.with_details(json!({ "exit": result.exit })))
@@ -232,17 +237,67 @@ impl Preparation {
 
     /// Notes how far the sandbox is, unless it was destroyed meanwhile.
     fn note(&self, change: impl FnOnce(&mut Setup)) -> Result<(), Error> {
-        if self.life.made_at() == self.sandbox { self.life.set_up(change) } else { Ok(()) }
+        if self.object.made_at() == self.sandbox { self.object.set_up(change) } else { Ok(()) }
     }
 }
 
 impl Drop for Preparation {
     fn drop(&mut self) {
-        if self.life.setting_up.get() == self.sandbox {
-            self.life.setting_up.set(None);
+        if self.object.setting_up.get() == self.sandbox {
+            self.object.setting_up.set(None);
         }
         if !matches!(self.phase, Phase::Over) {
-            self.life.note(self.fail(Error::new(Code::Interrupted, "whoever waited for it went away")));
+            report(self.fail(Error::new(Code::Interrupted, "whoever waited for it went away")));
         }
+    }
+}
+
+impl Object {
+    /// When the sandbox was made; `None` where there is none.
+    fn made_at(&self) -> Option<Instant> {
+        self.store.record().ok().map(|record| record.lifecycle.created_at)
+    }
+
+    /// Makes it a sandbox of a project, whose variables it takes where nothing was set up by others yet.
+    fn join(&self, plan: &SetUp) -> Result<(), Error> {
+        self.store.update(now(), |record| {
+            record.project = Some(plan.project.to_string());
+            if record.setup.get_or_insert_default().state == SetupState::Pending {
+                record.project_env = plan.definition.env.clone();
+                record.network.project = plan.definition.network.clone();
+            }
+            Ok(())
+        })?;
+        self.outbox.deliver();
+        Ok(())
+    }
+
+    /// Notes how far it is.
+    fn set_up(&self, change: impl FnOnce(&mut Setup)) -> Result<(), Error> {
+        if self.store.is_empty() {
+            return Ok(());
+        }
+        self.store.update(now(), |record| {
+            change(record.setup.get_or_insert_default());
+            Ok(())
+        })?;
+        self.outbox.deliver();
+        Ok(())
+    }
+
+    /// Notes that nobody goes on with what was under way when the object left memory.
+    pub(super) fn give_up_setup(&self) -> Result<(), Error> {
+        let state = self.store.record().ok().and_then(|record| record.setup.as_ref().map(|setup| setup.state));
+        if !matches!(state, Some(SetupState::Cloning | SetupState::Running)) {
+            return Ok(());
+        }
+        let ended = Error::new(Code::Interrupted, "the sandbox's object ended meanwhile");
+        self.set_up(|setup| *setup = Setup { state: SetupState::Failed, error: Some(ended), ..setup.clone() })
+    }
+}
+
+fn report(outcome: Result<(), Error>) {
+    if let Err(error) = outcome {
+        log::error(None, &format!("the progress of a setup was not stored: {}", error.message));
     }
 }

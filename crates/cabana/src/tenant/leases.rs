@@ -4,7 +4,8 @@ use cabana_protocol::Error;
 use serde::{Deserialize, de::DeserializeOwned};
 use worker::{SqlStorageValue, Storage};
 
-use super::{Holder, Place};
+use super::place::{Holder, Place};
+use crate::rows;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS lease (
     place TEXT NOT NULL,
@@ -85,7 +86,7 @@ impl Leases {
     }
 
     fn query<T: DeserializeOwned>(&self, query: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>, Error> {
-        self.0.sql().exec(query, values).and_then(|cursor| cursor.to_array()).map_err(failed)
+        rows::query(&self.0, query, values).map_err(failed)
     }
 }
 
@@ -93,6 +94,7 @@ fn name(place: Place) -> SqlStorageValue {
     match place {
         Place::Sandbox => "sandbox",
         Place::Running => "running",
+        Place::Snapshot => "snapshot",
     }
     .into()
 }

@@ -11,6 +11,7 @@ use super::filters::Filters;
 use crate::container::inspect;
 use crate::container::spec::Spec;
 use crate::container::state::Condition;
+use crate::container::upload;
 use crate::engine::Engine;
 use crate::http::{self, Response};
 
@@ -44,14 +45,21 @@ pub(super) async fn start(engine: &Engine, container: &str) -> Outcome {
     let container = engine.container(container)?;
     if let Some(faults) = &engine.settings().faults {
         let identity = container.identity();
-        faults.delay_or_refuse(&identity.name, &identity.spec).await?;
+        if !faults.delay_or_refuse(&identity.name, &identity.spec).await? {
+            return Ok(http::empty(StatusCode::NO_CONTENT));
+        }
     }
     container.start().await?;
     Ok(http::empty(StatusCode::NO_CONTENT))
 }
 
 pub(super) async fn wait(engine: &Engine, container: &str, condition: Condition) -> Outcome {
-    let code = engine.container(container)?.wait(condition).await;
+    let container = engine.container(container)?;
+    let faults = engine.settings().faults.as_ref().filter(|_| condition != Condition::Removed);
+    if let Some(words) = faults.and_then(|faults| faults.words_of_end(&container.identity().name)) {
+        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, words));
+    }
+    let code = container.wait(condition).await;
     Ok(http::json(StatusCode::OK, &json!({ "StatusCode": code })))
 }
 
@@ -70,6 +78,17 @@ pub(super) async fn stop(engine: &Engine, container: &str, grace: Duration) -> O
 }
 
 pub(super) async fn remove(engine: &Engine, container: &str, force: bool) -> Outcome {
-    engine.container(container)?.remove(force).await?;
+    let container = engine.container(container)?;
+    if let Some(faults) = &engine.settings().faults {
+        let identity = container.identity();
+        faults.delay_removal(&identity.name, &identity.spec).await;
+    }
+    container.remove(force).await?;
     Ok(http::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn upload(engine: &Engine, container: &str, directory: &str, archive: &[u8]) -> Outcome {
+    let container = engine.container(container)?;
+    container.upload(upload::read(directory, archive).map_err(ApiError::bad_request)?).await?;
+    Ok(http::empty(StatusCode::OK))
 }

@@ -47,12 +47,18 @@ impl From<EngineError> for ApiError {
         let status = match &error {
             EngineError::NoSuchImage(_) | EngineError::NoSuchContainer(_) => StatusCode::NOT_FOUND,
             EngineError::NameInUse(_) | EngineError::NotRunning(_) | EngineError::Running(_) => StatusCode::CONFLICT,
+            EngineError::NoChanges(_) => StatusCode::NOT_IMPLEMENTED,
+            EngineError::LayersFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            EngineError::UploadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             EngineError::BadName(_) => StatusCode::BAD_REQUEST,
             EngineError::AlreadyStarted => StatusCode::NOT_MODIFIED,
             EngineError::Closing => StatusCode::SERVICE_UNAVAILABLE,
-            EngineError::Launch(_) | EngineError::Sidecar(_) | EngineError::Network(_) | EngineError::Cgroup(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            EngineError::Upload(_)
+            | EngineError::Launch(_)
+            | EngineError::Sidecar(_)
+            | EngineError::Network(_)
+            | EngineError::Commit(_)
+            | EngineError::Cgroup(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, chain(&error))
     }

@@ -64,13 +64,16 @@ impl Filters {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::container::Container;
     use crate::container::spec::Spec;
+    use crate::image::Image;
 
     fn check(filters: &str, expected: bool) {
         let spec = Spec::parse(br#"{"Image":"a","Labels":{"s":"1","t":""}}"#).unwrap();
-        let (container, _channels) = Container::new("box-1".to_owned(), spec);
+        let (container, _channels) = Container::new("box-1".to_owned(), spec, Image::new("a", BTreeSet::new()));
         let filters = Filters::parse(filters).unwrap();
         assert_eq!(filters.admit(container.identity()), expected, "{filters:?}");
     }

@@ -45,8 +45,21 @@ pub(super) fn tag(engine: &Engine, reference: &str, target: &str) -> Outcome {
     if engine.images().tag(reference, target) { Ok(http::empty(StatusCode::CREATED)) } else { Err(missing(reference).into()) }
 }
 
+/// Makes an image of what a running container has changed.
+pub(super) async fn commit(engine: &Engine, container: &str, repository: &str, pause: bool) -> Outcome {
+    if let Some(faults) = &engine.settings().faults {
+        let container = engine.container(container)?;
+        let identity = container.identity();
+        faults.delay_or_refuse_commit(&identity.name, &identity.spec).await?;
+    }
+    let image = engine.commit(container, repository, pause).await?;
+    Ok(http::json(StatusCode::CREATED, &json!({ "Id": image.id })))
+}
+
+/// Removes a name. The layers go with the last image and container that has them.
 pub(super) fn remove(engine: &Engine, reference: &str) -> Outcome {
     let image = engine.images().remove(reference).ok_or_else(|| missing(reference))?;
+    engine.sweep_layers();
     Ok(http::json(StatusCode::OK, &json!([{ "Untagged": image.name }])))
 }
 

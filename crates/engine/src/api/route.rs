@@ -26,6 +26,7 @@ pub(super) enum Route {
     InspectImage { reference: String },
     TagImage { reference: String, target: String },
     RemoveImage { reference: String },
+    Commit { container: String, repository: String, pause: bool },
     Containers { all: bool, filters: Filters },
     Volumes,
     RemoveVolume { name: String },
@@ -36,6 +37,7 @@ pub(super) enum Route {
     Kill { container: String, signal: Signal },
     Stop { container: String, grace: Duration },
     Remove { container: String, force: bool },
+    Upload { container: String, directory: String },
     InjectFault { name: String },
     InspectFault { name: String },
     RemoveFault { name: String },
@@ -54,6 +56,7 @@ impl Route {
             "faults" => fault(method, &rest),
             "networks" if method == Method::GET && !rest.is_empty() => Some(Self::Network { name: rest }),
             "build" if method == Method::POST => Some(build(&query)?),
+            "commit" if method == Method::POST => Some(commit(&query)?),
             "volumes" if method == Method::GET && rest.is_empty() => Some(Self::Volumes),
             "volumes" if method == Method::DELETE => Some(Self::RemoveVolume { name: rest }),
             "_ping" if matches!(*method, Method::GET | Method::HEAD) => Some(Self::Ping),
@@ -70,6 +73,13 @@ fn build(query: &Query) -> Result<Route, ApiError> {
     let arguments = serde_json::from_str(arguments).map_err(|error| ApiError::bad_request(format!("buildargs: {error}")))?;
     let tag = query.required("t")?.to_owned();
     Ok(Route::Build { tag, arguments })
+}
+
+fn commit(query: &Query) -> Result<Route, ApiError> {
+    let container = query.required("container")?.to_owned();
+    let repository = with_tag(query.required("repo")?, query.get("tag"));
+    // Docker pauses unless it is told not to.
+    Ok(Route::Commit { container, repository, pause: query.get("pause").is_none() || query.flag("pause") })
 }
 
 fn image(method: &Method, rest: &str, query: &Query) -> Result<Option<Route>, ApiError> {
@@ -106,6 +116,7 @@ fn container(method: &Method, rest: &str, query: &Query) -> Result<Option<Route>
         ("POST", _, "wait") => Route::Wait { container, condition: query.condition()? },
         ("POST", _, "kill") => Route::Kill { container, signal: query.signal()? },
         ("POST", _, "stop") => Route::Stop { container, grace: query.grace()? },
+        ("PUT", _, "archive") => Route::Upload { container, directory: query.required("path")?.to_owned() },
         ("DELETE", name, "") if !name.is_empty() => Route::Remove { container, force: query.flag("force") },
         _ => return Ok(None),
     }))
@@ -123,7 +134,7 @@ fn fault(method: &Method, rest: &str) -> Option<Route> {
 
 /// Distinguishes routes of Docker's that the engine does not implement from those that do not exist.
 fn unknown(method: &Method, path: &str) -> ApiError {
-    const UNSUPPORTED: &[&str] = &["/archive", "/attach", "/commit", "/exec", "/logs", "/stats", "/top", "/volumes"];
+    const UNSUPPORTED: &[&str] = &["/archive", "/attach", "/exec", "/logs", "/stats", "/top", "/volumes"];
     let known = UNSUPPORTED.iter().any(|part| path.contains(part));
     let (status, what) = if known {
         (StatusCode::NOT_IMPLEMENTED, "this engine does not support")
@@ -229,6 +240,8 @@ mod tests {
         check(Method::POST, "/containers/n/stop?t=3", Ok(stop));
         let remove = Route::Remove { container: name(), force: true };
         check(Method::DELETE, "/containers/n?force=true", Ok(remove));
+        let upload = Route::Upload { container: name(), directory: "/etc".to_owned() };
+        check(Method::PUT, "/v1.44/containers/n/archive?path=%2Fetc", Ok(upload));
     }
 
     #[test]
@@ -243,6 +256,12 @@ mod tests {
         check(Method::POST, "/images/create?fromImage=a&tag=sha256:b", Ok(pull));
         let tag = Route::TagImage { reference: "a".to_owned(), target: "b:2".to_owned() };
         check(Method::POST, "/images/a/tag?repo=b&tag=2", Ok(tag));
+        for (pause, expected) in [("", true), ("&pause=true", true), ("&pause=false", false), ("&pause=0", false)] {
+            let commit = Route::Commit { container: name(), repository: "r".to_owned(), pause: expected };
+            check(Method::POST, &format!("/v1.44/commit?container=n&repo=r{pause}"), Ok(commit));
+        }
+        let remove = Route::RemoveImage { reference: "r".to_owned() };
+        check(Method::DELETE, "/images/r?noprune=true", Ok(remove));
     }
 
     #[test]
@@ -257,8 +276,10 @@ mod tests {
     #[test]
     fn unknown_and_malformed_routes_are_refused() {
         check(Method::POST, "/containers/n/exec", Err(501));
-        check(Method::PUT, "/containers/n/archive?path=/", Err(501));
-        check(Method::POST, "/commit?container=n", Err(501));
+        check(Method::GET, "/containers/n/archive?path=/", Err(501));
+        check(Method::PUT, "/containers/n/archive", Err(400));
+        check(Method::POST, "/commit?container=n", Err(400));
+        check(Method::GET, "/commit?container=n&repo=r", Err(404));
         check(Method::POST, "/volumes/create", Err(501));
         check(Method::POST, "/containers/n/attach", Err(501));
         check(Method::GET, "/nope", Err(404));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::sync::oneshot;
 
+use super::workload::Changes;
 use crate::engine::EngineError;
 use crate::network::Network;
 
@@ -41,4 +42,6 @@ pub enum Command {
     },
     /// Legal while running.
     Network(OutcomeSender<Arc<Network>>),
+    /// Legal while running.
+    Changes(OutcomeSender<Changes>),
 }

@@ -69,6 +69,11 @@ impl Task {
                 let network = self.running().map(|workload| workload.network());
                 send(sender, network);
             }
+            Command::Changes(sender) => {
+                let name = self.channels.identity.name.clone();
+                let changes = self.running().and_then(|workload| workload.changes().ok_or(EngineError::NoChanges(name)));
+                send(sender, changes);
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a running container runs.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::{fs, io};
 
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -12,19 +12,27 @@ use tokio::net::unix::pipe;
 use super::Identity;
 use super::spec::NetworkMode;
 use crate::engine::{Engine, EngineError};
-use crate::limits::SandboxCgroups;
+use crate::limits::{Freezer, SandboxCgroups};
 use crate::network::Network;
 use crate::sandbox::launch::Sandbox;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::{AGENT_PATH, HOME};
 use crate::sidecar::Sidecar;
-use crate::sidecar::store::SidecarRecord;
 
 /// Longest line of a sandbox's output that is logged in one piece, in bytes.
 const LOG_LINE: u64 = 8 * 1024;
 
 /// Limit of logged output of one sandbox, in bytes; the rest is read and dropped.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
+
+/// What a running sandbox has changed of its files.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The upper directory of its overlay. It stays readable after the sandbox has ended.
+    pub upper: Arc<OwnedFd>,
+    /// What stops its processes while its files are read.
+    pub freezer: Option<Freezer>,
+}
 
 /// A sandbox or a sidecar. Dropping it ends it.
 pub enum Workload {
@@ -45,7 +53,9 @@ impl Workload {
     /// Starts what the container's spec describes.
     pub async fn start(engine: &Engine, identity: &Identity) -> Result<Self, EngineError> {
         if identity.spec.is_sidecar() {
-            return start_sidecar(engine, identity).await.map(Self::Sidecar).map_err(EngineError::Sidecar);
+            let settings = engine.settings();
+            let sidecar = Sidecar::start(&identity.name, &identity.spec.image, settings);
+            return sidecar.await.map(Self::Sidecar).map_err(EngineError::Sidecar);
         }
         let network = match &identity.spec.network {
             NetworkMode::Container(other) => engine.container(other)?.network().await?,
@@ -87,6 +97,14 @@ impl Workload {
         }
     }
 
+    /// What it has changed of its files; `None` for what has no files of its own, or none that can be told from the host's.
+    pub fn changes(&self) -> Option<Changes> {
+        match self {
+            Self::Sandbox { sandbox, cgroups, .. } => Some(Changes { upper: sandbox.upper.clone()?, freezer: cgroups.freezer() }),
+            Self::Sidecar(_) => None,
+        }
+    }
+
     /// Sends a signal.
     pub fn signal(&mut self, signal: Signal) {
         match self {
@@ -104,31 +122,28 @@ impl Workload {
     }
 }
 
-/// A restored sidecar listens on the port that it had under the earlier engine.
-async fn start_sidecar(engine: &Engine, identity: &Identity) -> io::Result<Sidecar> {
-    let store = &engine.settings().sidecars;
-    let faults = engine.settings().faults.is_some();
-    let port = store.get(&identity.name).map(|record| record.port);
-    let sidecar = Sidecar::start(&identity.name, port, faults).await?;
-    store.put(&identity.name, &SidecarRecord { image: identity.spec.image.clone(), port: sidecar.port() })?;
-    Ok(sidecar)
-}
-
 fn plan(engine: &Engine, identity: &Identity, cgroups: &SandboxCgroups) -> Plan {
     let spec = &identity.spec;
     let settings = engine.settings();
     let argv = if spec.argv.is_empty() { vec![AGENT_PATH.to_owned()] } else { spec.argv.clone() };
     let hostname = spec.hostname.clone().unwrap_or_else(|| hostname(identity));
-    let image = engine.images().find(&spec.image).map(|image| image.env.clone()).unwrap_or_default();
+    let mut given = with_image(identity.image.env.clone(), &spec.env);
+    if let Some(path) = &settings.host.jupyter_path
+        && given.iter().all(|(name, _)| name != "JUPYTER_PATH")
+    {
+        given.push(("JUPYTER_PATH".to_owned(), path.display().to_string()));
+    }
     Plan {
-        env: environment(&settings.host.path, &hostname, &with_image(image, &spec.env)),
+        env: environment(&settings.host.path, &hostname, &settings.network.variables, &given),
         hostname,
         argv,
         agent: settings.agent.clone(),
         scratch: settings.scratch.clone(),
+        uploads: identity.uploads(),
         disk_bytes: spec.limits.disk_bytes(),
         cgroups: cgroups.memberships.clone(),
         host: settings.host.clone(),
+        layers: identity.image.layers.iter().map(|layer| settings.layers.path(&layer.id)).collect(),
     }
 }
 
@@ -149,8 +164,9 @@ fn with_image(image: BTreeMap<String, String>, given: &[(String, String)]) -> Ve
     image.chain(given.iter().cloned()).collect()
 }
 
-/// The whole environment: basics, then what the client gave. No other variable of the engine's is inherited.
-fn environment(path: &str, hostname: &str, given: &[(String, String)]) -> Vec<(String, String)> {
+/// The whole environment: basics, the host's way to the internet, then what the client gave. No other variable of the engine's is
+/// inherited.
+fn environment(path: &str, hostname: &str, network: &[(String, String)], given: &[(String, String)]) -> Vec<(String, String)> {
     let own = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let basics = [
         ("PATH", path.to_owned()),
@@ -161,8 +177,9 @@ fn environment(path: &str, hostname: &str, given: &[(String, String)]) -> Vec<(S
     ];
     basics
         .into_iter()
-        .filter(|(name, _)| !given.iter().any(|(given, _)| given == name))
         .map(|(name, value)| (name.to_owned(), value))
+        .chain(network.iter().cloned())
+        .filter(|(name, _)| !given.iter().any(|(given, _)| given == name))
         .chain(given.iter().cloned())
         .collect()
 }
@@ -232,9 +249,10 @@ mod tests {
     #[test]
     fn the_environment_holds_basics_and_given_variables_only() {
         let given = [("A".to_owned(), "1".to_owned()), ("TERM".to_owned(), "dumb".to_owned())];
-        let environment = environment("/bin", "box", &given);
+        let network = [("HTTP_PROXY", "a"), ("A", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = environment("/bin", "box", &network, &given);
         let names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["PATH", "HOME", "HOSTNAME", "LANG", "A", "TERM"]);
-        assert_eq!(environment[5].1, "dumb");
+        assert_eq!(names, ["PATH", "HOME", "HOSTNAME", "LANG", "HTTP_PROXY", "A", "TERM"]);
+        assert_eq!(environment[6].1, "dumb");
     }
 }

@@ -39,6 +39,8 @@ pub struct HostView {
     pub hidden: Vec<PathBuf>,
     /// The sandbox's PATH.
     pub path: String,
+    /// Where a sandbox finds kernels of Jupyter, beside the usual places.
+    pub jupyter_path: Option<PathBuf>,
 }
 
 /// An empty, writable directory.
@@ -66,10 +68,24 @@ impl HostView {
         let private = private(&homes);
         let toolchains = toolchains(&homes);
         let hidden = hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
-        let mut view =
-            Self { private, toolchains, system_mounts: system_mounts(mount_table::read()), hidden, path: String::new() };
+        let mut view = Self {
+            private,
+            toolchains,
+            system_mounts: system_mounts(mount_table::read()),
+            hidden,
+            path: String::new(),
+            jupyter_path: None,
+        };
         view.path = view.visible_path(path);
         view
+    }
+
+    /// Shows this directory of the host, which has kernels of Jupyter, at its own path.
+    pub fn share_kernels(&mut self, directory: &Path) {
+        if !self.shows(directory) {
+            self.toolchains.push(SharedDirectory { source: directory.to_owned(), target: directory.to_owned() });
+        }
+        self.jupyter_path = Some(directory.join("share/jupyter"));
     }
 
     /// The entries of `path` that exist inside, then the usual ones.
@@ -85,7 +101,7 @@ impl HostView {
     }
 
     /// Whether the host's `path` (without symbolic links) is the same thing inside.
-    fn shows(&self, path: &Path) -> bool {
+    pub fn shows(&self, path: &Path) -> bool {
         let covered = |cover: &Path| path.starts_with(cover);
         if self.hidden.iter().any(|hidden| covered(hidden)) {
             return false;
@@ -163,6 +179,21 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn kernels_are_shown_wherever_they_are() {
+        let directory = tempfile::tempdir_in("/var").expect("a directory outside of /tmp");
+        let (home, kernels) = (directory.path().join("home"), directory.path().join("home/.cache/kernels"));
+        fs::create_dir_all(&kernels).unwrap();
+        let mut view = HostView::inspect(Some(&home), "/usr/bin", &[]);
+        assert!(!view.shows(&kernels), "what is in a home is not shown");
+        view.share_kernels(&kernels);
+        assert!(view.shows(&kernels) && !view.shows(&home.join(".cache")));
+        assert_eq!(view.jupyter_path, Some(kernels.join("share/jupyter")));
+        let known = view.toolchains.len();
+        view.share_kernels(Path::new("/usr"));
+        assert_eq!(view.toolchains.len(), known, "what is shown anyway is not mounted");
+    }
 
     #[test]
     fn path_keeps_the_entries_that_exist_inside() {

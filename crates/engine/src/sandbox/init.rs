@@ -6,7 +6,9 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -15,11 +17,12 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::plan::Plan;
-use super::{privileges, root};
+use super::{UPPER_FOLLOWS, privileges, root};
 
 /// Exit code of a sandbox that could not be set up; Docker uses the same.
 const SETUP_FAILED: i32 = 125;
@@ -69,12 +72,24 @@ fn become_agent(engine: &mut UnixStream) -> Result<Infallible> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).context("making mounts private")?;
     rustix::system::sethostname(plan.hostname.as_bytes()).context("setting the host name")?;
-    root::enter(&plan)?;
+    if let Some(upper) = root::enter(&plan)? {
+        send_upper(engine, &upper)?;
+    }
     privileges::drop_capabilities()?;
     check_engine(engine)?;
     reset_signals_and_umask();
     close_other_descriptors()?;
     execute(&plan)
+}
+
+/// Lets the engine read what the sandbox changes: nobody else has a way to the directory.
+fn send_upper(engine: &UnixStream, upper: &OwnedFd) -> Result<()> {
+    let descriptors = [upper.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(engine, &[IoSlice::new(UPPER_FOLLOWS)], &mut control, SendFlags::empty()).context("passing the upper directory")?;
+    Ok(())
 }
 
 /// Fails if the engine has ended. One that ended before the death signal was set sends none, but its end of the socket is closed.

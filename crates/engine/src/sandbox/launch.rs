@@ -4,7 +4,8 @@
 //! PID 1 there without a process in between. The child's death signal is tied to this thread, which therefore lives as
 //! long as the child.
 
-use std::io::{PipeReader, Read, Write};
+use std::io::{IoSliceMut, PipeReader, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,10 +13,12 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use tokio::sync::oneshot;
 
+use super::UPPER_FOLLOWS;
 use super::plan::Plan;
 use crate::network::Network;
 
@@ -48,6 +51,8 @@ pub struct Sandbox {
     pub pid: i32,
     /// Standard output and error of PID 1, until taken. Ends when every process that holds it has ended.
     pub output: Option<OwnedFd>,
+    /// The upper directory of its root; `None` where the root is no overlay.
+    pub upper: Option<Arc<OwnedFd>>,
     exit: oneshot::Receiver<i32>,
     pidfd: OwnedFd,
 }
@@ -93,7 +98,7 @@ type Started = oneshot::Sender<Result<Sandbox, LaunchError>>;
 
 /// Starts a sandbox and waits for its end: the body of its thread.
 fn supervise(plan: &Plan, network: &Network, started: Started) {
-    let (mut child, output) = match start(plan, network) {
+    let (mut child, output, upper) = match start(plan, network) {
         Ok(running) => running,
         Err(error) => {
             // The caller may have been dropped.
@@ -106,7 +111,13 @@ fn supervise(plan: &Plan, network: &Network, started: Started) {
         .ok_or_else(|| std::io::Error::other("no pid"))
         .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
         .map_err(engine("opening the process"))
-        .map(|pidfd| Sandbox { pid: child.id().cast_signed(), output: Some(output.into()), exit, pidfd });
+        .map(|pidfd| Sandbox {
+            pid: child.id().cast_signed(),
+            output: Some(output.into()),
+            upper: upper.map(Arc::new),
+            exit,
+            pidfd,
+        });
     let failed = answer.is_err();
     if started.send(answer).is_err() || failed {
         // It may have ended already.
@@ -117,7 +128,7 @@ fn supervise(plan: &Plan, network: &Network, started: Started) {
     let _ = ended.send(code);
 }
 
-fn start(plan: &Plan, network: &Network) -> Result<(Child, PipeReader), LaunchError> {
+fn start(plan: &Plan, network: &Network) -> Result<(Child, PipeReader, Option<OwnedFd>), LaunchError> {
     move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|error| engine("entering the network")(error.into()))?;
     let namespaces = UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
@@ -140,20 +151,42 @@ fn start(plan: &Plan, network: &Network) -> Result<(Child, PipeReader), LaunchEr
         .map_err(engine("starting init"))?;
     let report = send_plan(&mut socket, plan);
     match report {
-        Ok(report) if report.is_empty() => Ok((child, output)),
-        Ok(report) => Err(kill_and_reap(&mut child, LaunchError::Setup(report))),
+        Ok((report, upper)) if report.is_empty() => Ok((child, output, upper)),
+        Ok((report, _)) => Err(kill_and_reap(&mut child, LaunchError::Setup(report))),
         Err(error) => Err(kill_and_reap(&mut child, engine("talking to init")(error))),
     }
 }
 
-/// Sends the plan and returns init's report of a failure; an empty report means that it has become the agent.
-fn send_plan(socket: &mut UnixStream, plan: &Plan) -> std::io::Result<String> {
+/// Sends the plan. Returns init's report of a failure, and the upper directory of the root; an empty report means that it has become the
+/// agent.
+fn send_plan(socket: &mut UnixStream, plan: &Plan) -> std::io::Result<(String, Option<OwnedFd>)> {
     serde_json::to_writer(&mut *socket, plan)?;
     socket.flush()?;
     socket.shutdown(Shutdown::Write)?;
-    let mut report = String::new();
-    socket.read_to_string(&mut report)?;
-    Ok(report)
+    let (mut report, mut upper) = (Vec::new(), None);
+    loop {
+        let (length, directory) = receive(socket, &mut report)?;
+        upper = directory.or(upper);
+        if length == 0 {
+            let report = report.strip_prefix(UPPER_FOLLOWS).unwrap_or(&report);
+            return Ok((String::from_utf8_lossy(report).into_owned(), upper));
+        }
+    }
+}
+
+/// Appends what the socket holds, and takes a file descriptor that came with it.
+fn receive(socket: &UnixStream, report: &mut Vec<u8>) -> std::io::Result<(usize, Option<OwnedFd>)> {
+    let mut bytes = [0_u8; 1024];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptors = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    let upper = descriptors.flatten().next();
+    report.extend_from_slice(&bytes[..received.bytes]);
+    Ok((received.bytes, upper))
 }
 
 fn kill_and_reap(child: &mut Child, error: LaunchError) -> LaunchError {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::host::HostView;
+use crate::container::upload::UploadedFile;
 
 /// Everything `init` needs to know. It is sent over a socket, so process lists do not show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,12 +20,16 @@ pub struct Plan {
     pub agent: PathBuf,
     /// An empty directory of the host, over which the sandbox mounts its tmpfs.
     pub scratch: PathBuf,
+    /// Files to place.
+    pub uploads: Vec<UploadedFile>,
     /// Limit of the size of the sandbox's files, in bytes (they are in memory).
     pub disk_bytes: u64,
     /// Cgroups to join.
     pub cgroups: Vec<CgroupMembership>,
     /// Which parts of the host are shown and hidden.
     pub host: HostView,
+    /// Directories that lie over the host's files, oldest first.
+    pub layers: Vec<PathBuf>,
 }
 
 /// One cgroup that a sandbox belongs to.

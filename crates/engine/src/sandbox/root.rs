@@ -5,7 +5,10 @@
 //! directories, and only the private directories (/workspace, /tmp, /run, homes) can be written.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,9 +17,12 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use super::AGENT_PATH;
 use super::mounts::{bind_read_only, directory, empty_file, hide, tmpfs};
 use super::plan::{CgroupMembership, Plan};
+use crate::container::upload::UploadedFile;
 
 mod assembled;
 mod overlay;
+
+pub(crate) use overlay::UNCOMMITTED;
 
 /// Devices that every sandbox has.
 const DEVICES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
@@ -25,17 +31,20 @@ const DEVICES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
 const PROC_READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 const PROC_HIDDEN: &[&str] = &["kcore", "keys", "latency_stats", "sched_debug", "timer_list"];
 
-/// Builds the root file system and makes it the root of this mount namespace.
-pub(super) fn enter(plan: &Plan) -> Result<()> {
+/// Builds the root file system and makes it the root of this mount namespace. Returns its upper directory where it is an overlay.
+pub(super) fn enter(plan: &Plan) -> Result<Option<OwnedFd>> {
     let options = format!("mode=755,size={}", plan.disk_bytes);
     tmpfs(&plan.scratch, MountFlags::NODEV, &options)?;
-    let root = match overlay::build(plan) {
-        Ok(root) => root,
+    let (root, upper) = match overlay::build(plan) {
+        Ok((root, upper)) => (root, Some(upper)),
+        // Without its layers it would look like a sandbox that has lost its files.
+        Err(error) if !plan.layers.is_empty() => return Err(error),
         Err(error) => {
             eprintln!("no overlay here, most of the file system is read-only: {error:#}");
-            assembled::build(plan)?
+            (assembled::build(plan)?, None)
         }
     };
+    name_resolution(&root, plan)?;
     for shown in &plan.host.toolchains {
         let target = inside(&root, &shown.target);
         directory(&target, 0o755)?;
@@ -51,7 +60,22 @@ pub(super) fn enter(plan: &Plan) -> Result<()> {
     devices(&root)?;
     kernel_views(&root, &plan.cgroups)?;
     agent(&root, &plan.agent)?;
-    pivot(&root)
+    pivot(&root)?;
+    place(&plan.uploads)?;
+    Ok(upper)
+}
+
+/// Places files. Links among their directories lead nowhere but inside, because the sandbox's root is already this process's own.
+fn place(files: &[UploadedFile]) -> Result<()> {
+    for UploadedFile { path, mode, content } in files {
+        let about = || format!("placing {}", path.display());
+        fs::create_dir_all(path.parent().with_context(about)?).with_context(about)?;
+        // Removed first: a link would be written through, and an earlier file would keep its mode.
+        let _ = fs::remove_file(path);
+        fs::write(path, content).with_context(about)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(*mode)).with_context(about)?;
+    }
+    Ok(())
 }
 
 /// The host's absolute `path` below the new root.
@@ -155,14 +179,71 @@ fn pivot(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lets the sandbox resolve its own name without a network.
-fn write_hosts(root: &Path, hostname: &str) -> Result<()> {
-    let hosts = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    for (name, content) in [("hosts", hosts), ("hostname", format!("{hostname}\n"))] {
-        let path = root.join("etc").join(name);
-        // Removed first: a link would be written through.
-        let _ = fs::remove_file(&path);
-        fs::write(&path, content).with_context(|| format!("writing /etc/{name}"))?;
+/// The nameserver of a sandbox, as on Cloudflare. The network sidecar answers its queries.
+const NAMESERVER: &str = "nameserver 1.1.1.1";
+
+/// Lets the sandbox resolve names: its own without a network, those that the host has addresses for, and all others by the sidecar.
+fn name_resolution(root: &Path, plan: &Plan) -> Result<()> {
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    for (name, content) in [
+        ("hosts", hosts_of_sandbox(&hosts, &plan.hostname)),
+        ("hostname", format!("{}\n", plan.hostname)),
+        ("resolv.conf", resolver_of_sandbox(&resolver)),
+    ] {
+        replace(root, &plan.scratch, name, &content).with_context(|| format!("writing /etc/{name}"))?;
     }
     Ok(())
+}
+
+/// Replaces a file of /etc. Where /etc is read-only, the file is covered, or the target of a link to a private directory is written.
+fn replace(root: &Path, scratch: &Path, name: &str, content: &str) -> Result<()> {
+    let path = root.join("etc").join(name);
+    // Removed first: a link would be written through.
+    let removed = fs::remove_file(&path);
+    if !matches!(&removed, Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem) {
+        return Ok(fs::write(&path, content)?);
+    }
+    if let Ok(link) = fs::read_link(&path) {
+        let target = inside(root, &Path::new("/etc").join(link));
+        directory(target.parent().context("a link to the root directory")?, 0o755)?;
+        return Ok(fs::write(&target, content)?);
+    }
+    let source = scratch.join(name);
+    fs::write(&source, content)?;
+    bind_read_only(&source, &path)
+}
+
+/// The sandbox's own names, then the host's entries without those of loopback addresses, which mean the host.
+fn hosts_of_sandbox(host: &str, hostname: &str) -> String {
+    let is_elsewhere = |line: &&str| {
+        let address = line.split_whitespace().next().and_then(|address| address.parse::<IpAddr>().ok());
+        address.is_some_and(|address| !address.is_loopback() && !address.is_unspecified())
+    };
+    let own = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    host.lines().filter(is_elsewhere).fold(own, |hosts, line| hosts + line + "\n")
+}
+
+/// The sandbox's nameserver, with the host's search list and options.
+fn resolver_of_sandbox(host: &str) -> String {
+    let is_kept = |line: &&str| matches!(line.split_whitespace().next(), Some("search" | "domain" | "options"));
+    host.lines().filter(is_kept).fold(format!("{NAMESERVER}\n"), |text, line| text + line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_the_host_that_mean_the_host_itself_are_left_out() {
+        let host = "127.0.0.1 localhost db\n# a comment\n::1 six\n0.0.0.0 blocked\n\n192.0.2.7\tregistry.example # mirror\n";
+        let own = "127.0.0.1\tlocalhost box\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+        assert_eq!(hosts_of_sandbox(host, "box"), format!("{own}192.0.2.7\tregistry.example # mirror\n"));
+    }
+
+    #[test]
+    fn the_search_list_of_the_host_is_kept_and_its_servers_are_not() {
+        let host = "nameserver 192.0.2.1\nsearch a.example b.example\n options ndots:2\n";
+        assert_eq!(resolver_of_sandbox(host), "nameserver 1.1.1.1\nsearch a.example b.example\n options ndots:2\n");
+    }
 }

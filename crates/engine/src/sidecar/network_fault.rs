@@ -13,6 +13,8 @@ pub(super) struct NetworkFault(watch::Sender<Condition>);
 struct Condition {
     /// No byte passes, and neither end is told.
     stalled: bool,
+    /// New tunnels are refused.
+    refused: bool,
     /// How many times the open tunnels have been reset.
     resets: u64,
 }
@@ -23,11 +25,12 @@ impl NetworkFault {
         Self(watch::Sender::default())
     }
 
-    /// Injects a fault by name: `stall` (open tunnels hold what they have, and new ones are accepted), `reset` (resets the open tunnels,
-    /// and changes nothing else), or `clear`, which ends a stall. `None` for other names.
+    /// Injects a fault by name: `stall` (open tunnels hold what they have, and new ones are accepted), `refuse` (new tunnels are refused, and
+    /// open ones live on), `reset` (resets the open tunnels, and changes nothing else), or `clear`, which ends what lasts. `None` for other names.
     pub(super) fn inject(&self, name: &str) -> Option<()> {
         let change = match name {
-            "clear" => |condition: &mut Condition| condition.stalled = false,
+            "clear" => |condition: &mut Condition| (condition.stalled, condition.refused) = (false, false),
+            "refuse" => |condition: &mut Condition| condition.refused = true,
             "stall" => |condition: &mut Condition| condition.stalled = true,
             "reset" => |condition: &mut Condition| condition.resets += 1,
             _ => return None,
@@ -36,13 +39,18 @@ impl NetworkFault {
         Some(())
     }
 
+    /// Whether new tunnels are refused.
+    pub(super) fn refuses(&self) -> bool {
+        self.0.borrow().refused
+    }
+
     /// Runs a tunnel, except while it is stalled. `true` if it has finished, `false` if it was reset.
     pub(super) async fn apply(&self, tunnel: impl Future<Output = ()>) -> bool {
         let mut condition = self.0.subscribe();
         let resets_before = condition.borrow().resets;
         let mut tunnel = std::pin::pin!(tunnel);
         loop {
-            let Condition { stalled, resets } = *condition.borrow_and_update();
+            let Condition { stalled, resets, .. } = *condition.borrow_and_update();
             if resets != resets_before {
                 return false;
             }
@@ -84,6 +92,10 @@ mod tests {
         let (endless, reset) = tokio::join!(fault.apply(std::future::pending()), async { fault.inject("reset") });
         assert_eq!((endless, reset), (false, Some(())));
         assert!(fault.apply(async {}).await, "later tunnels are not reset");
+        fault.inject("refuse").unwrap();
+        assert!(fault.refuses() && fault.apply(async {}).await);
+        fault.inject("clear").unwrap();
+        assert!(!fault.refuses());
         assert_eq!(fault.inject("hail"), None);
     }
 }

@@ -6,8 +6,10 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::egress::EgressRules;
+
 /// Records of running sidecars: one file each, by name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SidecarStore(PathBuf);
 
 /// What is needed to restore a sidecar.
@@ -17,6 +19,9 @@ pub struct SidecarRecord {
     pub image: String,
     /// The port of 127.0.0.1 that it listened on.
     pub port: u16,
+    /// What workerd allowed.
+    #[serde(default)]
+    pub egress: EgressRules,
 }
 
 impl SidecarStore {
@@ -57,7 +62,7 @@ mod tests {
     fn records_are_found_until_they_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = SidecarStore::new(directory.path().join("sidecars"));
-        let record = SidecarRecord { image: "egress:1".to_owned(), port: 1 };
+        let record = SidecarRecord { image: "egress:1".to_owned(), port: 1, egress: EgressRules::default() };
         assert_eq!(store.list(), []);
         store.put("a-proxy", &record).unwrap();
         fs::write(directory.path().join("sidecars/odd"), "{").unwrap();

@@ -9,6 +9,8 @@ mod support;
 
 mod cleanup;
 mod command_line;
+mod commit;
+mod egress;
 mod faults;
 mod isolation;
 mod lifecycle;

@@ -114,6 +114,12 @@ impl Engine {
     pub(crate) async fn start_in(directory: &Path) -> Self {
         assert!(rustix::process::geteuid().is_root(), "the engine's tests start sandboxes as root: run them with sudo");
         let mut command = Command::new(binary());
+        // Nothing of this machine's way to the internet, whatever it is.
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| ["CERT", "CA", "PROXY"].iter().any(|part| name.to_uppercase().contains(part)))
+        {
+            command.env_remove(name);
+        }
         command.arg("serve").env("CABANA_ENGINE_TEST_LEAK", "leaked");
         Self::start_by(directory, command).await.unwrap_or_else(|log| panic!("{log}"))
     }
@@ -228,23 +234,30 @@ impl Engine {
         self.act(200, name, "wait").await["StatusCode"].as_i64().unwrap()
     }
 
-    /// Starts a sidecar and, in its network, a Python program; returns the sidecar's port.
-    pub(crate) async fn serve(&self, name: &str, python: &str) -> u16 {
-        let sidecar = format!("{name}-proxy");
+    /// Starts a sidecar; returns its port.
+    pub(crate) async fn start_sidecar(&self, sidecar: &str) -> u16 {
         let body = json!({
             "Image": IMAGE, "ExposedPorts": { "39001/tcp": {} },
             "HostConfig": { "PublishAllPorts": true, "NetworkMode": "bridge" },
         });
-        self.create(201, &sidecar, body).await;
-        self.act(204, &sidecar, "start").await;
-        let ports = &self.inspect(&sidecar).await["NetworkSettings"]["Ports"];
-        let port = ports["39001/tcp"][0]["HostPort"].as_str().unwrap().parse().unwrap();
-        let body = json!({
-            "Image": IMAGE, "Cmd": ["python3", "-c", python],
-            "HostConfig": { "NetworkMode": format!("container:{sidecar}") },
-        });
-        self.create(201, name, body).await;
+        self.create(201, sidecar, body).await;
+        self.act(204, sidecar, "start").await;
+        let ports = &self.inspect(sidecar).await["NetworkSettings"]["Ports"];
+        ports["39001/tcp"][0]["HostPort"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Starts a program in the network of a sidecar.
+    pub(crate) async fn run_in(&self, sidecar: &str, name: &str, command: &[&str]) {
+        let host_config = json!({ "NetworkMode": format!("container:{sidecar}") });
+        self.create(201, name, json!({ "Image": IMAGE, "Cmd": command, "HostConfig": host_config })).await;
         self.act(204, name, "start").await;
+    }
+
+    /// Starts a sidecar and, in its network, a Python program; returns the sidecar's port.
+    pub(crate) async fn serve(&self, name: &str, python: &str) -> u16 {
+        let sidecar = format!("{name}-proxy");
+        let port = self.start_sidecar(&sidecar).await;
+        self.run_in(&sidecar, name, &["python3", "-c", python]).await;
         port
     }
 }

@@ -45,7 +45,7 @@ impl Cells {
 impl<'de> Deserialize<'de> for Cells {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let count = u64::deserialize(deserializer)?;
-        Self::new(count).ok_or_else(|| de::Error::invalid_value(de::Unexpected::Unsigned(count), &"1 or more"))
+        Self::new(count).ok_or_else(|| de::Error::invalid_value(de::Unexpected::Unsigned(count), &"a whole number from 1"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Done, FilePath, Mode};
+use super::{Done, FilePath, Mode, RelativePaths};
 use crate::Operation;
 
 /// Copies a file, a symlink (as a symlink), or with `recursive` a directory with all it holds.
@@ -22,6 +22,9 @@ pub struct Copy {
     /// Copies a directory with all it holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recursive: bool,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Copy {
@@ -30,6 +33,10 @@ impl Operation for Copy {
 
     fn summary(&self) -> String {
         format!("{} -> {}", self.from, self.to)
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.from, &mut self.to])
     }
 }
 
@@ -57,6 +64,9 @@ pub struct Symlink {
     pub path: FilePath,
     /// Where it points: where it is relative, it starts at the symlink's own directory.
     pub target: FilePath,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Symlink {
@@ -65,6 +75,10 @@ impl Operation for Symlink {
 
     fn summary(&self) -> String {
         format!("{} -> {}", self.path, self.target)
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -78,6 +92,9 @@ pub struct Chmod {
     pub path: FilePath,
     /// All its permission bits from now on; those that are not named here are cleared, set-user-ID and the like among them.
     pub mode: Mode,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Chmod {
@@ -87,5 +104,9 @@ impl Operation for Chmod {
 
     fn summary(&self) -> String {
         format!("{} {}", self.mode, self.path)
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::FilePath;
+use super::{FilePath, RelativePaths};
 use crate::{Data, Operation};
 
 /// Replaces text in a file of at most 8 MiB: all the edits, or none.
@@ -24,6 +24,9 @@ pub struct Edit {
     /// Edits only if the file's ETag is this one, or one of these, as If-Match lists them, or, for `*`, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<String>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Edit {
@@ -32,6 +35,10 @@ impl Operation for Edit {
 
     fn summary(&self) -> String {
         self.path.to_string()
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -60,12 +67,13 @@ pub struct Edited {
     pub etag: String,
 }
 
-/// Applies a unified diff, as diff -u and git diff write it, to one or several files: all of it, or nothing.
+/// Applies a unified diff, as diff -u and git diff write it, or a series of them, as git format-patch does: all of it, or nothing.
 ///
 /// A hunk may stand at another line than it says, if what it removes and the lines around that are exactly there; the closest such
-/// place is taken. Files are made, with their directories, deleted, renamed and copied as the diff says; each is written as by
-/// `file.write`. A reader may see some files changed before others. Files have at most 8 MiB, a diff changes at most 256 of them and
-/// 64 MiB.
+/// place is taken. Files and symlinks are made, with their directories, deleted, renamed and copied as the diff says, and files are
+/// written as by `file.write`. A change sees what the ones before it have made; renames and copies of one commit are of the files before
+/// it. A directory that holds nothing any more is removed. A reader may see some files changed before others. Files have at most 8 MiB, a
+/// diff changes at most 256 of them and 64 MiB.
 ///
 /// Fails with `unprocessable` (not a unified diff, a binary one, or one that does not apply: `details.path` and `details.hunk`,
 /// counted from 1, tell where, `details.line` and `details.closest` what comes closest), `not_found`, `conflict` (a file to be made
@@ -83,6 +91,9 @@ pub struct Patch {
     /// Tells what would be done, and does nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Patch {
@@ -91,6 +102,10 @@ impl Operation for Patch {
 
     fn summary(&self) -> String {
         self.path.to_string()
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -118,7 +133,7 @@ pub struct PatchedFile {
     /// How many lines off the hunk stood that was furthest from where it said.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset_lines: u64,
-    /// Names the new version; absent for a deleted file, and in a dry run.
+    /// Names the version that the whole diff has made; absent for a file that is not there any more, a symlink, and in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }

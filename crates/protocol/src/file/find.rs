@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FilePath, Kind, Metadata};
+use super::{FilePath, Kind, Metadata, RelativePaths};
 use crate::Operation;
 
 /// Finds files by a glob, however deep they are.
@@ -38,6 +38,9 @@ pub struct Find {
     /// How long to look, 1 to 600,000. Default: 30,000. Then the answer is what was found so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Find {
@@ -49,6 +52,10 @@ impl Operation for Find {
     fn summary(&self) -> String {
         format!("{} in {}", self.pattern, self.path)
     }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
+    }
 }
 
 /// What was found.
@@ -56,6 +63,7 @@ impl Operation for Find {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Found {
     /// What matched; each `path` begins with the one that was asked for.
+    #[serde(rename = "items")]
     pub entries: Vec<Metadata>,
     /// Directories that could not be read.
     pub skipped: u64,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Data;
 
 /// A path inside the sandbox: a string, or `{"base64": "…"}` where its bytes are not UTF-8. At most 4,096 bytes, no NUL.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct FilePath(Data);
@@ -19,6 +19,30 @@ impl FilePath {
     /// The path's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0.0
+    }
+
+    /// The same path, which begins in this directory where it is relative.
+    pub fn within(&self, directory: &[u8]) -> Self {
+        match self.as_bytes() {
+            [] | [b'/', ..] => self.clone(),
+            relative => [directory, b"/", relative].concat().into(),
+        }
+    }
+}
+
+/// Paths of a request that begin in the directory of a session where they are relative.
+#[derive(Debug)]
+pub struct RelativePaths<'a> {
+    /// The session, by its id or name.
+    pub session: &'a str,
+    /// The paths.
+    pub paths: Vec<&'a mut FilePath>,
+}
+
+impl<'a> RelativePaths<'a> {
+    /// These paths, if a session is named.
+    pub fn new(session: Option<&'a str>, paths: impl IntoIterator<Item = &'a mut FilePath>) -> Option<Self> {
+        session.map(|session| Self { session, paths: paths.into_iter().collect() })
     }
 }
 

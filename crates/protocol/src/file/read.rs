@@ -1,9 +1,9 @@
 //! Reading a file whole or in part.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::FilePath;
+use super::{FilePath, RelativePaths};
 use crate::{Data, Operation};
 
 /// Reads a file, a range of its bytes or of its lines, of at most 8 MiB.
@@ -27,6 +27,9 @@ pub struct Read {
     /// How the content comes. Default: as a string where it is UTF-8, else as base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Read {
@@ -44,6 +47,10 @@ impl Operation for Read {
             Encoded::Fitting(bytes) => Some(bytes),
             Encoded::Base64 { .. } => None,
         }
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 
@@ -110,7 +117,7 @@ pub enum Encoded {
 impl Encoded {
     /// The bytes as base64.
     pub fn base64(bytes: &[u8]) -> Self {
-        Self::Base64 { base64: STANDARD.encode(bytes) }
+        Self::Base64 { base64: BASE64.encode(bytes) }
     }
 }
 

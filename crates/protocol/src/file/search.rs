@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::FilePath;
+use super::{FilePath, RelativePaths};
 use crate::{Data, Operation};
 
 /// Searches files line by line for a regular expression, or for a text as it is.
@@ -56,6 +56,9 @@ pub struct Search {
     /// How long to search, 1 to 600,000. Default: 30,000. Then the answer is what was found so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Search {
@@ -66,6 +69,10 @@ impl Operation for Search {
 
     fn summary(&self) -> String {
         format!("{} in {}", self.pattern, self.path)
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 

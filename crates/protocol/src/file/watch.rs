@@ -6,7 +6,7 @@ pub use recent::{GetChanges, RecentChanges};
 
 use serde::{Deserialize, Serialize};
 
-use super::FilePath;
+use super::{FilePath, RelativePaths};
 use crate::{Fold, Never, Operation, Streaming};
 
 /// Changes that the JSON form of `file.watch` holds at most.
@@ -15,7 +15,8 @@ pub const MAX_FOLDED_CHANGES: usize = 10_000;
 /// Tells of changes in a directory and all below it, or of a file's.
 ///
 /// `ready` comes first; every change from then on is told, or an `overflow` says that some were not. Changes are gathered for 50 ms, and
-/// within that time several of one kind on one path are one. Symlinks are not followed. What cannot be read is not watched. The
+/// within that time several of one kind on one path are one. What the file operations have not put in place yet is not told: a file that they
+/// replace is `modified`. Symlinks are not followed. What cannot be read is not watched. The
 /// JSON form ends with `limit` or `timeout_ms`, so that it can be asked again and again.
 ///
 /// Fails with `not_found`, `forbidden`, `invalid_request` (a pattern), `too_many_requests` (watches, or directories in them).
@@ -40,6 +41,9 @@ pub struct Watch {
     /// Ends after this time, 1 to 86,400,000 (a day). Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for Watch {
@@ -50,6 +54,10 @@ impl Operation for Watch {
 
     fn summary(&self) -> String {
         self.path.to_string()
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 

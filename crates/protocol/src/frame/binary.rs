@@ -12,7 +12,10 @@
 
 use std::str;
 
-use crate::Error;
+use crate::{
+    Error,
+    names::{check_parameters, invalid_parameter},
+};
 
 /// Bytes before the head.
 pub const LENGTH_BYTES: usize = 4;
@@ -69,14 +72,13 @@ pub fn length(head: usize) -> Option<[u8; LENGTH_BYTES]> {
 ///
 /// Fails with `invalid_request` where it says something else of it, or something twice.
 pub fn asked_for(query: &str) -> Result<bool, Error> {
-    let mut values = query.split('&').filter_map(|pair| match pair.split_once('=').unwrap_or((pair, "")) {
-        (PARAMETER, value) => Some(value),
-        _ => None,
-    });
+    let pairs = || query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    check_parameters(pairs().map(|(name, _)| name), &[PARAMETER])?;
+    let mut values = pairs().filter(|(name, _)| *name == PARAMETER).map(|(_, value)| value);
     match (values.next(), values.next()) {
         (None | Some("0" | "false"), None) => Ok(false),
         (Some("1" | "true"), None) => Ok(true),
-        _ => Err(Error::invalid_request("binary is said once, and is 1, true, 0 or false")),
+        _ => Err(invalid_parameter(PARAMETER, "`1`, `true`, `0` or `false`, once")),
     }
 }
 
@@ -112,11 +114,11 @@ mod tests {
     fn who_asks_for_binary_frames() {
         for (query, expected) in [
             ("", Some(false)),
-            ("token=a&x=binary", Some(false)),
+            ("binaries=1", None),
             ("binary=0", Some(false)),
             ("binary=false", Some(false)),
             ("binary=1", Some(true)),
-            ("token=a&binary=true", Some(true)),
+            ("binary=true", Some(true)),
             ("binary", None),
             ("binary=", None),
             ("binary=yes", None),

@@ -1,6 +1,6 @@
 //! `git.branch`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{Operation, file::FilePath};
 
@@ -23,9 +23,9 @@ pub struct Branch {
 }
 
 /// What to do to a branch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum BranchAction {
     /// Makes one, without checking it out.
     Create {
@@ -45,6 +45,33 @@ pub enum BranchAction {
     },
 }
 
+impl<'de> Deserialize<'de> for BranchAction {
+    // serde's tagged enums forget which field was wrong.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Kind {
+            Create,
+            Delete,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[serde(rename = "type")]
+            kind: Kind,
+            name: String,
+            start: Option<String>,
+            force: Option<bool>,
+        }
+        match Fields::deserialize(deserializer)? {
+            Fields { kind: Kind::Create, name, start, force: None } => Ok(Self::Create { name, start }),
+            Fields { kind: Kind::Delete, name, start: None, force } => Ok(Self::Delete { name, force: force.unwrap_or(false) }),
+            Fields { kind: Kind::Create, .. } => Err(de::Error::unknown_field("force", &["name", "start"])),
+            Fields { kind: Kind::Delete, .. } => Err(de::Error::unknown_field("start", &["name", "force"])),
+        }
+    }
+}
+
 impl Operation for Branch {
     const NAME: &'static str = "git.branch";
     type Response = Branches;
@@ -59,6 +86,7 @@ impl Operation for Branch {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Branches {
     /// By their name; the repository's own first.
+    #[serde(rename = "items")]
     pub branches: Vec<BranchInfo>,
     /// True when there are more than the agent lists (`CABANA_MAX_GIT_OUTPUT_BYTES`).
     pub truncated: bool,

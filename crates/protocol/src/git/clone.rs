@@ -41,6 +41,13 @@ pub struct Clone {
     pub timeout_ms: Option<u64>,
 }
 
+impl Clone {
+    /// A clone of this repository, with every option at its default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), path: None, branch: None, depth: None, filter: None, credentials: None, timeout_ms: None }
+    }
+}
+
 impl Operation for Clone {
     const NAME: &'static str = "git.clone";
     type Response = Cloned;

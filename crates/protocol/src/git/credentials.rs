@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The user name that goes with a bare token.
 pub const TOKEN_USERNAME: &str = "x-access-token";
@@ -12,9 +12,9 @@ pub const TOKEN_USERNAME: &str = "x-access-token";
 /// bytes and no line breaks.
 ///
 /// What runs in the sandbox as the same user can look into git while it runs, as into any other process of its own.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged, expecting = "{\"username\", \"password\"} or {\"token\"}")]
+#[serde(untagged)]
 pub enum Credentials {
     /// A name and a password.
     Password {
@@ -28,6 +28,25 @@ pub enum Credentials {
         /// The token.
         token: String,
     },
+}
+
+impl<'de> Deserialize<'de> for Credentials {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            username: Option<String>,
+            password: Option<String>,
+            token: Option<String>,
+        }
+        match Fields::deserialize(deserializer)? {
+            Fields { username: Some(username), password: Some(password), token: None } => {
+                Ok(Self::Password { username, password })
+            }
+            Fields { username: None, password: None, token: Some(token) } => Ok(Self::Token { token }),
+            _ => Err(de::Error::custom("takes {\"username\", \"password\"} or {\"token\"}")),
+        }
+    }
 }
 
 impl Credentials {

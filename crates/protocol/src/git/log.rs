@@ -51,6 +51,7 @@ impl Operation for Log {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct History {
     /// The commits.
+    #[serde(rename = "items")]
     pub commits: Vec<LogEntry>,
     /// True when there are more: ask again with `skip`. That may be fewer than `limit` commits on, where messages are long
     /// (`CABANA_MAX_GIT_OUTPUT_BYTES`).

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, TransferEvent};
+use super::{Credentials, Person, TransferEvent};
 use crate::{Never, Operation, ResponseOnly, Streaming, file::FilePath};
 
 /// Fetches a branch and brings the one that is checked out up to it.
@@ -13,7 +13,7 @@ use crate::{Never, Operation, ResponseOnly, Streaming, file::FilePath};
 /// URL where that is not trusted.
 ///
 /// Fails with `not_found` (repository, remote, branch), `conflict` (`diverged`, `local_changes`, `merge_conflict`), `forbidden`
-/// (`authentication`), `unprocessable` (`upstream`, `network`; `identity`, where a merge needs a name and the configuration has none),
+/// (`authentication`), `unprocessable` (`upstream`, `network`; `identity`: a merge needs an author, and neither `author` nor the configuration names one),
 /// `timeout`, `storage_full`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -30,6 +30,9 @@ pub struct Pull {
     /// What to do where both sides have new commits. Default: `fast_forward`, which refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
+    /// The author and committer of a merge. Default: `user.name` and `user.email` of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Person>,
     /// What to tell the remote. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,

@@ -23,7 +23,8 @@ pub enum Reason {
     RemoteRejected,
     /// `forbidden`: the remote is reached neither over HTTP nor over HTTPS.
     Protocol,
-    /// `forbidden`: the repository's own configuration would have a say in where the credentials go; `details.key` names it.
+    /// `forbidden`: a setting of the repository's own configuration could redirect the credentials, or could name a program that git
+    /// would run; `details.key` names it.
     UnsafeConfiguration,
     /// `forbidden`: the user whom commands run as may not read or write the files.
     Permission,

@@ -3,28 +3,30 @@
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
-use super::{Path, Schemas, describe, id_parameter, streamed, with_errors};
+use super::{Golden, Path, Schemas, describe, id_parameter, query, streamed, with_errors};
 use crate::{Fold, Operation, Streaming, operations};
 
-pub(super) fn paths(schemas: &mut Schemas) -> Vec<Path> {
+pub(super) fn paths(schemas: &mut Schemas, golden: &Golden<'_>) -> Vec<Path> {
     macro_rules! list {
         (calls: [$($call:ty),* $(,)?], streams: [$($stream:ty),* $(,)?] $(,)?) => {
-            vec![$(call::<$call>(schemas),)* $(stream::<$stream>(schemas),)*]
+            [$(call::<$call>(schemas, golden),)* $(stream::<$stream>(schemas, golden),)*].into_iter().flatten().collect()
         };
     }
     operations!(list)
 }
 
-fn call<O>(schemas: &mut Schemas) -> Path
+fn call<O>(schemas: &mut Schemas, golden: &Golden<'_>) -> Vec<Path>
 where
     O: Operation + JsonSchema,
     O::Response: JsonSchema,
 {
     let response = schemas.inline::<O::Response>();
-    path::<O>(schemas, json!({ "application/json": { "schema": response } }))
+    let golden = golden(O::NAME);
+    let example = &golden["response"]["example"];
+    paths_of::<O>(schemas, &golden, json!({ "application/json": { "schema": response, "example": example } }))
 }
 
-fn stream<O>(schemas: &mut Schemas) -> Path
+fn stream<O>(schemas: &mut Schemas, golden: &Golden<'_>) -> Vec<Path>
 where
     O: Streaming + JsonSchema,
     O::Event: JsonSchema,
@@ -33,24 +35,43 @@ where
     let whole = schemas.inline::<<O::Fold as Fold<O>>::Output>();
     let event = schemas.inline::<O::Event>();
     let lines = "One event a line; the last line is the result, `{\"type\": \"result\", …}`, or the error.";
-    path::<O>(schemas, streamed(whole, event, lines))
+    let golden = golden(O::NAME);
+    let mut content = streamed(whole, event, lines);
+    content["application/json"]["example"] = golden["fold"]["example"].clone();
+    content["application/x-ndjson"]["x-examples"] = golden["event"]["examples"].clone();
+    paths_of::<O>(schemas, &golden, content)
 }
 
-fn path<O: Operation + JsonSchema>(schemas: &mut Schemas, content: Value) -> Path {
+/// The operation by `POST`, and by `GET` where it only looks.
+fn paths_of<O: Operation + JsonSchema>(schemas: &mut Schemas, golden: &Value, content: Value) -> Vec<Path> {
     let mut request = schemas.inline::<O>();
     let documentation = request.as_object_mut().and_then(|schema| schema.remove("description"));
     let (summary, description) = describe(documentation.as_ref().and_then(Value::as_str).unwrap_or_default());
     let family = O::NAME.split('.').next().unwrap_or_default();
-    let operation = json!({
+    let mut operation = json!({
         "operationId": O::NAME,
+        "x-operation": O::NAME,
         "tags": [family],
         "summary": summary,
         "description": description,
         "parameters": [id_parameter()],
-        "requestBody": { "required": true, "content": { "application/json": { "schema": request } } },
         "responses": with_errors(json!({ "200": { "description": "What came of it.", "content": content } })),
         "x-read-only": O::READ_ONLY,
         "x-idempotent": O::IDEMPOTENT,
     });
-    (format!("/v1/sandboxes/{{id}}/{}", O::NAME.replace('.', "/")), "post", operation)
+    let path = format!("/v1/sandboxes/{{id}}/{}", O::NAME.replace('.', "/"));
+    let mut paths = Vec::new();
+    if O::READ_ONLY {
+        let mut look = operation.clone();
+        look["operationId"] = format!("{}_by_query", O::NAME).into();
+        let parameters = [vec![id_parameter()], query::parameters(&request, schemas)].concat();
+        look["parameters"] = parameters.into();
+        paths.push((path.clone(), "get", look));
+    }
+    operation["requestBody"] = json!({
+        "required": true,
+        "content": { "application/json": { "schema": request, "example": golden["request"]["example"] } },
+    });
+    paths.push((path, "post", operation));
+    paths
 }

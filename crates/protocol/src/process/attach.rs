@@ -1,9 +1,10 @@
 //! `process.attach`.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Data, Fold, Operation, Streaming,
+    Data, Fold, Operation, ProcessId, Streaming,
     exec::{Exec, ExecEvent, ExecInput, ExecOutput, ExecResult, OutputFold},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 /// As server-sent events each piece has an id, the offset of the byte after it, and a request with that id in `Last-Event-ID`
 /// goes on from there.
 ///
-/// Fails with `not_found`, `gone`, `invalid_request` (`from` is past what has been printed, which `details.output_bytes` tells).
+/// Fails with `not_found`, `gone`, `conflict` (`screen` of a process without a terminal), `invalid_request` (`from` is past what has been printed, which `details.output_bytes` tells).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attach {
@@ -28,6 +29,10 @@ pub struct Attach {
     /// The first byte to hear. Default: 0, the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
+    /// Begins with what the terminal shows, as a `screen`, and goes on with what is printed from then on, in place of `from`. It is made from
+    /// the output that is kept. Only of a process with `tty`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub screen: bool,
 }
 
 impl Operation for Attach {
@@ -45,13 +50,31 @@ impl Streaming for Attach {
     type Event = ExecEvent;
     type Input = ExecInput;
     type Fold = OutputFold;
+    const RAW: bool = true;
+
+    fn raw(event: &ExecEvent) -> Option<&Bytes> {
+        event.stdout()
+    }
+
+    fn is_gap(event: &ExecEvent) -> bool {
+        matches!(event, ExecEvent::Gap { .. })
+    }
+
+    fn gap(from: u64, to: u64) -> Option<ExecEvent> {
+        Some(ExecEvent::Gap { from, to })
+    }
 
     fn position(event: &ExecEvent) -> Option<u64> {
         event.end()
     }
 
+    fn process(event: &ExecEvent) -> Option<&ProcessId> {
+        event.process()
+    }
+
     fn resume(self, position: u64) -> Option<Self> {
-        Some(Self { from: Some(position), ..self })
+        // The screen was shown already.
+        Some(Self { from: Some(position), screen: false, ..self })
     }
 
     fn event_bytes(event: &mut ExecEvent) -> Option<&mut Data> {
@@ -72,6 +95,14 @@ impl Fold<Attach> for OutputFold {
 
     fn push(&mut self, event: ExecEvent) {
         Fold::<Exec>::push(self, event);
+    }
+
+    fn size(&self) -> usize {
+        Fold::<Exec>::size(self)
+    }
+
+    fn freeze(&mut self) {
+        Fold::<Exec>::freeze(self);
     }
 
     fn finish(self, result: ExecResult) -> Self::Output {

@@ -1,22 +1,35 @@
 //! How large a sandbox's container is.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::Error;
+use crate::{Error, names::invalid_field, union::text_or_object};
 
 /// How much of a machine a sandbox gets: one of the platform's sizes by its name, or a size of one's own.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(
-    untagged,
-    expecting = "`lite`, `standard-1`, `standard-2`, `standard-3`, `standard-4`, or {\"vcpu\", \"memory_mib\", \"disk_mb\"}"
-)]
+#[serde(untagged)]
 pub enum Instance {
     /// A size by its name.
     Named(Size),
     /// A size of one's own: 1 to 4 processors, at least 3 GiB of memory for each and at most 12 GiB in all, at most 2 GB of disk for each
     /// GiB of memory and at most 20 GB in all.
     Custom(Resources),
+}
+
+impl<'de> Deserialize<'de> for Instance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            vcpu: f64,
+            memory_mib: u32,
+            disk_mb: u32,
+        }
+        let takes = "`lite`, `standard-1`, `standard-2`, `standard-3`, `standard-4` or {\"vcpu\", \"memory_mib\", \"disk_mb\"}";
+        let named = |name: String| Size::ALL.into_iter().find(|size| size.as_str() == name).map(Self::Named);
+        let custom = |Fields { vcpu, memory_mib, disk_mb }| Some(Self::Custom(Resources { vcpu, memory_mib, disk_mb }));
+        text_or_object(deserializer, takes, named, custom)
+    }
 }
 
 /// The platform's sizes.
@@ -53,6 +66,9 @@ pub struct Resources {
 }
 
 impl Size {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Lite, Self::Standard1, Self::Standard2, Self::Standard3, Self::Standard4];
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,16 +95,16 @@ impl Instance {
     pub fn check(&self) -> Result<(), Error> {
         let Self::Custom(Resources { vcpu, memory_mib, disk_mb }) = *self else { return Ok(()) };
         let (memory, disk) = (f64::from(memory_mib), f64::from(disk_mb));
-        let why = if !(1.0..=4.0).contains(&vcpu) {
-            "vcpu is 1 to 4; smaller ones have names"
+        let (field, takes) = if !(1.0..=4.0).contains(&vcpu) {
+            ("instance.vcpu", "1 to 4; smaller sizes have names")
         } else if memory < vcpu * 3_072.0 || memory > 12_288.0 {
-            "memory_mib is at least 3,072 for each vcpu and at most 12,288"
+            ("instance.memory_mib", "at least 3,072 for each `vcpu`, and at most 12,288")
         } else if disk_mb == 0 || disk > memory / 1_024.0 * 2_000.0 || disk > 20_000.0 {
-            "disk_mb is at most 2,000 for each 1,024 of memory_mib and at most 20,000"
+            ("instance.disk_mb", "at least 1, at most 2,000 for each 1,024 of `memory_mib`, and at most 20,000")
         } else {
             return Ok(());
         };
-        Err(Error::invalid_request(format!("instance: {why}")))
+        Err(invalid_field(field, takes))
     }
 
     /// What it amounts to.

@@ -9,6 +9,7 @@ use super::{Instance, Resources};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SandboxKinds {
     /// In the order of their names.
+    #[serde(rename = "items")]
     pub kinds: Vec<SandboxKind>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Error;
+use crate::{Error, names::invalid_field};
 
 /// Names and values.
 pub type Labels = BTreeMap<String, String>;
@@ -21,7 +21,7 @@ const MAX_VALUE_BYTES: usize = 256;
 /// Fails with `invalid_request`, naming the label.
 pub fn check_labels(labels: &Labels) -> Result<(), Error> {
     if labels.len() > MAX_LABELS {
-        return Err(Error::invalid_request(format!("labels: {}, where {MAX_LABELS} are allowed", labels.len())));
+        return Err(invalid_field("labels", &format!("at most {MAX_LABELS} labels, got {}", labels.len())));
     }
     labels.iter().try_for_each(|(name, value)| check(name, value))
 }
@@ -38,7 +38,7 @@ fn check(name: &str, value: &str) -> Result<(), Error> {
         return Ok(());
     };
     let shown: String = name.chars().take(MAX_NAME_LENGTH + 1).collect();
-    Err(Error::invalid_request(format!("labels: {shown:?}: {why}")))
+    Err(Error::invalid_request(format!("`labels`: {shown:?}: {why}")).of_field(&format!("labels.{shown}")))
 }
 
 #[cfg(test)]

@@ -62,10 +62,11 @@ pub enum Order {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sandboxes {
     /// In the order that was asked for, as they were when they last reported; what changes is known here a moment later.
+    #[serde(rename = "items")]
     pub sandboxes: Vec<Sandbox>,
     /// Where the next page begins; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 impl Default for ListSandboxes {

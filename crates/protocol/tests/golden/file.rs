@@ -19,7 +19,7 @@ fn metadata() -> Metadata {
 impl Example for Read {
     fn request() -> Self {
         let (lines, encoding) = (Some(Lines { from: 2, to: Some(2) }), Some(Encoding::Text));
-        Self { path: "src/main.rs".into(), offset: Some(4), length: Some(12), lines, encoding }
+        Self { path: "src/main.rs".into(), offset: Some(4), length: Some(12), lines, encoding, session: Some("build".into()) }
     }
     fn response() -> Content {
         Content {
@@ -36,7 +36,15 @@ impl Example for Read {
 impl Example for Write {
     fn request() -> Self {
         let mode = Some(Mode::from_bits(0o755));
-        Self { path: vec![b'a', 0xff].into(), content: vec![0xff].into(), mode, append: true, if_match: Some("*".into()) }
+        Self {
+            path: vec![b'a', 0xff].into(),
+            content: vec![0xff].into(),
+            mode,
+            append: true,
+            offset: Some(4),
+            if_match: Some("*".into()),
+            session: Some("build".into()),
+        }
     }
     fn response() -> Written {
         Written { created: true, size_bytes: 1, etag: "\"1-1-5\"".into() }
@@ -45,17 +53,58 @@ impl Example for Write {
 
 impl Example for Stat {
     fn request() -> Self {
-        Self { path: "src/main.rs".into() }
+        Self { path: "src/main.rs".into(), session: Some("build".into()) }
     }
     fn response() -> Metadata {
         metadata()
     }
 }
 
+fn failed<T>() -> Outcome<T> {
+    Outcome::new("none".into(), Err(Error::not_found("none: no such file or directory").because("no_such_file")))
+}
+
+impl Example for ReadMany {
+    fn request() -> Self {
+        Self { paths: vec!["src/main.rs".into(), "none".into()], encoding: Some(Encoding::Text), session: Some("build".into()) }
+    }
+    fn response() -> Outcomes<Content> {
+        Outcomes { items: vec![Outcome::new("src/main.rs".into(), Ok(Read::response())), failed()] }
+    }
+}
+
+impl Example for WriteMany {
+    fn request() -> Self {
+        let file = |path: &str, mode| NewFile { path: path.into(), content: "x".into(), mode };
+        Self { files: vec![file("a", None), file("b", Some(Mode::from_bits(0o755)))], session: Some("build".into()) }
+    }
+    fn response() -> Outcomes<Written> {
+        Outcomes { items: vec![Outcome::new("a".into(), Ok(Write::response())), failed()] }
+    }
+}
+
+impl Example for StatMany {
+    fn request() -> Self {
+        Self { paths: vec!["src/main.rs".into(), "none".into()], session: Some("build".into()) }
+    }
+    fn response() -> Outcomes<Metadata> {
+        Outcomes { items: vec![Outcome::new("src/main.rs".into(), Ok(metadata())), failed()] }
+    }
+}
+
 impl Example for List {
     fn request() -> Self {
         let (depth, hidden, glob) = (Some(2), Some(false), Some("*.rs".into()));
-        Self { path: "/workspace".into(), depth, hidden, glob, limit: Some(2), cursor: Some("src".into()) }
+        Self {
+            path: "/workspace".into(),
+            depth,
+            recursive: true,
+            hidden,
+            glob,
+            limit: Some(2),
+            cursor: Some("src".into()),
+            session: Some("build".into()),
+        }
     }
     fn response() -> Listing {
         let link = Metadata { kind: Kind::Symlink, etag: None, target: Some("../x".into()), ..metadata() };
@@ -65,7 +114,7 @@ impl Example for List {
 
 impl Example for Mkdir {
     fn request() -> Self {
-        Self { path: "a/b".into(), parents: true }
+        Self { path: "a/b".into(), parents: true, session: Some("build".into()) }
     }
     fn response() -> Done {
         Done {}
@@ -74,7 +123,7 @@ impl Example for Mkdir {
 
 impl Example for Remove {
     fn request() -> Self {
-        Self { path: "a".into(), recursive: true }
+        Self { path: "a".into(), recursive: true, session: Some("build".into()) }
     }
     fn response() -> Done {
         Done {}
@@ -83,7 +132,7 @@ impl Example for Remove {
 
 impl Example for Move {
     fn request() -> Self {
-        Self { from: "a".into(), to: "b".into() }
+        Self { from: "a".into(), to: "b".into(), session: Some("build".into()) }
     }
     fn response() -> Done {
         Done {}
@@ -92,7 +141,7 @@ impl Example for Move {
 
 impl Example for Copy {
     fn request() -> Self {
-        Self { from: "a".into(), to: "b".into(), recursive: true }
+        Self { from: "a".into(), to: "b".into(), recursive: true, session: Some("build".into()) }
     }
     fn response() -> Copied {
         Copied { entries: 3, size_bytes: 12, skipped: 1 }
@@ -101,7 +150,7 @@ impl Example for Copy {
 
 impl Example for Symlink {
     fn request() -> Self {
-        Self { path: "latest".into(), target: "releases/7".into() }
+        Self { path: "latest".into(), target: "releases/7".into(), session: Some("build".into()) }
     }
     fn response() -> Done {
         Done {}
@@ -110,7 +159,7 @@ impl Example for Symlink {
 
 impl Example for Chmod {
     fn request() -> Self {
-        Self { path: "run.sh".into(), mode: Mode::from_bits(0o755) }
+        Self { path: "run.sh".into(), mode: Mode::from_bits(0o755), session: Some("build".into()) }
     }
     fn response() -> Done {
         Done {}
@@ -128,6 +177,7 @@ impl Example for Find {
             ignored: true,
             limit: Some(10),
             timeout_ms: Some(1_000),
+            session: Some("build".into()),
         }
     }
     fn response() -> Found {
@@ -152,6 +202,7 @@ impl Example for Search {
             max_per_file: Some(10),
             limit: Some(100),
             timeout_ms: Some(1_000),
+            session: Some("build".into()),
         }
     }
     fn response() -> Searched {
@@ -165,7 +216,7 @@ impl Example for Search {
 impl Example for Edit {
     fn request() -> Self {
         let replacement = Replacement { old: "one".into(), new: vec![0xff].into(), all: true };
-        Self { path: "a".into(), edits: vec![replacement], if_match: Some("\"1-3-5\"".into()) }
+        Self { path: "a".into(), edits: vec![replacement], if_match: Some("\"1-3-5\"".into()), session: Some("build".into()) }
     }
     fn response() -> Edited {
         Edited { replacements: 2, size_bytes: 9, etag: "\"2-9-5\"".into() }
@@ -175,7 +226,7 @@ impl Example for Edit {
 impl Example for Patch {
     fn request() -> Self {
         let patch = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-old\n+new\n".into();
-        Self { path: "project".into(), patch, strip: Some(1), dry_run: true }
+        Self { path: "project".into(), patch, strip: Some(1), dry_run: true, session: Some("build".into()) }
     }
     fn response() -> Patched {
         let modified = PatchedFile {
@@ -194,7 +245,7 @@ impl Example for Patch {
 impl Example for GetChanges {
     fn request() -> Self {
         let Watch { path, recursive, include, exclude, .. } = Watch::request();
-        Self { path, recursive, include, exclude, since: Some("k3x9ab-1.7".into()) }
+        Self { path, recursive, include, exclude, since: Some("k3x9ab-1.7".into()), session: Some("build".into()) }
     }
     fn response() -> RecentChanges {
         let changes = vec![Change::Modified { path: "main.rs".into() }];
@@ -211,6 +262,7 @@ impl Example for Watch {
             exclude: Some(vec!["target".into()]),
             limit: Some(100),
             timeout_ms: Some(30_000),
+            session: Some("build".into()),
         }
     }
     fn response() -> Watched {

@@ -151,6 +151,7 @@ impl Example for Pull {
             remote: Some("origin".into()),
             branch: Some("main".into()),
             strategy: Some(Strategy::Merge),
+            author: Some(Person { name: "Ada".into(), email: "ada@example.com".into() }),
             credentials: Some(Credentials::Password { username: "ada".into(), password: "a-password".into() }),
             timeout_ms: Some(60_000),
         }

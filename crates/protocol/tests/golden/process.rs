@@ -6,7 +6,7 @@ use super::{Example, StreamExample, process_id, tty};
 
 impl Example for process::List {
     fn request() -> Self {
-        Self {}
+        Self { state: Some(process::ProcessState::Running) }
     }
     fn response() -> process::Processes {
         process::Processes { processes: vec![process::Get::response()] }
@@ -21,8 +21,10 @@ impl Example for process::Get {
         process::Process {
             process: process_id(),
             name: Some("tests".into()),
+            restart: true,
             pid: 42,
             command: "cargo test".into(),
+            tty: Some(tty()),
             started_at: "2026-11-20T12:00:00Z".into(),
             output_bytes: 16,
             exit: Some(Exit::OomKilled),
@@ -62,11 +64,11 @@ impl Example for process::SendSignal {
 
 impl Example for process::Wait {
     fn request() -> Self {
-        let until = process::Until::Log(process::Pattern::Regex("listening on .*".into()));
-        Self { process: "server".into(), until, timeout_ms: Some(5_000) }
+        let until = process::Until::Regex { regex: "listening on (.*)".into() };
+        Self { process: "server".into(), until, from: Some(16), timeout_ms: Some(5_000) }
     }
     fn response() -> process::Waited {
-        process::Waited::Logged { line: "listening on 3000".into() }
+        process::Waited::Logged { line: "listening on 3000".into(), to: 34, groups: vec![Some("3000".into())] }
     }
 }
 
@@ -80,18 +82,27 @@ impl Example for process::Logs {
     }
 }
 
+impl Example for process::End {
+    fn request() -> Self {
+        Self { process: Some("server".into()), all: true, keep_restarts: true, grace_ms: Some(500) }
+    }
+    fn response() -> process::Processes {
+        process::List::response()
+    }
+}
+
 impl Example for process::Remove {
     fn request() -> Self {
-        Self { process: "server".into() }
+        Self { process: Some("server".into()), ended: true }
     }
-    fn response() -> Done {
-        Done {}
+    fn response() -> process::Removed {
+        process::Removed { removed: 1 }
     }
 }
 
 impl Example for process::Attach {
     fn request() -> Self {
-        Self { process: "server".into(), from: Some(16) }
+        Self { process: "server".into(), from: Some(16), screen: true }
     }
     fn response() -> ExecResult {
         Exec::response()

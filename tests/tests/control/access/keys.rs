@@ -28,13 +28,13 @@ async fn a_key_is_created_changed_and_revoked() {
     let renamed = operator.ask(Method::PATCH, &route, Some(json!({ "name": "cd" }))).await.json();
     assert_eq!((&renamed["name"], &renamed["expires_at"]), (&json!("cd"), &made["expires_at"]));
     let listed = operator.get(&format!("/v1/keys?tenant={tenant}")).await.json();
-    assert_eq!(listed["keys"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
 
     assert_eq!(operator.delete(&route).await.status, 204);
     assert_eq!(operator.delete(&route).await.status, 204, "revoking is idempotent");
     assert_eq!(bearer.get("/v1/sandboxes/sbx-never-made").await.code(), "unauthorized", "it ends at once where it was revoked");
     assert!(operator.get(&route).await.json()["revoked_at"].is_string());
-    let listed = async |query: &str| operator.get(&format!("/v1/keys?tenant={tenant}{query}")).await.json()["keys"].clone();
+    let listed = async |query: &str| operator.get(&format!("/v1/keys?tenant={tenant}{query}")).await.json()["items"].clone();
     assert_eq!((listed("").await, listed("&revoked=true").await[0]["id"].as_str()), (json!([]), Some(id)));
 }
 
@@ -49,7 +49,7 @@ async fn keys_are_listed_in_pages() {
     let mut cursor = String::new();
     loop {
         let page = operator.get(&format!("/v1/keys?tenant={tenant}&limit=2{cursor}")).await.json();
-        let keys = page["keys"].as_array().unwrap();
+        let keys = page["items"].as_array().unwrap();
         assert!(!keys.is_empty() && keys.len() <= 2, "{page}");
         found.extend(keys.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
         match page["cursor"].as_str() {
@@ -90,8 +90,8 @@ async fn a_tenant_creates_keys_for_itself_only() {
         let ask = async |route: &str| words(&other.ask(method.clone(), route, body.clone()).await);
         assert_eq!(ask(&theirs).await, ask(nobodys).await, "{method}");
     }
-    assert_eq!(other.get("/v1/keys").await.json()["keys"].as_array().map(Vec::len), Some(1), "nothing but its own");
-    assert_eq!(maker.get("/v1/keys").await.json()["keys"].as_array().map(Vec::len), Some(2));
+    assert_eq!(other.get("/v1/keys").await.json()["items"].as_array().map(Vec::len), Some(1), "nothing but its own");
+    assert_eq!(maker.get("/v1/keys").await.json()["items"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]
@@ -106,6 +106,41 @@ async fn a_cached_key_needs_no_database_query() {
     let made_up = Caller::with(format!("cab_{}_{}", "z".repeat(26), "0".repeat(64)));
     let timing = async || made_up.get("/v1/keys").await.header("server-timing").map(str::to_owned);
     assert_eq!((timing().await.is_some(), timing().await), (true, None), "that there is no such key is known for a while, too");
+}
+
+#[tokio::test]
+async fn keys_end_with_the_key_that_made_them() {
+    let tenant = fresh_name("family");
+    let scopes = json!({ "operations": ["key", "sandbox"] });
+    let parent = Caller::of_tenant(&tenant, scopes.clone()).await;
+    let make = async |maker: &Caller| {
+        let made = maker.post("/v1/keys", json!({ "name": "made", "scopes": scopes.clone() })).await;
+        Caller::with(made.json()["key"].as_str().unwrap())
+    };
+    let (child, stranger) = (make(&parent).await, Caller::of_tenant(&tenant, scopes.clone()).await);
+    let grandchild = make(&child).await;
+    for key in [&parent, &child, &grandchild, &stranger] {
+        assert_eq!(key.get("/v1/sandboxes").await.status, 200);
+    }
+    assert_eq!(Caller::operator().delete(&format!("/v1/keys/{}", parent.key_id())).await.status, 204);
+    for key in [&parent, &child, &grandchild] {
+        assert_eq!(key.get("/v1/sandboxes").await.code(), "unauthorized");
+    }
+    assert_eq!(stranger.get("/v1/sandboxes").await.status, 200, "keys of others stay good");
+    let shown = async |key: &Caller| Caller::operator().get(&format!("/v1/keys/{}", key.key_id())).await.json();
+    assert_eq!(shown(&parent).await["revoked_at"], shown(&grandchild).await["revoked_at"]);
+}
+
+#[tokio::test]
+async fn expired_keys_do_not_count_towards_the_limit_of_keys() {
+    let tenant = fresh_name("short");
+    let body = json!({ "name": "short", "tenant": tenant, "expires_in_ms": 1 });
+    let operator = Caller::operator();
+    // More than a tenant may have at once.
+    for round in 0..41 {
+        let made = futures_util::future::join_all((0..25).map(|_| operator.post("/v1/keys", body.clone()))).await;
+        assert!(made.iter().all(|made| made.status == 201), "round {round}");
+    }
 }
 
 #[tokio::test]

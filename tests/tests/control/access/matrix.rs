@@ -57,17 +57,24 @@ fn routes() -> impl Iterator<Item = Cell> {
 
 /// A route of the description; `None` for a route that is open to everyone, and for an agent operation.
 fn cell(path: &str, method: &str, route: &Value) -> Option<Cell> {
-    let operation = route["operationId"].as_str()?.split('#').next()?.to_owned();
+    let operation = route["x-operation"].as_str()?.to_owned();
     let is_open = !operation.contains('.') && operation != "connect";
     if is_open || DESCRIPTORS.iter().any(|known| method == "post" && known.name == operation) {
         return None;
     }
     // A request to a program counts as a change: only the program knows what it does. A token can do no more than its maker.
-    let read_only = method == "get" && operation != "port.proxy" || operation == "token.create";
+    let read_only = method == "get" && operation != "port.proxy" || operation.starts_with("token.");
     let mut route = path.to_owned();
-    for (parameter, value) in
-        [("id", ID), ("key", "aaaaaaaaaaaaaaaaaaaaaaaaaa"), ("port", "3000"), ("path", "a"), ("name", "never-made")]
-    {
+    let snapshot = format!("{ID}.{}", "a".repeat(26));
+    for (parameter, value) in [
+        ("id", ID),
+        ("key", "aaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("port", "3000"),
+        ("path", "a"),
+        ("name", "never-made"),
+        ("snapshot", &snapshot),
+        ("archive", &snapshot),
+    ] {
         route = route.replace(&format!("{{{parameter}}}"), value);
     }
     if ["file.read", "file.write"].contains(&operation.as_str()) {
@@ -78,8 +85,9 @@ fn cell(path: &str, method: &str, route: &Value) -> Option<Cell> {
 }
 
 async fn check(caller: &Caller, cell: &Cell, refused: Option<Code>, what: &str) {
-    // No request that makes or changes something has this field.
-    let body = (cell.method == Method::POST || cell.method == Method::PATCH).then(|| json!({ "no_such_field": "n" }));
+    // No request that makes or changes something has this field. The scopes of a create are known only once its body is.
+    let body = if cell.operation == "sandbox.create" { json!({}) } else { json!({ "no_such_field": "n" }) };
+    let body = (cell.method == Method::POST || cell.method == Method::PATCH).then_some(body);
     let answer = caller.ask(cell.method.clone(), &cell.route, body).await;
     let Cell { method, route, .. } = cell;
     let (status, shown) = (answer.status.as_u16(), String::from_utf8_lossy(&answer.bytes).into_owned());

@@ -8,15 +8,17 @@ use super::super::fresh_name;
 
 /// A sandbox of a fresh tenant.
 struct Owned {
+    tenant: String,
     owner: Caller,
     route: String,
 }
 
 impl Owned {
     async fn new(kind: &str) -> Self {
-        let owner = Caller::of_tenant(&fresh_name("sockets"), json!({})).await;
+        let tenant = fresh_name("sockets");
+        let owner = Caller::of_tenant(&tenant, json!({})).await;
         let made = owner.post("/v1/sandboxes", json!({ "kind": kind })).await.json();
-        Self { owner, route: format!("/v1/sandboxes/{}", made["id"].as_str().unwrap()) }
+        Self { tenant, owner, route: format!("/v1/sandboxes/{}", made["id"].as_str().unwrap()) }
     }
 
     /// A caller with a token of the owner's.
@@ -26,8 +28,9 @@ impl Owned {
     }
 
     async fn connect(&self, caller: &Caller) -> Socket {
-        let bearer = ("authorization", format!("Bearer {}", caller.token.as_ref().unwrap()));
-        let mut socket = Socket::open(&format!("{}{}/connect", Sandbox::service().0, self.route), &[bearer]).await.unwrap();
+        let headers =
+            [("authorization", format!("Bearer {}", caller.token.as_ref().unwrap())), ("x-cabana-tenant", self.tenant.clone())];
+        let mut socket = Socket::open(&format!("{}{}/connect", Sandbox::service().0, self.route), &headers).await.unwrap();
         assert_eq!(socket.next().await["type"], "ready");
         socket
     }
@@ -35,12 +38,12 @@ impl Owned {
     /// How many processes have this text in their command line.
     async fn count(&self, mark: &str) -> String {
         let command = json!({ "command": ["pgrep", "--count", "--full", mark] });
-        let answer = Caller::operator().post(&format!("{}/exec", self.route), command).await.json();
+        let answer = Caller::operator_for(&self.tenant).post(&format!("{}/exec", self.route), command).await.json();
         answer["stdout"].as_str().unwrap().trim().to_owned()
     }
 
     async fn end(self) {
-        Caller::operator().delete(&self.route).await;
+        Caller::operator_for(&self.tenant).delete(&self.route).await;
     }
 }
 
@@ -78,14 +81,14 @@ async fn each_frame_is_checked_against_the_scopes() {
     let sandbox = Owned::new("sbx").await;
     let reader = sandbox.guest(json!({ "operations": ["file", "process"], "read_only": true })).await;
     let mut socket = sandbox.connect(&reader).await;
-    for (kind, expected) in [
-        ("exec", "forbidden"),
-        ("file.write", "forbidden"),
-        ("system.stats", "forbidden"),
-        ("file.stat", "result"),
-        ("process.list", "result"),
+    for (kind, request, expected) in [
+        ("exec", json!({ "command": "true" }), "forbidden"),
+        ("file.write", json!({ "path": ".", "content": "" }), "forbidden"),
+        ("system.stats", json!({}), "forbidden"),
+        ("file.stat", json!({ "path": "." }), "result"),
+        ("process.list", json!({}), "result"),
     ] {
-        socket.send(kind, "1", json!({ "path": ".", "content": "", "command": "true" })).await;
+        socket.send(kind, "1", request).await;
         let frame = socket.next().await;
         let said = frame["payload"]["code"].as_str().or(frame["type"].as_str());
         assert_eq!((said, &frame["id"]), (Some(expected), &json!("1")), "{kind}");

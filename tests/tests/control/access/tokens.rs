@@ -7,7 +7,11 @@ use super::super::fresh_name;
 
 /// A sandbox of a fresh tenant, whose caller this is, and its route.
 async fn owned() -> (Caller, String) {
-    let owner = Caller::of_tenant(&fresh_name("tokens"), json!({})).await;
+    owned_by(&fresh_name("tokens")).await
+}
+
+async fn owned_by(tenant: &str) -> (Caller, String) {
+    let owner = Caller::of_tenant(tenant, json!({})).await;
     let made = owner.post("/v1/sandboxes", json!({})).await.json();
     (owner, format!("/v1/sandboxes/{}", made["id"].as_str().unwrap()))
 }
@@ -44,6 +48,24 @@ async fn a_token_is_accepted_for_its_sandbox_only() {
 }
 
 #[tokio::test]
+async fn an_event_source_brings_its_token_in_the_query() {
+    let (owner, sandbox) = owned().await;
+    let token = token(&owner, &sandbox, json!({ "read_only": true })).await.token.unwrap();
+    let get = async |accept: &str, query: String| {
+        let url = format!("{}{sandbox}/events?{query}", Sandbox::service().0);
+        reqwest::Client::new().get(url).header("accept", accept).send().await.unwrap().status().as_u16()
+    };
+    for (accept, query, status) in [
+        ("text/event-stream", format!("token={token}"), 200),
+        ("text/event-stream", "token=wrong".to_owned(), 401),
+        ("application/json", format!("token={token}"), 401),
+    ] {
+        assert_eq!(get(accept, query).await, status, "{accept}");
+    }
+    owner.delete(&sandbox).await;
+}
+
+#[tokio::test]
 async fn a_token_has_no_more_scopes_than_its_maker() {
     let (owner, sandbox) = owned().await;
     let reader = token(&owner, &sandbox, json!({ "operations": ["file", "sandbox"], "read_only": true })).await;
@@ -65,18 +87,22 @@ async fn a_token_has_no_more_scopes_than_its_maker() {
 
 #[tokio::test]
 async fn a_token_is_refused_when_its_key_is_revoked() {
-    let (owner, sandbox) = owned().await;
+    let tenant = fresh_name("tokens");
+    let (owner, sandbox) = owned_by(&tenant).await;
     let guest = token(&owner, &sandbox, json!({})).await;
     assert_eq!(guest.get(&sandbox).await.status, 200);
     Caller::operator().delete(&format!("/v1/keys/{}", owner.key_id())).await;
     assert_eq!(guest.get(&sandbox).await.code(), "unauthorized");
-    Caller::operator().delete(&sandbox).await;
+    Caller::operator_for(&tenant).delete(&sandbox).await;
 }
 
 #[tokio::test]
 async fn an_operators_token_acts_for_the_sandboxes_tenant() {
-    let (owner, sandbox) = owned().await;
-    let guest = token(&Caller::operator(), &sandbox, json!({})).await;
+    let tenant = fresh_name("tokens");
+    let (owner, sandbox) = owned_by(&tenant).await;
+    let operator = Caller::operator();
+    assert_eq!(operator.post(&format!("{sandbox}/tokens"), json!({})).await.code(), "not_found", "it names no tenant");
+    let guest = token(&Caller::operator_for(&tenant), &sandbox, json!({})).await;
     assert_eq!(guest.get(&sandbox).await.status, 200);
     owner.delete(&sandbox).await;
     let name = sandbox.rsplit_once('-').unwrap().1;

@@ -21,7 +21,7 @@ async fn a_command_of_a_killed_agent_is_interrupted_and_not_repeated() {
     sandbox.recover().await;
     assert_eq!(sandbox.print("cat counter 2>/dev/null || echo nothing").await, "nothing\n", "it was not carried out again");
     let shown = sandbox.show().await;
-    assert_eq!((&shown["starts"], &shown["last_failure"]["code"]), (&json!(2), &json!("crashed")), "{shown}");
+    assert_eq!((&shown["starts"], &shown["last_failure"]["type"]), (&json!(2), &json!("crashed")), "{shown}");
     assert!(shown["last_failure"]["at"].is_string() && shown["state"] == "running");
     sandbox.end().await;
 }
@@ -76,7 +76,7 @@ async fn an_agent_that_hangs_is_replaced() {
     assert_eq!((status, code(&cut)), (StatusCode::CONFLICT, "interrupted"), "{cut}");
     sandbox.recover().await;
     let shown = sandbox.show().await;
-    assert_eq!((&shown["last_failure"]["code"], &shown["starts"]), (&json!("unresponsive"), &json!(2)), "{shown}");
+    assert_eq!((&shown["last_failure"]["type"], &shown["starts"]), (&json!("unresponsive"), &json!(2)), "{shown}");
     sandbox.end().await;
 }
 
@@ -90,16 +90,31 @@ async fn a_crash_loop_is_delayed_and_recovers() {
             let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
             agent.signal("KILL");
             kills += 1;
-        } else if answer["error"]["details"]["reason"].is_object() {
+        } else if answer["error"]["details"]["reason"] == "crashed" {
             break (status, answer);
         }
         assert!(kills < 20, "it is started again and again");
     };
     assert_eq!((status, code(&refused)), (StatusCode::SERVICE_UNAVAILABLE, "container_not_ready"));
     let details = &refused["error"]["details"];
-    assert!(details["retry_after_ms"].as_u64() > Some(0) && details["reason"]["code"] == "crashed", "{refused}");
+    assert!(details["retry_after_ms"].as_u64() > Some(0) && details["reason"] == "crashed", "{refused}");
     let shown = sandbox.show().await;
     assert!(kills > 3 && shown["state"] == "failed" && shown["retry_at"].is_string(), "{kills} {shown}");
+    sandbox.recover().await;
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn a_crash_is_reported_to_whoever_looks_first() {
+    let sandbox = Named::new("looked-at", json!({})).await;
+    let Some(agent) = host::agent_of(&sandbox).await else { return sandbox.end().await };
+    agent.signal("KILL");
+    let shown = sandbox.until("failed").await;
+    assert_eq!(
+        (&shown["state_reason"]["type"], &shown["last_failure"]["type"]),
+        (&json!("crashed"), &json!("crashed")),
+        "{shown}"
+    );
     sandbox.recover().await;
     sandbox.end().await;
 }

@@ -23,8 +23,8 @@ async fn the_history_is_listed_and_followed() {
     let followed = tokio::spawn(followed.text());
     sandbox.until("sleeping").await;
     let (_, kept) = sandbox.call(Method::GET, "/events", None).await;
-    let kept = kept["events"].as_array().unwrap().clone();
-    let told: Vec<_> = kept.iter().map(|event| (event["state"].as_str().unwrap(), event["reason"]["code"].as_str())).collect();
+    let kept = kept["items"].as_array().unwrap().clone();
+    let told: Vec<_> = kept.iter().map(|event| (event["state"].as_str().unwrap(), event["reason"]["type"].as_str())).collect();
     assert_eq!(
         told,
         [
@@ -38,7 +38,7 @@ async fn the_history_is_listed_and_followed() {
     let ids: Vec<_> = kept.iter().map(|event| event["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [1, 2, 3, 4, 5]);
     let (_, rest) = sandbox.call(Method::GET, "/events?from=3", None).await;
-    assert_eq!(rest["events"].as_array().unwrap()[..], kept[3..]);
+    assert_eq!(rest["items"].as_array().unwrap()[..], kept[3..]);
     let lines = follow(&sandbox, NDJSON, "", None).await.text().await.unwrap();
     assert_eq!(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>(), kept);
     let sse = follow(&sandbox, SSE, "", Some("4")).await.text().await.unwrap();
@@ -52,7 +52,7 @@ async fn the_history_is_listed_and_followed() {
     let states: Vec<_> =
         followed.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
     assert_eq!(states.len(), 6, "{states:?}");
-    assert_eq!((&states[5]["state"], &states[5]["reason"]["code"]), (&json!("destroyed"), &json!("destroyed_by_caller")));
+    assert_eq!((&states[5]["state"], &states[5]["reason"]["type"]), (&json!("destroyed"), &json!("destroyed_by_caller")));
 }
 
 #[tokio::test]

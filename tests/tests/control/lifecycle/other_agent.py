@@ -1,16 +1,15 @@
 # Answers like an agent of another version. Arguments: the protocol of its health, and the answer to every operation.
-import hashlib, http.server, json, os, signal, sys
+import hashlib, hmac, http.server, json, os, signal, sys, urllib.parse
 
 PROTOCOL, ANSWER = int(sys.argv[1]), sys.argv[2]
-SECRET = os.environ["CABANA_AGENT_SECRET"]
-HEALTH = json.dumps({
+SECRET = os.environ["CABANA_AGENT_SECRET"].encode()
+HEALTH = {
     "status": "ok",
     "version": "0.0.0-test",
     "protocol": PROTOCOL,
     "incarnation": "other",
-    "proof": hashlib.sha256(f"cabana-health:{SECRET}".encode()).hexdigest(),
     "unknown_field": True,
-})
+}
 
 
 class Agent(http.server.BaseHTTPRequestHandler):
@@ -25,7 +24,10 @@ class Agent(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.answer(HEALTH)
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        challenge = query.get("challenge", [""])[0]
+        proof = hmac.new(SECRET, f"cabana-health:{challenge}".encode(), hashlib.sha256).hexdigest()
+        self.answer(json.dumps(HEALTH | {"proof": proof}))
 
     def do_POST(self):
         # Whatever of the body is not read goes with the connection.

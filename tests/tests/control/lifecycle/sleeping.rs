@@ -13,10 +13,10 @@ async fn an_idle_sandbox_sleeps_and_wakes_on_use() {
     assert_eq!((&up["state"], &up["starts"]), (&json!("running"), &json!(1)));
     assert!(up["sleeps_at"].as_str() > up["since"].as_str(), "{up}");
     let down = sandbox.until("sleeping").await;
-    assert_eq!((&down["state_reason"]["code"], &down["sleeps_at"]), (&json!("idle"), &Value::Null), "{down}");
+    assert_eq!((&down["state_reason"]["type"], &down["sleeps_at"]), (&json!("idle"), &Value::Null), "{down}");
     assert_eq!(sandbox.print("echo again").await, "again\n");
     let up = sandbox.show().await;
-    assert_eq!((&up["state_reason"]["code"], &up["starts"], &up["last_failure"]), (&json!("woken"), &json!(2), &Value::Null));
+    assert_eq!((&up["state_reason"]["type"], &up["starts"], &up["last_failure"]), (&json!("woken"), &json!(2), &Value::Null));
     sandbox.end().await;
 }
 
@@ -56,7 +56,7 @@ async fn a_command_in_any_form_keeps_the_sandbox_awake() {
             };
             let (answer, ()) = tokio::join!(call.send(), waiting);
             let answer = answer.unwrap().text().await.unwrap();
-            assert!(answer.contains(r#""reason":"exited""#) && answer.contains("done"), "{accept}: {answer}");
+            assert!(answer.contains(r#""type":"exited""#) && answer.contains("done"), "{accept}: {answer}");
         })
         .await;
     });
@@ -93,7 +93,7 @@ async fn a_command_on_a_socket_keeps_the_sandbox_awake_and_an_idle_socket_does_n
     // Neither the socket, which is still open, nor a detached process keeps it awake.
     let (_, detached) = sandbox.call(Method::POST, "/exec", Some(json!({ "command": "sleep 1000", "detach": true }))).await;
     assert!(detached["process"].is_string(), "{detached}");
-    assert_eq!(sandbox.until("sleeping").await["state_reason"]["code"], "idle");
+    assert_eq!(sandbox.until("sleeping").await["state_reason"]["type"], "idle");
     drop(socket);
     sandbox.end().await;
 }
@@ -103,7 +103,7 @@ async fn a_preview_visit_keeps_the_sandbox_awake_to_the_last_byte() {
     keeps_awake(async |sandbox| {
         let server = json!(["python3", "-c", include_str!("slow_server.py")]);
         let (_, started) = sandbox.call(Method::POST, "/exec", Some(json!({ "command": server, "detach": true }))).await;
-        let port = json!({ "process": started["process"], "until": { "port": { "port": 8123 } } });
+        let port = json!({ "process": started["process"], "until": { "port": 8123 } });
         assert_eq!(sandbox.call(Method::POST, "/process/wait", Some(port)).await.0, StatusCode::OK);
         let mut visit = sandbox.request(Method::GET, "/ports/8123/proxy/").send().await.unwrap();
         assert_eq!(visit.chunk().await.unwrap().unwrap(), "piece\n");
@@ -124,9 +124,9 @@ async fn read_only_operations_neither_wake_a_sandbox_nor_keep_it_awake() {
         body
     };
     let asleep = [
-        ("process/list", json!({ "processes": [] })),
-        ("session/list", json!({ "sessions": [] })),
-        ("port/list", json!({ "ports": [] })),
+        ("process/list", json!({ "items": [] })),
+        ("session/list", json!({ "items": [] })),
+        ("port/list", json!({ "items": [] })),
     ];
     for (name, answer) in &asleep {
         assert_eq!(look(name).await, *answer);
@@ -159,7 +159,7 @@ async fn keep_alive_holds_until_it_is_reset() {
 
 #[tokio::test]
 async fn setting_the_same_values_again_changes_nothing() {
-    let sandbox = Named::new("settings", json!({ "env": { "A": "1", "B": "1" } })).await;
+    let sandbox = Named::new("settings", json!({})).await;
     let default = sandbox.show().await["sleep_after_ms"].clone();
     sandbox.print("true").await;
     let before = sandbox.change(json!({ "sleep_after_ms": 3_000, "max_lifetime_ms": 900_000 })).await;
@@ -168,11 +168,8 @@ async fn setting_the_same_values_again_changes_nothing() {
     for field in ["sleep_after_ms", "sleeps_at", "expires_at", "since", "keep_alive", "max_lifetime_ms"] {
         assert_eq!(before[field], after[field], "{field}");
     }
-    let reset = sandbox.change(json!({ "sleep_after_ms": null, "max_lifetime_ms": null, "env": { "A": "2" } })).await;
+    let reset = sandbox.change(json!({ "sleep_after_ms": null, "max_lifetime_ms": null })).await;
     assert_eq!((&reset["sleep_after_ms"], &reset["expires_at"]), (&default, &Value::Null));
-    assert_eq!(sandbox.print("echo $A$B").await, "11\n", "variables hold from the next start on");
-    assert_eq!(sandbox.call(Method::POST, "/restart", None).await.0, StatusCode::OK);
-    assert_eq!(sandbox.print("echo $A$B").await, "2\n");
     for bad in
         [json!({ "sleep_after_ms": 5 }), json!({ "keep_alive": 1 }), json!({ "env": { "CABANA_USER": "root" } }), json!([])]
     {
@@ -185,13 +182,13 @@ async fn setting_the_same_values_again_changes_nothing() {
 async fn the_lifetime_ends_a_busy_sandbox() {
     let sandbox = Named::new("mortal", json!({ "max_lifetime_ms": 3_000, "keep_alive": true })).await;
     let (status, cut) = sandbox.run("sleep 600").await;
-    let ended = cut["error"]["code"] == "interrupted" || (status == StatusCode::OK && cut["exit"]["reason"] != "exited");
+    let ended = cut["error"]["code"] == "interrupted" || (status == StatusCode::OK && cut["exit"]["type"] != "exited");
     assert!(ended, "{status} {cut}");
     let shown = sandbox.until("destroyed").await;
-    assert_eq!(shown["state_reason"]["code"], "expired");
+    assert_eq!(shown["state_reason"]["type"], "expired");
     let (status, refused) = sandbox.run("true").await;
     assert_eq!((status, code(&refused)), (StatusCode::GONE, "gone"));
-    assert_eq!(refused["error"]["details"]["reason"]["code"], "expired");
+    assert_eq!(refused["error"]["details"]["reason"], "expired");
     let name = sandbox.id.strip_prefix("sbx-").unwrap();
     assert_eq!(create(json!({ "name": name })).await.0, StatusCode::CREATED, "the name is free again");
     assert_eq!(sandbox.print("echo new").await, "new\n");

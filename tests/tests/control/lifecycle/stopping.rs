@@ -15,10 +15,10 @@ async fn a_sandbox_is_started_stopped_and_restarted_by_its_owner() {
     sandbox.print("echo old | tee f > /tmp/f").await;
     assert_eq!(ask("/stop").await, (json!("sleeping"), 1));
     assert_eq!(ask("/stop").await, (json!("sleeping"), 1));
-    assert_eq!(sandbox.show().await["state_reason"]["code"], "stopped_by_caller");
+    assert_eq!(sandbox.show().await["state_reason"]["type"], "stopped_by_caller");
     assert_eq!(ask("/restart").await, (json!("running"), 2), "it starts what does not run");
     let left = "cat f /tmp/f 2>/dev/null || echo nothing";
-    assert_eq!(sandbox.print(left).await, "nothing\n", "a stop takes the container's files");
+    assert_eq!(sandbox.print(left).await, "old\nold\n", "a stop keeps the files");
     let incarnation = async || {
         let (_, output) = sandbox.run("echo new | tee f > /tmp/f").await;
         let (incarnation, _) = output["process"].as_str().unwrap().rsplit_once('-').unwrap();
@@ -27,10 +27,10 @@ async fn a_sandbox_is_started_stopped_and_restarted_by_its_owner() {
     let before = incarnation().await;
     assert_eq!(incarnation().await, before, "two commands of one container");
     assert_eq!(ask("/restart").await, (json!("running"), 3));
-    assert_eq!(sandbox.print(left).await, "nothing\n");
+    assert_eq!(sandbox.print(left).await, "new\nnew\n");
     assert_ne!(incarnation().await, before);
     for (method, action) in [(Method::GET, "/start"), (Method::DELETE, "/stop"), (Method::POST, "/events")] {
-        assert_eq!(code(&sandbox.call(method.clone(), action, None).await.1), "invalid_request", "{method} {action}");
+        assert_eq!(code(&sandbox.call(method.clone(), action, None).await.1), "method_not_allowed", "{method} {action}");
     }
     let id = sandbox.id.clone();
     sandbox.end().await;

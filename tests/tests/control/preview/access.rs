@@ -169,7 +169,9 @@ async fn a_websocket_to_a_private_port_needs_credentials() {
 
 #[tokio::test]
 async fn a_private_port_obeys_scopes() {
-    let (owner, stranger) = (tenant().await, tenant().await);
+    let tenant = fresh_name("visited");
+    let owner = Caller::of_tenant(&tenant, json!({})).await;
+    let stranger = Caller::of_tenant(&fresh_name("visited"), json!({})).await;
     let (route, elsewhere) = (create(&owner).await, create(&owner).await);
     let private = json!({ "port": 3000, "access": "private", "wakes": false });
     let url = owner.post(&format!("{route}/ports"), private).await.json()["url"].as_str().unwrap().to_owned();
@@ -201,12 +203,8 @@ async fn a_private_port_obeys_scopes() {
     Caller::operator().delete(&format!("/v1/keys/{}", owner.key_id())).await;
     assert_eq!(send(visitor.request(Method::GET, "/").bearer_auth(&of_key)).await.code(), "unauthorized", "it ends with its key");
     for route in [route, elsewhere] {
-        Caller::operator().delete(&route).await;
+        Caller::operator_for(&tenant).delete(&route).await;
     }
-}
-
-async fn tenant() -> Caller {
-    Caller::of_tenant(&fresh_name("visited"), json!({})).await
 }
 
 async fn create(owner: &Caller) -> String {

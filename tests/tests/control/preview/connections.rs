@@ -37,6 +37,18 @@ async fn a_bodyless_answer_leaves_the_next_request_alone() {
 }
 
 #[tokio::test]
+async fn an_answer_with_trailers_leaves_the_next_request_alone() {
+    with_program(async |sandbox| {
+        let visitor = Visitor::of(sandbox, json!({ "port": 3000 })).await;
+        for number in 0..20 {
+            check(&visitor, Method::GET, "trailers", number, 200, "").await;
+            check(&visitor, Method::GET, "page", number, 200, "").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn calls_beside_bodyless_answers_are_carried_out() {
     in_sandbox(async |sandbox| {
         sandbox.put("f", "content").await.success();

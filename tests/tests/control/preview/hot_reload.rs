@@ -61,7 +61,7 @@ async fn install(sandbox: &Sandbox) {
 }
 
 /// The browser: the one that `CABANA_TEST_CHROMIUM` names, or the first of its usual names on the path.
-fn chromium() -> Option<PathBuf> {
+pub(crate) fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os("CABANA_TEST_CHROMIUM").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
@@ -72,10 +72,10 @@ fn chromium() -> Option<PathBuf> {
 async fn serve(sandbox: &Sandbox) {
     let vite = "exec node_modules/node/bin/node node_modules/vite/bin/vite.js --host 127.0.0.1 --port 5173 --strictPort";
     sandbox.exec(json!({ "command": vite, "cwd": "app", "detach": true, "name": "vite" })).await;
-    let up = json!({ "process": "vite", "until": { "port": { "port": 5173 } }, "timeout_ms": 60_000 });
+    let up = json!({ "process": "vite", "until": { "port": 5173 }, "timeout_ms": 60_000 });
     let waited = sandbox.post("process.wait", up).await.json();
     let logs = sandbox.post("process.logs", json!({ "process": "vite" })).await.json();
-    assert_eq!(waited["happened"], "listening", "{logs}");
+    assert_eq!(waited["type"], "listening", "{logs}");
 }
 
 /// What the browser's script has to say next.

@@ -48,13 +48,18 @@ def chunks(stream, headers):
             yield piece
 
 
-def echo(send, stream, method, target, headers):
+def echo(send, stream, method, target, headers, media_type="application/json"):
     digest, size = hashlib.sha256(), 0
     for piece in chunks(stream, headers):
         digest.update(piece)
         size += len(piece)
     said = {"method": method, "target": target, "headers": headers, "size": size, "sha256": digest.hexdigest()}
-    respond(send, 200, ["Content-Type: application/json", "X-Program: yes"], json.dumps(said).encode(), method)
+    respond(send, 200, [f"Content-Type: {media_type}", "X-Program: yes"], json.dumps(said).encode(), method)
+
+
+def seen(send, stream, method, target, headers):
+    """The same as bytes, which nothing on the way compresses."""
+    echo(send, stream, method, target, headers, "application/octet-stream")
 
 
 def told(send, stream, method, target, headers):
@@ -78,7 +83,11 @@ def page(send, stream, method, target, headers):
 
 
 def packed(send, stream, method, target, headers):
-    respond(send, 200, ["Content-Encoding: gzip", "Content-Type: text/plain"], gzip.compress(PAGE, mtime=0), method)
+    """`/packed/<coding>/<media type>`: bytes that are said to be in this coding, and their digest."""
+    _, _, coding, media_type = target.split("/", 3)
+    body = gzip.compress(PAGE, mtime=0) if coding == "gzip" else bytes(range(256))
+    digest = hashlib.sha256(body).hexdigest()
+    respond(send, 200, [f"Content-Encoding: {coding}", f"Content-Type: {media_type}", f"X-Digest: {digest}"], body, method)
 
 
 def back(send, stream, method, target, headers):
@@ -167,7 +176,11 @@ def kept(send, stream, method, target, headers):
     else:
         status = 307 if kind == "moved" else 200
         said = b"" if kind == "empty" else said
-        fields.append(f"Content-Length: {len(said)}")
+        if kind == "trailers":
+            fields.append("Transfer-Encoding: chunked")
+            said = b"%x\r\n%s\r\n0\r\nX-T: v\r\nX-U: w\r\n\r\n" % (len(said), said)
+        else:
+            fields.append(f"Content-Length: {len(said)}")
     head = "\r\n".join([f"HTTP/1.1 {status} Kept", *fields, "", ""]).encode()
     if kind == "slow":
         for byte in head + said:
@@ -179,7 +192,7 @@ def kept(send, stream, method, target, headers):
 
 
 ANSWERS = {
-    "kept": kept, "told": told, "page": page, "packed": packed, "back": back, "forever": forever, "many": many, "broken": broken, "odd": odd, "ws": websocket,
+    "kept": kept, "told": told, "page": page, "packed": packed, "seen": seen, "back": back, "forever": forever, "many": many, "broken": broken, "odd": odd, "ws": websocket,
 }
 
 

@@ -53,7 +53,7 @@ async fn timeouts_hold_while_the_wall_clock_jumps() {
             assert_eq!(gather(due).await.2.exit, Some(Exit::TimedOut), "it ends, {days} days off");
             let begun_later = sandbox.exec(start(300, false)).await;
             assert_eq!(begun_later.result.exit, Some(Exit::TimedOut), "{days} days off");
-            let wait = json!({ "process": patient, "until": { "exit": {} }, "timeout_ms": 300 });
+            let wait = json!({ "process": patient, "until": "exit", "timeout_ms": 300 });
             assert_eq!(sandbox.post("process.wait", wait).await.code(), "timeout", "{days} days off");
             let in_session = json!({ "command": "sleep 1000", "session": session, "timeout_ms": 300 });
             assert_eq!(sandbox.exec(in_session).await.result.exit, Some(Exit::TimedOut), "{days} days off");

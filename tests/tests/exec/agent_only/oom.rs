@@ -24,7 +24,7 @@ async fn a_process_that_the_kernel_kills_for_memory_is_told_from_others() {
         }
         let detached = json!({ "command": ["python3", "-c", HOG], "detach": true });
         let detached = sandbox.exec(detached).await.result.process;
-        let waited = sandbox.post("process.wait", json!({ "process": detached, "until": { "exit": {} } })).await;
+        let waited = sandbox.post("process.wait", json!({ "process": detached, "until": "exit" })).await;
         assert_eq!(waited.json()["exit"], json!(Exit::OomKilled));
         // A shell outlives its child, and tells of its end as shells do.
         let shell = json!({ "command": ["sh", "-c", "python3 -c \"$0\"; exit $?", HOG] });

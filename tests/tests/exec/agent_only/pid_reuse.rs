@@ -14,7 +14,7 @@ use crate::exec::exited;
 /// allowed, and to use up 32,768 numbers takes minutes on a busy machine.
 async fn with_own_pids(case: impl AsyncFnOnce(&Sandbox)) {
     const STARTER: &str = "trap 'kill $!' TERM; (mount -t proc proc /proc && exec \"$0\") & wait $!; wait $!";
-    in_agent_by(&["unshare", "--pid", "--mount", "sh", "-c", STARTER], &[], case).await;
+    in_agent_by(&["unshare", "--pid", "--mount", "sh", "-c", STARTER], &[("CABANA_KEEP_CAPABILITIES", "all")], case).await;
 }
 
 /// The number of both processes.
@@ -39,7 +39,7 @@ async fn an_ended_process_is_not_taken_for_another_with_its_number() {
         let request = json!({ "command": "read line; exit 7", "detach": true, "stdin": { "stream": true } });
         let ended = start(sandbox, request).await;
         sandbox.call(Input { process: ended.clone(), data: Some(Data::from("go\n")), eof: false }).await;
-        let wait = async || sandbox.call(Wait { process: ended.clone(), until: Until::Exit {}, timeout_ms: None }).await;
+        let wait = async || sandbox.call(Wait { process: ended.clone(), until: Until::EXIT, from: None, timeout_ms: None }).await;
         assert_eq!(wait().await, Waited::Exited { exit: exited(7) });
 
         let other = start(sandbox, json!({ "command": ["sleep", "1000"], "detach": true })).await;
@@ -57,7 +57,7 @@ async fn an_ended_process_is_not_taken_for_another_with_its_number() {
         let state = sandbox.shell(&format!("grep ^State: /proc/{PID}/status")).await;
         assert!(state.contains("sleeping"), "the other has neither been ended nor stopped: {state}");
         sandbox.call(SendSignal { process: other.clone(), signal: "SIGTERM".parse().unwrap() }).await;
-        let waited = sandbox.call(Wait { process: other, until: Until::Exit {}, timeout_ms: None }).await;
+        let waited = sandbox.call(Wait { process: other, until: Until::EXIT, from: None, timeout_ms: None }).await;
         assert!(matches!(waited, Waited::Exited { .. }), "its own id reaches it");
     })
     .await;

@@ -285,14 +285,27 @@ fn what_is_critical_and_unknown_is_refused() {
     assert_eq!(verify(&ISSUER.key(EdDSA).sign(&header, &claims())), Err(Refusal::Invalid("it has critical fields")));
 }
 
+/// The verdict on a token with this payload, signed by a trusted key.
+fn verify_payload(payload: &[u8]) -> Result<Principal, Refusal> {
+    let header = BASE64.encode(br#"{"alg":"HS256"}"#);
+    let message = format!("{header}.{}", BASE64.encode(payload));
+    let key = EncodingKey::from_secret(ISSUER.secret.as_bytes());
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, HS256).unwrap();
+    verify(&format!("{message}.{signature}"))
+}
+
 #[test]
 fn claims_given_twice_are_refused() {
     let payload = format!(r#"{{"tenant":"b",{}"#, &claims().to_string()[1..]);
-    let header = BASE64.encode(br#"{"alg":"HS256"}"#);
-    let message = format!("{header}.{}", BASE64.encode(payload.as_bytes()));
-    let key = EncodingKey::from_secret(ISSUER.secret.as_bytes());
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, HS256).unwrap();
-    assert!(verify(&format!("{message}.{signature}")).is_err());
+    assert!(verify_payload(payload.as_bytes()).is_err());
+}
+
+#[test]
+fn claims_that_are_not_utf_8_are_refused_wherever_that_is() {
+    let mut payload = format!(r#"{{"ignored":"?",{}"#, &claims().to_string()[1..]).into_bytes();
+    assert!(verify_payload(&payload).is_ok());
+    payload[r#"{"ignored":""#.len()] = 0xff;
+    assert_eq!(verify_payload(&payload), Err(Refusal::Invalid("its claims are not UTF-8")));
 }
 
 #[test]

@@ -15,8 +15,18 @@ pub(super) struct Header {
     deleted: bool,
     from: Option<Vec<u8>>,
     to: Option<Vec<u8>>,
-    /// Whether the file may be executed from now on, where that changes.
-    pub(super) executable: Option<bool>,
+    /// What the file is from now on, where that changes.
+    pub(super) becomes: Option<FileKind>,
+    /// What the file is, wherever git says so.
+    kind: Option<FileKind>,
+}
+
+/// What git tells files apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::file::patch) enum FileKind {
+    Plain,
+    Executable,
+    Symlink,
 }
 
 impl Header {
@@ -32,9 +42,19 @@ impl Header {
             "rename from " | "copy from " => self.from = Some(names::bare(rest, strip)?),
             "rename to " => (self.renamed, self.to) = (true, Some(names::bare(rest, strip)?)),
             "copy to " => (self.copied, self.to) = (true, Some(names::bare(rest, strip)?)),
-            "new file mode " => (self.created, self.executable) = (true, Some(executable(rest)?)),
-            "deleted file mode " => self.deleted = true,
-            "new mode " => self.executable = Some(executable(rest)?),
+            "new file mode " => (self.created, self.becomes) = (true, Some(self.see(rest)?)),
+            "deleted file mode " => {
+                self.deleted = true;
+                self.see(rest)?;
+            }
+            "old mode " => drop(self.see(rest)?),
+            "new mode " => self.becomes = Some(self.see(rest)?),
+            // The two versions, and the mode where it stays as it is.
+            "index " => {
+                if let Some(space) = rest.iter().position(|byte| *byte == b' ') {
+                    self.see(&rest[space + 1..])?;
+                }
+            }
             "GIT binary patch" | "Binary files " => return Err("a binary file, which a unified diff cannot show"),
             "" => return Ok(false),
             _ => {}
@@ -42,25 +62,55 @@ impl Header {
         Ok(true)
     }
 
+    /// Notes a mode. A file that becomes a symlink, or the other way round, is deleted and created.
+    fn see(&mut self, mode: &[u8]) -> Result<FileKind, &'static str> {
+        let kind = FileKind::parse(mode).ok_or("mode: must be that of a file or symlink, for instance 100644")?;
+        let is_symlink = |kind: FileKind| kind == FileKind::Symlink;
+        if self.kind.is_some_and(|known| is_symlink(known) != is_symlink(kind)) {
+            return Err("mode: a file becomes a symlink only by being deleted and created");
+        }
+        self.kind = Some(kind);
+        Ok(kind)
+    }
+
+    /// Whether it is a symlink, whose content is where it leads.
+    pub(super) fn is_symlink(&self) -> bool {
+        self.kind == Some(FileKind::Symlink)
+    }
+
     /// What is done to which file.
     pub(super) fn change(self) -> Result<Change, &'static str> {
         let Names { old, new } = match self.names {
             Some(names) => names,
             None if self.renamed || self.copied => Names { old: None, new: None },
-            None => return Err("which file is meant cannot be told"),
+            None => return Err("the name of the file is missing or ambiguous"),
         };
         match (old, new) {
             _ if self.renamed || self.copied => {
-                let (from, to) = self.from.zip(self.to).ok_or("a file is renamed or copied, but not from where to where")?;
+                let (from, to) = self.from.zip(self.to).ok_or("a rename or copy needs both its lines, from and to")?;
                 Ok(if self.renamed { Change::Rename { from, to } } else { Change::Copy { from, to } })
             }
-            (None, None) => Err("neither the old file nor the new one is there"),
+            (None, None) => Err("both names are /dev/null"),
             (Some(path), None) => Ok(Change::Delete { path }),
             (None, Some(path)) => Ok(Change::Create { path }),
             (Some(path), Some(_)) if self.deleted => Ok(Change::Delete { path }),
             (Some(_), Some(path)) if self.created => Ok(Change::Create { path }),
             // Where the names differ without git saying why, it is one file and a copy from before: a.orig and a.
             (Some(_), Some(path)) => Ok(Change::Modify { path }),
+        }
+    }
+}
+
+impl FileKind {
+    /// As git reads modes: of the permission bits, only the owner's execution counts.
+    fn parse(mode: &[u8]) -> Option<Self> {
+        let mode = std::str::from_utf8(mode).ok().filter(|mode| mode.bytes().all(|digit| digit.is_ascii_digit()))?;
+        let mode = u32::from_str_radix(mode, 8).ok()?;
+        match mode & 0o170_000 {
+            0o100_000 if mode & 0o100 != 0 => Some(Self::Executable),
+            0o100_000 => Some(Self::Plain),
+            0o120_000 => Some(Self::Symlink),
+            _ => None,
         }
     }
 }
@@ -82,11 +132,3 @@ const WORDS: [&str; 14] = [
     "Binary files ",
     "Index: ",
 ];
-
-fn executable(mode: &[u8]) -> Result<bool, &'static str> {
-    match mode {
-        b"100644" => Ok(false),
-        b"100755" => Ok(true),
-        _ => Err("neither a plain file nor an executable one"),
-    }
-}

@@ -52,11 +52,10 @@ impl<'a> Hunk<'a> {
 
 type Range = (usize, usize);
 
-/// The two ranges of a hunk's first line.
+/// The two ranges of a hunk's first line. The heading behind them may be any bytes.
 fn ranges(line: &[u8]) -> Option<(Range, Range)> {
-    let line = std::str::from_utf8(line).ok().or_else(|| std::str::from_utf8(&line[..line.len().min(64)]).ok())?;
-    let (old, rest) = line.strip_prefix("@@ -")?.split_once(" +")?;
-    let (new, _) = rest.split_once(" @@")?;
+    let end = memchr::memmem::find(line, b" @@")?;
+    let (old, new) = std::str::from_utf8(&line[..end]).ok()?.strip_prefix("@@ -")?.split_once(" +")?;
     // Numbers that are sums of lines: none is near what a usize holds.
     let number = |text: &str| text.parse::<u32>().ok().map(|number| number as usize);
     let range = |text: &str| match text.split_once(',') {

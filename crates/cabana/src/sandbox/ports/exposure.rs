@@ -1,13 +1,17 @@
 //! A port's record: how it is reached from outside, and how a request changes that. Pure.
 
 use cabana_protocol::{
-    Code, Error, SandboxId,
+    Code, Error,
+    names::{excluded_field, invalid_field},
     preview::{ExposePort, ExposedPort, PortAccess},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::preview::{Domain, Key, Label, Port, Token};
+use crate::{
+    Address,
+    preview::{Domain, Key, Label, Port, Token},
+};
 
 /// Longest name, in characters.
 const MAX_NAME: usize = 64;
@@ -38,7 +42,7 @@ impl Exposure {
     pub(super) fn of(
         request: ExposePort,
         present: Option<&Self>,
-        id: &SandboxId,
+        address: &Address,
         now_ms: u64,
         draw: impl FnOnce() -> String,
     ) -> Result<Self, Error> {
@@ -48,9 +52,9 @@ impl Exposure {
         let access = asked.or(present.map(|present| present.access)).unwrap_or_default();
         let kept = present.and_then(|present| present.token.clone());
         let token = match (access, request.token) {
-            (PortAccess::Token, Some(token)) => Some(Token::choose(&token, port, id)?),
-            (PortAccess::Token, None) => Some(kept.unwrap_or_else(|| Token::draw(port, id, &draw()))),
-            (_, Some(_)) => return Err(Error::invalid_request("a token goes with the access `token` only")),
+            (PortAccess::Token, Some(token)) => Some(Token::choose(&token, port, address)?),
+            (PortAccess::Token, None) => Some(kept.unwrap_or_else(|| Token::draw(port, address, &draw()))),
+            (_, Some(_)) => return Err(excluded_field("token", "goes with the access `token` only")),
             (_, None) => None,
         };
         let unchanged = present.filter(|present| present.access == access).map(|present| present.wakes);
@@ -69,6 +73,11 @@ impl Exposure {
         })
     }
 
+    /// Whether this is another port with the same token.
+    pub(super) fn shares_token_with(&self, other: &Self) -> bool {
+        self.port != other.port && self.token.is_some() && self.token == other.token
+    }
+
     /// Whether it is over.
     pub(super) fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_at_ms.is_some_and(|end| end <= now_ms)
@@ -80,14 +89,14 @@ impl Exposure {
     }
 
     /// What callers see. `rfc3339` writes an instant.
-    pub(super) fn describe(&self, id: &SandboxId, domain: Option<&Domain>, rfc3339: impl Fn(u64) -> String) -> ExposedPort {
+    pub(super) fn describe(&self, address: &Address, domain: Option<&Domain>, rfc3339: impl Fn(u64) -> String) -> ExposedPort {
         let key = Key::new(self.access, self.token.clone());
-        let label = key.map(|key| Label { port: self.port, id: id.clone(), key });
+        let label = key.map(|key| Label { port: self.port, address: address.clone(), key });
         ExposedPort {
             port: self.port.number(),
             name: self.name.clone(),
             url: domain.zip(label).map(|(domain, label)| domain.url(&label)),
-            path: format!("/v1/sandboxes/{id}/ports/{}/proxy/", self.port),
+            path: format!("/v1/sandboxes/{}/ports/{}/proxy/", address.id(), self.port),
             access: self.access,
             token: self.token.as_ref().map(|token| token.as_str().to_owned()),
             wakes: self.wakes,
@@ -101,7 +110,7 @@ fn check_name(name: Option<String>) -> Result<Option<String>, Error> {
     let fits = |name: &String| (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
     match name {
         Some(name) if !fits(&name) => {
-            Err(Error::invalid_request(format!("a port's name has 1 to {MAX_NAME} characters, and no control characters")))
+            Err(invalid_field("name", &format!("1 to {MAX_NAME} characters without control characters")))
         }
         name => Ok(name),
     }
@@ -118,7 +127,7 @@ mod tests {
 
     const NOW: u64 = 1_000_000;
 
-    fn id() -> SandboxId {
+    fn address() -> Address {
         "sbx-a".parse().unwrap()
     }
 
@@ -130,11 +139,11 @@ mod tests {
             request.as_object_mut().unwrap().entry("port").or_insert(json!(3000));
             let draw = || char::from(b'a' + u8::try_from(number).unwrap()).to_string().repeat(26);
             let request = serde_json::from_value(request).unwrap();
-            let exposure = Exposure::of(request, present.as_ref(), &id(), NOW + number as u64, draw);
+            let exposure = Exposure::of(request, present.as_ref(), &address(), NOW + number as u64, draw);
             present = Some(exposure.map_err(|error| error.code)?);
         }
         let domain = Domain::parse("p.example.com");
-        Ok(present.unwrap().describe(&id(), domain.as_ref(), |instant| instant.to_string()))
+        Ok(present.unwrap().describe(&address(), domain.as_ref(), |instant| instant.to_string()))
     }
 
     fn host(key: &str) -> Option<String> {
@@ -196,7 +205,8 @@ mod tests {
 
     #[test]
     fn only_its_key_opens_it_and_only_in_time() {
-        let of = |request| Exposure::of(serde_json::from_value(request).unwrap(), None, &id(), NOW, || "a".repeat(26)).unwrap();
+        let of =
+            |request| Exposure::of(serde_json::from_value(request).unwrap(), None, &address(), NOW, || "a".repeat(26)).unwrap();
         let token = of(json!({ "port": 3000, "expires_in_ms": 5 }));
         let right = Key::Token("a".repeat(26).parse().unwrap());
         assert!(token.is_opened_by(&right));

@@ -11,8 +11,7 @@ use worker::{
     worker_sys::FixedLengthStream,
 };
 
-use super::Life;
-use crate::{log, sandbox::activity::Busy};
+use crate::{log, sandbox::runtime::Lease};
 
 #[wasm_bindgen]
 extern "C" {
@@ -24,10 +23,10 @@ extern "C" {
     fn new() -> Result<IdentityTransformStream, JsValue>;
 }
 
-/// The same response, which holds `busy` until its body has ended, or nobody reads it any more.
+/// The same response, which holds the lease until its body has ended, or nobody reads it any more.
 ///
 /// A compressed body is passed on without being held: reading it, the runtime would unpack it. Neither is a WebSocket.
-pub(super) fn hold(life: &Rc<Life>, response: Response, busy: Busy) -> Response {
+pub(super) fn hold(response: Response, lease: Lease) -> Response {
     let packed = response.headers().has("content-encoding").unwrap_or_default();
     let length = response.headers().get("content-length").ok().flatten();
     let (head, body) = response.into_parts();
@@ -43,10 +42,11 @@ pub(super) fn hold(life: &Rc<Life>, response: Response, busy: Busy) -> Response 
         }
     };
     let end = JsFuture::from(body.pipe_to(&pipe.writable()));
-    life.spawn(async move {
+    let supervisor = Rc::clone(lease.supervisor());
+    supervisor.platform().state().wait_until(async move {
         // However it ends.
         let _ = end.await;
-        drop(busy);
+        drop(lease);
     });
     head.stream(pipe.readable())
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Change;
-use crate::{Operation, file::FilePath};
+use crate::{
+    Operation,
+    file::{FilePath, RelativePaths},
+};
 
 /// Tells what has changed in a directory since the last time it was asked: `file.watch` for callers that cannot listen.
 ///
@@ -28,6 +31,9 @@ pub struct GetChanges {
     /// The `version` of the answer before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// The session, by its id or name, in whose directory relative paths begin. Default: they begin at the first root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl Operation for GetChanges {
@@ -38,6 +44,10 @@ impl Operation for GetChanges {
 
     fn summary(&self) -> String {
         self.path.to_string()
+    }
+
+    fn relative_paths(&mut self) -> Option<RelativePaths<'_>> {
+        RelativePaths::new(self.session.as_deref(), [&mut self.path])
     }
 }
 

@@ -1,15 +1,21 @@
 //! The table of [`routes`](super).
 
-use super::{Health, PATH, Route};
+use super::{Health, PATH, Route, SESSION};
 use crate::{
     audit::{AuditPage, AuditVerification},
     file,
     key::{CreateKey, Key, KeyPage, NewKey, UpdateKey},
     metrics::Metrics,
+    network::NetworkReport,
     preview::{ExposePort, ExposedPort, ExposedPorts},
     project::{CreateProject, Project, Projects},
-    sandbox::{CreateSandbox, History, LifeEvent, Sandbox, SandboxKinds, Sandboxes, SetupEvent, UpdateSandbox},
-    token::{ConnectToken, CreateToken},
+    sandbox::{
+        Archive, Archives, CreateArchive, CreateSandbox, CreateSnapshot, ForkSandbox, Forks, History, LifeEvent, RestoreArchive,
+        Sandbox, SandboxKinds, Sandboxes, SetupEvent, Snapshot, Snapshots, UpdateSandbox, Upgraded,
+    },
+    secret::{CreateSecret, Secret, Secrets},
+    token::{ConnectToken, CreateLink, CreateToken, FileLink},
+    variables::VariableList,
 };
 
 /// All of them.
@@ -18,18 +24,29 @@ pub fn table() -> Vec<Route> {
         Route::get("/health", "health", "Tells whether the gateway is up. Open to everyone.").gives::<Health>(),
         Route::get("/v1/openapi.json", "openapi", "This document. Open to everyone.").gives_object(),
         Route::get("/v1/docs", "docs", "The same document as a page to read. Open to everyone.").gives_bytes("text/html"),
+        Route::get(
+            "/v1/sandboxes/{id}/notebook",
+            "notebook",
+            "A page on which a person types cells of code and sees what they show. Open to everyone: the page asks for a key.",
+        )
+        .gives_bytes("text/html"),
         Route::get("/v1/kinds", "kind.list", "The kinds of sandboxes that there are, with what a sandbox of each gets.")
             .gives::<SandboxKinds>(),
         Route::get("/v1/projects", "project.list", "The tenant's projects, in the order of their names.")
             .query(&[
                 ("limit", "integer", "How many in one answer, 1 to 1,000; default 100."),
-                ("cursor", "string", "`next_cursor` of the answer before."),
+                ("cursor", "string", "`cursor` of the answer before."),
             ])
             .gives::<Projects>(),
-        Route::post("/v1/projects", "project.create", "Makes a project.\n\nIts name is free, or the answer is `conflict`.")
-            .takes::<CreateProject>()
-            .gives::<Project>()
-            .status(&[201]),
+        Route::post(
+            "/v1/projects",
+            "project.create",
+            "Makes a project, or finds the same one.\n\nAnswers 201 for a new project, and 200 for one of this name that is defined alike. \
+             `conflict` where it is defined otherwise: `details.differs` names the fields.",
+        )
+        .takes::<CreateProject>()
+        .gives::<Project>()
+        .status(&[200, 201]),
         Route::get("/v1/projects/{name}", "project.get", "Shows a project, its variables by their names only.")
             .gives::<Project>(),
         Route::patch(
@@ -41,6 +58,28 @@ pub fn table() -> Vec<Route> {
         .takes_object()
         .gives::<Project>(),
         Route::delete("/v1/projects/{name}", "project.delete", "Forgets a project, if there is one. Its sandboxes stay."),
+        Route::get("/v1/secrets", "secret.list", "The tenant's secrets, in the order of their names, without their values.")
+            .query(&[
+                ("limit", "integer", "How many in one answer, 1 to 1,000; default 100."),
+                ("cursor", "string", "`cursor` of the answer before."),
+            ])
+            .gives::<Secrets>(),
+        Route::post(
+            "/v1/secrets",
+            "secret.create",
+            "Stores a secret, which `network.secrets` of a sandbox has added to its requests.\n\nA secret of this name gets the new \
+             value in place of the old one, with 200; within 60 s it is used everywhere, and no sandbox is restarted. The value is never \
+             shown again.",
+        )
+        .takes::<CreateSecret>()
+        .gives::<Secret>()
+        .status(&[200, 201]),
+        Route::get("/v1/secrets/{name}", "secret.get", "Shows a secret, without its value.").gives::<Secret>(),
+        Route::delete(
+            "/v1/secrets/{name}",
+            "secret.delete",
+            "Forgets a secret, if there is one.\n\nWithin 60 s requests that it would be added to fail.",
+        ),
         Route::post(
             "/v1/sandboxes",
             "sandbox.create",
@@ -64,13 +103,13 @@ pub fn table() -> Vec<Route> {
             ("label", "array", "`name=value`, or a name alone: has that label. All must hold."),
             ("kind", "string", "Of this kind."),
             ("project", "string", "Of this project."),
-            ("state", "string", "In this state."),
+            ("state", "created|starting|running|stopping|sleeping|failed|destroyed", "In this state."),
             ("name", "string", "Of this name, the part of the id after the kind."),
             ("tenant", "string", "Of this tenant; for operators, who see all otherwise."),
-            ("sort", "string", "`created_at` (default), `updated_at` or `id`."),
-            ("order", "string", "`desc` (default) or `asc`."),
+            ("sort", "created_at|updated_at|id", "`created_at` (default), `updated_at` or `id`."),
+            ("order", "asc|desc", "`desc` (default) or `asc`."),
             ("limit", "integer", "How many in one answer, 1 to 1,000; default 100."),
-            ("cursor", "string", "`next_cursor` of the answer before; the other parameters stay as they were."),
+            ("cursor", "string", "`cursor` of the answer before; the other parameters stay as they were."),
         ])
         .gives::<Sandboxes>(),
         Route::patch(
@@ -93,11 +132,92 @@ pub fn table() -> Vec<Route> {
             "/v1/sandboxes/{id}/stop",
             "sandbox.stop",
             "Stops a sandbox, and answers when its container has ended; does nothing to one that does not run.\n\nIts \
-             programs get SIGTERM, and are killed after 10 s at most. Its files go with its container. The next operation \
-             starts it again.",
+             programs get SIGTERM, and are killed after 10 s at most. Its files are saved, unless it is ephemeral, and the next \
+             operation starts it again with them. Where they cannot be saved it stays up: `container_not_ready`, \
+             `snapshot_failed`.",
         )
         .gives::<Sandbox>(),
         Route::post("/v1/sandboxes/{id}/restart", "sandbox.restart", "Stops a sandbox and starts it again.").gives::<Sandbox>(),
+        Route::post(
+            "/v1/sandboxes/{id}/snapshots",
+            "snapshot.create",
+            "Saves the files of a sandbox as they are now.\n\nPrograms run on. Of a sandbox that is down it is what its next start \
+             begins with. `conflict`: nothing was saved yet (`nothing_saved`), it keeps no files (`ephemeral`), or it has 64 \
+             snapshots (`limit`).",
+        )
+        .takes::<CreateSnapshot>()
+        .gives::<Snapshot>()
+        .status(&[201]),
+        Route::get("/v1/sandboxes/{id}/snapshots", "snapshot.list", "The snapshots of a sandbox, the newest first. Wakes nothing.")
+            .gives::<Snapshots>(),
+        Route::get("/v1/sandboxes/{id}/snapshots/{snapshot}", "snapshot.get", "Shows a snapshot. Wakes nothing.")
+            .gives::<Snapshot>(),
+        Route::delete(
+            "/v1/sandboxes/{id}/snapshots/{snapshot}",
+            "snapshot.delete",
+            "Forgets a snapshot, if there is one. Sandboxes that began with it stay as they are.",
+        ),
+        Route::post(
+            "/v1/sandboxes/{id}/snapshots/{snapshot}/restore",
+            "snapshot.restore",
+            "Brings back the files of a snapshot.\n\nThe files as they are now are kept as one more snapshot first, and the \
+             sandbox is stopped. Its next start begins with the snapshot.",
+        )
+        .gives::<Sandbox>(),
+        Route::post(
+            "/v1/sandboxes/{id}/upgrade",
+            "sandbox.upgrade",
+            "Moves a sandbox to its kind's present image.\n\nIts processes end, the files of its roots go by way of an archive into a \
+             sandbox of the new image, and its next start begins with those. What is outside its roots is the new image's. The \
+             files as they were are kept as a snapshot, by which it can go back. What fails changes nothing.",
+        )
+        .gives::<Upgraded>(),
+        Route::post(
+            "/v1/sandboxes/{id}/archives",
+            "archive.create",
+            "Makes an archive of a directory in the deployment's bucket.\n\nIt outlasts the sandbox and can be restored in any of the \
+             tenant's sandboxes, of whatever kind. Only chunks that no other archive of the tenant has are stored. \
+             `not_implemented`: the deployment has no bucket.",
+        )
+        .takes::<CreateArchive>()
+        .gives::<Archive>()
+        .status(&[201]),
+        Route::get(
+            "/v1/sandboxes/{id}/archives",
+            "archive.list",
+            "The archives of the sandbox's tenant, the newest first. Wakes nothing.",
+        )
+        .gives::<Archives>(),
+        Route::get("/v1/sandboxes/{id}/archives/{archive}", "archive.get", "Shows an archive. Wakes nothing.").gives::<Archive>(),
+        Route::delete(
+            "/v1/sandboxes/{id}/archives/{archive}",
+            "archive.delete",
+            "Forgets an archive, if there is one. Chunks that no other archive needs are removed later.",
+        ),
+        Route::post(
+            "/v1/sandboxes/{id}/archives/{archive}/restore",
+            "archive.restore",
+            "Has a directory hold what an archive holds, and nothing else.\n\nEvery chunk is verified. `unprocessable`, `damaged`: one \
+             is missing or is not what it was, and the directory stays as it is.",
+        )
+        .takes::<RestoreArchive>()
+        .gives::<file::Extracted>(),
+        Route::post(
+            "/v1/sandboxes/{id}/fork",
+            "sandbox.fork",
+            "Makes sandboxes that begin with the files of this one as they are now.\n\nThey have its kind, size, variables, labels, \
+             network and times. Where one cannot be made, none is.",
+        )
+        .takes::<ForkSandbox>()
+        .gives::<Forks>()
+        .status(&[201]),
+        Route::get(
+            "/v1/sandboxes/{id}/env",
+            "sandbox.env",
+            "The variables that new commands get, and where each comes from.\n\nEach comes on top of the ones before: image, kind, \
+             project, sandbox. Values that may be secret are not shown. Wakes nothing.",
+        )
+        .gives::<VariableList>(),
         Route::get(
             "/v1/sandboxes/{id}/events",
             "sandbox.events",
@@ -118,6 +238,15 @@ pub fn table() -> Vec<Route> {
         )
         .takes::<CreateToken>()
         .gives::<ConnectToken>()
+        .status(&[201]),
+        Route::post(
+            "/v1/sandboxes/{id}/links",
+            "token.link",
+            "Makes a URL for the download or the upload of one file, good without another credential.\n\nIt ends with the credentials \
+             that made it, at the latest.",
+        )
+        .takes::<CreateLink>()
+        .gives::<FileLink>()
         .status(&[201]),
         Route::post("/v1/keys", "key.create", "Makes an API key, which is shown this once.")
             .takes::<CreateKey>()
@@ -163,52 +292,68 @@ pub fn table() -> Vec<Route> {
         Route::get(
             "/v1/sandboxes/{id}/audit/verify",
             "audit.verify",
-            "Checks that no entry of the audit was changed, taken out or moved.",
+            "Checks that no entry of the audit was changed, taken out or moved, page by page.",
         )
+        .query(&[("cursor", "string", "What the page before gave.")])
         .gives::<AuditVerification>(),
         Route::get(
             "/v1/sandboxes/{id}/metrics",
             "metrics.get",
             "What is measured of a sandbox.\n\nWith `Accept: text/plain` in the text form of Prometheus. Wakes nothing.",
         )
-        .query(&[("format", "string", "`json` or `prometheus`, whatever is accepted.")])
-        .gives::<Metrics>(),
+        .query(&[("format", "json|prometheus", "`json` or `prometheus`, whatever is accepted.")])
+        .gives_or_text::<Metrics>("text/plain"),
+        Route::get(
+            "/v1/sandboxes/{id}/network",
+            "network.get",
+            "The network rules of a sandbox, of its project and of its kind, how many requests they have let pass and denied, and the last \
+             that they denied.\n\nWakes nothing.",
+        )
+        .gives::<NetworkReport>(),
         Route::get(
             "/v1/sandboxes/{id}/files",
-            "file.read#lane",
-            "The content of a file.\n\n`Range` and `If-None-Match` work as RFC 9110 says.",
-        )
-        .query(&[PATH])
+            "file.read",
+            "The content of a file.\n\n`Range`, `If-None-Match` and `If-Modified-Since` work as RFC 9110 says.",
+        ).named("file.download")
+        .query(&[PATH, SESSION])
         .gives_bytes("application/octet-stream"),
         Route::put(
             "/v1/sandboxes/{id}/files",
-            "file.write#lane",
+            "file.write",
             "Writes a file, of any size, and makes missing directories.\n\nIt appears whole and in place of what had its \
-             name, with 200 then and 201 otherwise; `If-Match` and `If-None-Match` work.\n\nThe body is the whole content as it \
-             is: `Content-Range` is an `invalid_request`, and any `Content-Encoding` but `identity` an \
-             `unsupported_media_type`; then nothing has changed.",
-        )
-        .query(&[PATH, ("mode", "string", "Permission bits in octal.")])
+             name, with 200 then and 201 otherwise; `If-Match` and `If-None-Match` work.\n\nWith `Content-Range: bytes \
+             <first>-<last>/<complete length or *>` the body is a part, which is written in place: at the end of what is there or \
+             before it, else `range_not_satisfiable`. The part at 0 creates the file, the one that reaches the complete length \
+             ends it.\n\nThe body is the content as it is: any `Content-Encoding` but `identity` is an \
+             `unsupported_media_type`, and changes nothing.",
+        ).named("file.upload")
+        .query(&[
+            PATH,
+            SESSION,
+            ("mode", "string", "Permission bits in octal."),
+            ("max_bytes", "integer", "The most that is taken; more is `payload_too_large`, and changes nothing."),
+        ])
         .takes_bytes("application/octet-stream")
         .gives::<file::Written>()
         .status(&[200, 201]),
-        Route::delete("/v1/sandboxes/{id}/files", "file.write#delete", "Removes a file.").query(&[PATH]),
-        Route::get("/v1/sandboxes/{id}/archive", "file.read#archive", "A directory, or a file, as a tar archive.")
+        Route::delete("/v1/sandboxes/{id}/files", "file.write", "Removes a file.").named("file.delete").query(&[PATH, SESSION]),
+        Route::get("/v1/sandboxes/{id}/archive", "file.read", "A directory, or a file, as a tar archive.").named("archive.download")
             .query(&[
                 PATH,
-                ("format", "string", "`tar`, `tar.gz` or `tar.zst`."),
+                SESSION,
+                ("format", "tar|tar.gz|tar.zst", "`tar`, `tar.gz` or `tar.zst`."),
                 ("include", "array", "Globs of what to store."),
                 ("exclude", "array", "Globs of what to leave out."),
             ])
             .gives_bytes("application/x-tar"),
         Route::put(
             "/v1/sandboxes/{id}/archive",
-            "file.write#archive",
+            "file.write",
             "Extracts a tar archive, plain or compressed, into a directory, which is made where it is missing.\n\nIts \
              compression is told by its first bytes. `Content-Range` is an `invalid_request`, and any `Content-Encoding` but \
              `identity` an `unsupported_media_type`.",
-        )
-        .query(&[PATH])
+        ).named("archive.upload")
+        .query(&[PATH, SESSION])
         .takes_bytes("application/octet-stream")
         .gives::<file::Extracted>(),
         Route::post(
@@ -222,9 +367,9 @@ pub fn table() -> Vec<Route> {
         .status(&[200, 201]),
         Route::get(
             "/v1/sandboxes/{id}/ports",
-            "port.get#all",
+            "port.get",
             "Lists the ports that have a URL, without waking the sandbox.\n\nWho listens in the sandbox, `port.list` tells.",
-        )
+        ).named("port.exposed")
         .gives::<ExposedPorts>(),
         Route::get("/v1/sandboxes/{id}/ports/{port}", "port.get", "Shows a port that has a URL, without waking the sandbox.")
             .gives::<ExposedPort>(),
@@ -240,6 +385,24 @@ pub fn table() -> Vec<Route> {
              it has to.\n\nAny method and body, WebSocket too; credentials and cookies do not reach the program.",
         )
         .gives_bytes("*/*"),
+        Route::post(
+            "/mcp",
+            "mcp",
+            "The Model Context Protocol, for assistants: tools for all sandboxes that the credentials reach.\n\nOne JSON-RPC message a \
+             request, of the versions 2026-07-28, 2025-11-25, 2025-06-18 and 2025-03-26; there is no session. Errors of the protocol have \
+             the form of JSON-RPC, those of a tool are results. A notification is answered by 202.",
+        )
+        .takes_object()
+        .gives_object()
+        .status(&[200, 202]),
+        Route::post(
+            "/v1/sandboxes/{id}/mcp",
+            "mcp",
+            "The Model Context Protocol, for assistants: tools for this sandbox, none of which takes an id.",
+        ).named("sandbox.mcp")
+        .takes_object()
+        .gives_object()
+        .status(&[200, 202]),
         Route::get("/v1/sandboxes/{id}/connect", "connect", "A WebSocket for operations.")
             .query(&[
                 ("token", "string", "The credential, of a client that cannot set headers."),

@@ -1,0 +1,90 @@
+//! Streams: events, inputs, ends.
+
+use std::time::Duration;
+
+use cabana::{
+    Code, Result,
+    protocol::{
+        exec::{Exec, ExecEvent, ExecInput, Exit, Stdin},
+        process::List,
+    },
+};
+use futures_util::{TryStreamExt, future, pin_mut};
+use worker::{Delay, Env};
+
+use crate::{check, failure, sandbox, until_idle};
+
+pub(crate) async fn events_come_before_the_result(env: &Env) -> Result<()> {
+    let mut running = sandbox(env, "events")?.stream(Exec::new("printf a; printf b >&2; exit 3")).await?;
+    let events: Vec<_> = running.events().try_collect().await?;
+    check(matches!(events[0], ExecEvent::Started { .. }) && running.process().is_some(), &events)?;
+    check(events.iter().any(|event| matches!(event, ExecEvent::Stderr { bytes, .. } if bytes.0 == "b")), &events)?;
+    check(running.position() == Some(2), running.position())?;
+    let result = running.result().await?;
+    check(result.exit == Some(Exit::Exited { code: 3 }), result)
+}
+
+pub(crate) async fn a_running_command_takes_input(env: &Env) -> Result<()> {
+    let stdin = Some(Stdin::Live { stream: true });
+    let process = sandbox(env, "input")?.spawn(Exec { stdin, ..Exec::new("cat; echo end") }).await?;
+    let mut running = process.attach(0).await?;
+    let early = failure(running.input(ExecInput::Eof)).await?;
+    check(early.code == Code::Conflict, early)?;
+    running.next().await?;
+    running.input(ExecInput::Stdin { bytes: "typed\n".into() }).await?;
+    running.input(ExecInput::Eof).await?;
+    let output = running.output().await?;
+    check(output.stdout.0 == "typed\nend\n", output)
+}
+
+pub(crate) async fn a_cancelled_command_says_so(env: &Env) -> Result<()> {
+    let mut running = sandbox(env, "cancel")?.stream(Exec::new("sleep 1000")).await?;
+    running.next().await?;
+    running.cancel().await?;
+    let result = running.result().await?;
+    check(result.exit == Some(Exit::Cancelled), result)
+}
+
+pub(crate) async fn a_dropped_stream_ends_its_command(env: &Env) -> Result<()> {
+    let sandbox = sandbox(env, "dropped")?;
+    let mut running = sandbox.stream(Exec::new("sleep 1000")).await?;
+    running.next().await?;
+    drop(running);
+    until_idle(&sandbox).await
+}
+
+pub(crate) async fn a_dropped_call_ends_its_command(env: &Env) -> Result<()> {
+    let sandbox = sandbox(env, "given-up")?;
+    sandbox.start().await?;
+    {
+        let call = sandbox.exec("sleep 1000");
+        let begun = async {
+            while sandbox.call(List::default()).await?.processes.is_empty() {
+                Delay::from(Duration::from_millis(20)).await;
+            }
+            Ok::<_, cabana::Error>(())
+        };
+        pin_mut!(call, begun);
+        match future::select(call, begun).await {
+            future::Either::Left((answer, _)) => check(false, answer)?,
+            future::Either::Right((begun, _)) => begun?,
+        }
+    }
+    until_idle(&sandbox).await
+}
+
+pub(crate) async fn a_failed_start_is_the_streams_error(env: &Env) -> Result<()> {
+    let missing = Exec { cwd: Some("nowhere".to_owned()), ..Exec::new("true") };
+    let started = sandbox(env, "failed")?.stream(missing).await;
+    let error = match started {
+        Ok(running) => failure(running.result()).await?,
+        Err(error) => error,
+    };
+    check(error.code == Code::NotFound, error)
+}
+
+pub(crate) async fn output_is_the_fold_of_the_events_that_are_left(env: &Env) -> Result<()> {
+    let running = sandbox(env, "fold")?.stream(Exec::new("seq 3")).await?;
+    let output = running.output().await?;
+    check(output.stdout.to_string() == "1\n2\n3\n" && output.result.success(), output)
+}
