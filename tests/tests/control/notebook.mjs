@@ -43,10 +43,13 @@ try {
   const attack = "<p id=kept>kept</p><script>document.title = 'run'; parent.postMessage('run', '*')</script><img src=x onerror=\"parent.document.title='run'\"><img src='/health'>";
   await page.evaluate(() => addEventListener("message", () => (document.title = "heard")));
   const requests = [];
-  page.on("request", (request) => requests.push(request.url()));
+  page.on("request", (request) => requests.push(request));
   const html = await run(`from IPython.display import HTML\nHTML(${JSON.stringify(attack)})`);
   await html.frameLocator("iframe").locator("#kept").waitFor();
-  say("attack", [await page.title(), await html.locator("iframe").getAttribute("sandbox"), requests.filter((url) => url.startsWith("http"))]);
+  // The browser may tell of a request that the policy has stopped: nobody has got it.
+  await Promise.all(requests.map((request) => request.response()));
+  const sent = requests.filter((request) => request.url().startsWith("http") && request.failure()?.errorText !== "csp");
+  say("attack", [await page.title(), await html.locator("iframe").getAttribute("sandbox"), sent.map((request) => request.url())]);
   const download = page.waitForEvent("download");
   await page.getByRole("button", { name: "Download" }).click();
   say("download", (await download).suggestedFilename());

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::{Golden, Path, Schemas, describe, id_parameter, query, streamed, with_errors};
-use crate::{Fold, Operation, Streaming, operations};
+use crate::{Fold, Operation, Streaming, error::ErrorBody, operations};
 
 pub(super) fn paths(schemas: &mut Schemas, golden: &Golden<'_>) -> Vec<Path> {
     macro_rules! list {
@@ -23,7 +23,8 @@ where
     let response = schemas.inline::<O::Response>();
     let golden = golden(O::NAME);
     let example = &golden["response"]["example"];
-    paths_of::<O>(schemas, &golden, json!({ "application/json": { "schema": response, "example": example } }))
+    let schema = or_late_failure(response, schemas);
+    paths_of::<O>(schemas, &golden, json!({ "application/json": { "schema": schema, "example": example } }))
 }
 
 fn stream<O>(schemas: &mut Schemas, golden: &Golden<'_>) -> Vec<Path>
@@ -36,10 +37,15 @@ where
     let event = schemas.inline::<O::Event>();
     let lines = "One event a line; the last line is the result, `{\"type\": \"result\", …}`, or the error.";
     let golden = golden(O::NAME);
-    let mut content = streamed(whole, event, lines);
+    let mut content = streamed(or_late_failure(whole, schemas), event, lines);
     content["application/json"]["example"] = golden["fold"]["example"].clone();
     content["application/x-ndjson"]["x-examples"] = golden["event"]["examples"].clone();
     paths_of::<O>(schemas, &golden, content)
+}
+
+/// An answer that takes long begins with spaces, and so with status 200: what fails after that says so by its body.
+fn or_late_failure(result: Value, schemas: &mut Schemas) -> Value {
+    json!({ "anyOf": [result, schemas.reference::<ErrorBody>()] })
 }
 
 /// The operation by `POST`, and by `GET` where it only looks.
