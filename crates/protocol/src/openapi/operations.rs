@@ -23,7 +23,7 @@ where
     let response = schemas.inline::<O::Response>();
     let golden = golden(O::NAME);
     let example = &golden["response"]["example"];
-    let schema = or_late_failure(response, schemas);
+    let schema = or_late_failure(O::NAME, response, schemas);
     paths_of::<O>(schemas, &golden, json!({ "application/json": { "schema": schema, "example": example } }))
 }
 
@@ -37,14 +37,15 @@ where
     let event = schemas.inline::<O::Event>();
     let lines = "One event a line; the last line is the result, `{\"type\": \"result\", …}`, or the error.";
     let golden = golden(O::NAME);
-    let mut content = streamed(or_late_failure(whole, schemas), event, lines);
+    let mut content = streamed(or_late_failure(O::NAME, whole, schemas), event, lines);
     content["application/json"]["example"] = golden["fold"]["example"].clone();
     content["application/x-ndjson"]["x-examples"] = golden["event"]["examples"].clone();
     paths_of::<O>(schemas, &golden, content)
 }
 
 /// An answer that takes long begins with spaces, and so with status 200: what fails after that says so by its body.
-fn or_late_failure(result: Value, schemas: &mut Schemas) -> Value {
+fn or_late_failure(operation: &str, mut result: Value, schemas: &mut Schemas) -> Value {
+    result["title"] = format!("{} result", operation.replace('.', "_")).into();
     json!({ "anyOf": [result, schemas.reference::<ErrorBody>()] })
 }
 
