@@ -170,7 +170,7 @@ def models() -> str:
     for name in sorted(document["components"]["schemas"]):
         made.annotate({"$ref": f"#/components/schemas/{name}"}, name)
     for operation in operations:
-        schema = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        schema = result(operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {}))
         name = operation.get("operationId", "")
         event = operation["responses"].get("200", {}).get("content", {}).get("application/x-ndjson", {}).get("x-event", {})
         if event and "$ref" not in event and not name.endswith("_by_query"):
