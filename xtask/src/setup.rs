@@ -181,6 +181,12 @@ pub(crate) fn provide_mcp_tools() -> Result<PythonTools> {
     places.step("client of MCP", |step| python::provide(&places, step, "mcp-tools", "tests/mcp/requirements.txt"))
 }
 
+/// Finds or installs paramiko, by which programs use SSH.
+pub(crate) fn provide_ssh_tools() -> Result<PythonTools> {
+    let places = Places::find()?;
+    places.step("client of SSH", |step| python::provide(&places, step, "ssh-tools", "tests/ssh/requirements.txt"))
+}
+
 /// Finds or installs the sandbox clients of the OpenAI Agents SDKs, which the bridge is tested with.
 pub(crate) fn provide_bridge_tools(node: &Node) -> Result<(PythonTools, NpmTools)> {
     let places = Places::find()?;

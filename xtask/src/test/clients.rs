@@ -1,5 +1,5 @@
 //! The clients: their types are made from the API's description, checked strictly, and their cases run against the whole service. And the
-//! clients of others that speak MCP and the bridge.
+//! clients of others that speak MCP, the bridge and SSH.
 
 use super::report::Report;
 use crate::artifacts;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Builds and tests the clients, all of them even when one fails.
-pub(super) fn run(root: &Path, report: &Report, tools: &Tools, running: &Stack) {
+pub(super) fn run(root: &Path, report: &Report, tools: &Tools, command: &Path, running: &Stack) {
     // Both wait for the service most of the time.
     thread::scope(|scope| {
         scope.spawn(|| typescript(root, report, &tools.node, running));
@@ -26,6 +26,7 @@ pub(super) fn run(root: &Path, report: &Report, tools: &Tools, running: &Stack) 
         }
         mcp(root, report, &tools.node, running);
         bridge(root, report, &tools.node, running);
+        ssh(root, report, command, running);
     });
 }
 
@@ -57,6 +58,16 @@ fn bridge(root: &Path, report: &Report, node: &Node, running: &Stack) {
         let mut client = npm.node();
         client.arg(directory.join("openai_agents.mjs")).arg(npm.modules());
         logged(root, "bridge-javascript", told(&mut client, running), step)
+    });
+}
+
+/// The client of SSH that programs use.
+fn ssh(root: &Path, report: &Report, command: &Path, running: &Stack) {
+    let Some(python) = report.need("client of SSH", setup::provide_ssh_tools) else { return };
+    report.check("ssh: paramiko", |step| {
+        let mut client = python.command("python");
+        client.arg(root.join("tests/ssh/paramiko_client.py")).env("CABANA_TEST_CLI", command);
+        logged(root, "ssh-paramiko", told(&mut client, running), step)
     });
 }
 

@@ -141,7 +141,7 @@ impl Run {
                     self.suites(report, &service.stack);
                 }
                 if self.wants_any(&[Part::Clients]) {
-                    clients::run(&self.root, report, tools, &service.stack);
+                    clients::run(&self.root, report, tools, &built.command, &service.stack);
                 }
             });
             if !self.wants_any(&[Part::Stack]) || report.need("programs of stack", setup::provide_programs).is_none() {
