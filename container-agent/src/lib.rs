@@ -34,6 +34,7 @@ mod globs;
 pub mod http;
 pub mod interception;
 pub mod limits;
+pub mod listen;
 pub mod log;
 pub mod memory;
 pub mod port;

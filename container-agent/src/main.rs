@@ -6,7 +6,7 @@ use std::{ffi::OsString, future, io, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use cabana_agent::{
-    Config, Signals, interception, log, process, run,
+    Config, Signals, interception, listen, log, process, run,
     secret::{self, Secret},
     sftp, threads,
 };
@@ -16,9 +16,12 @@ use tokio::{net::TcpListener, sync::oneshot};
 const NO_THREADS: &str = "cannot make the threads for work that blocks";
 
 fn main() -> anyhow::Result<ExitCode> {
-    // A command of the sandbox, by the program that every sandbox has.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == sftp::COMMAND) {
-        return Ok(sftp::run());
+    // Commands of the sandbox, by the program that every sandbox has.
+    let mut words = std::env::args_os().skip(1);
+    match words.next() {
+        Some(word) if word == sftp::COMMAND => return Ok(sftp::run()),
+        Some(word) if word == listen::COMMAND => return Ok(listen::run(words.next())),
+        _ => {}
     }
     // Before any thread or child exists: no secret must be left where a command of the sandbox could read it.
     secret::close_memory();

@@ -7,7 +7,7 @@ use cabana_client::{Sandbox, protocol::port::Connect};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Pty, Sig,
     keys::PrivateKey,
-    server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, run_stream},
+    server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, Session, run_stream},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -17,9 +17,11 @@ use tokio::{
 
 use super::{
     USER,
+    forwards::{Forwards, Place},
     session::{self, SessionChannel},
     sockets::Sockets,
 };
+use crate::failure;
 
 /// How long a client may take to say that it speaks SSH.
 const GREETING: Duration = Duration::from_secs(30);
@@ -47,7 +49,8 @@ pub(crate) async fn serve(
         keepalive_interval: Some(KEEPALIVE),
         ..Config::default()
     };
-    let facade = Facade { sockets: Sockets::new(sandbox), user: None, channels: JoinSet::new() };
+    let forwards = Forwards::new(sandbox.clone());
+    let facade = Facade { sockets: Sockets::new(sandbox), user: None, channels: JoinSet::new(), forwards };
     let session = timeout(GREETING, run_stream(Arc::new(config), stream, facade)).await;
     let session = session.map_err(|_| anyhow!("no SSH client has spoken"))?.context("greet the SSH client")?;
     match session.await {
@@ -64,6 +67,7 @@ struct Facade {
     /// Who runs commands; nobody in particular by default.
     user: Option<String>,
     channels: JoinSet<()>,
+    forwards: Forwards,
 }
 
 impl Facade {
@@ -92,6 +96,17 @@ impl Facade {
                 }
             }
         });
+    }
+
+    /// Has the sandbox listen there, and answers at which port. Why it cannot is told on stderr: SSH has no room for it.
+    async fn forward(&mut self, place: Place, client: Handle) -> Option<u16> {
+        match self.forwards.open(place, self.user.clone(), client).await {
+            Ok(port) => Some(port),
+            Err(error) => {
+                eprintln!("cabana: remote forwarding: {}", failure::sentence(&error));
+                None
+            }
+        }
     }
 
     fn refuse(&mut self, reply: ChannelOpenHandle) {
@@ -159,6 +174,27 @@ impl Handler for Facade {
     ) -> Result<(), russh::Error> {
         self.connect(channel, reply, Connect::path(path));
         Ok(())
+    }
+
+    // Answers with the port, so the connection waits here until the sandbox listens.
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, russh::Error> {
+        let Ok(asked) = u16::try_from(*port) else { return Ok(false) };
+        let bound = self.forward(Place::Port { address: address.to_owned(), port: asked }, session.handle()).await;
+        *port = bound.map_or(*port, u32::from);
+        Ok(bound.is_some())
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, russh::Error> {
+        let port = u16::try_from(port).ok();
+        Ok(port.is_some_and(|port| self.forwards.close(&Place::Port { address: address.to_owned(), port })))
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, russh::Error> {
+        Ok(self.forward(Place::Path(path.to_owned()), session.handle()).await.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, russh::Error> {
+        Ok(self.forwards.close(&Place::Path(path.to_owned())))
     }
 
     async fn pty_request(

@@ -20,14 +20,11 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::sockets::Socket;
+use super::{AGENT, modes, sockets::Socket};
 use crate::failure;
 
 /// The subsystem that carries files.
 pub(super) const SFTP: &str = "sftp";
-
-/// What serves it in the sandbox: the agent's own program, where images have it or the local engine.
-const SFTP_SERVER: &str = "exec \"$(command -v cabana-agent || echo /run/cabana/agent)\" sftp-server";
 
 /// A login shell of the user.
 const LOGIN_SHELL: &str = "shell=${SHELL:-/bin/sh}; [ -x \"$shell\" ] || shell=/bin/sh; exec \"$shell\" -l";
@@ -89,11 +86,12 @@ impl SessionChannel {
 
     /// Gathers the settings up to the request that begins the command. `None` where the client closes the channel before.
     async fn request(&mut self) -> Option<Exec> {
-        let (mut env, mut tty) = (BTreeMap::new(), None);
+        let (mut env, mut tty, mut setting) = (BTreeMap::new(), None, String::new());
         let command = loop {
             match self.read.wait().await? {
-                ChannelMsg::RequestPty { term, col_width, row_height, .. } => {
+                ChannelMsg::RequestPty { term, col_width, row_height, terminal_modes, .. } => {
                     tty = Some(size(col_width, row_height));
+                    setting = modes::setting(&terminal_modes);
                     // What it says becomes a file name below the terminals' descriptions.
                     if !term.is_empty() && term.chars().all(|char| char.is_ascii_alphanumeric() || "+-._".contains(char)) {
                         env.insert("TERM".to_owned(), Some(term));
@@ -109,7 +107,7 @@ impl SessionChannel {
                     self.note("agent forwarding is refused: keys stay on your machine; give the sandbox a key of its own").await;
                 }
                 ChannelMsg::Exec { command, .. } => match String::from_utf8(command) {
-                    Ok(command) => break Command::Shell(command),
+                    Ok(command) => break format!("{setting}{command}"),
                     Err(_) => {
                         self.note("the command is not UTF-8").await;
                         let _ = self.handle.exit_status_request(self.id, FAILED).await;
@@ -117,8 +115,8 @@ impl SessionChannel {
                         return None;
                     }
                 },
-                ChannelMsg::RequestShell { .. } => break Command::Shell(LOGIN_SHELL.to_owned()),
-                ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break Command::Shell(SFTP_SERVER.to_owned()),
+                ChannelMsg::RequestShell { .. } => break format!("{setting}{LOGIN_SHELL}"),
+                ChannelMsg::RequestSubsystem { name, .. } if name == SFTP => break format!("exec {AGENT} sftp-server"),
                 ChannelMsg::Close => return None,
                 _ => {}
             }
@@ -129,7 +127,7 @@ impl SessionChannel {
             stdin: tty.is_none().then_some(Stdin::Live { stream: true }),
             tty,
             timeout_ms: Some(MAX_TIMEOUT_MS),
-            ..Exec::new(command)
+            ..Exec::new(Command::Shell(command))
         })
     }
 
