@@ -66,8 +66,25 @@ pub(super) struct ExecuteReply {
     #[serde(default)]
     pub(super) status: String,
     pub(super) execution_count: Option<u32>,
+    /// What a front end is to do. Of a shape that kernels do not agree about.
+    #[serde(default)]
+    payload: Value,
     #[serde(flatten)]
     pub(super) failure: Failure,
+}
+
+impl ExecuteReply {
+    /// The documentation that the cell has asked for, as in `zip?`: a kernel has front ends show it beside the output.
+    pub(super) fn take_pages(&mut self) -> Vec<Bundle> {
+        let Value::Array(payload) = self.payload.take() else { return Vec::new() };
+        let pages = payload.into_iter().filter(|entry| entry["source"] == "page");
+        let data = pages.filter_map(|mut page| serde_json::from_value(page["data"].take()).ok());
+        data.map(|mut data| {
+            strip_text(&mut data);
+            data
+        })
+        .collect()
+    }
 }
 
 /// What a kernel is.
@@ -162,10 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn documentation_that_a_cell_asks_for_is_found_without_colors() {
+        let page = json!({ "source": "page", "start": 0, "data": { "text/plain": "\u{1b}[31mzip\u{1b}[0m" } });
+        let next = json!({ "source": "set_next_input", "text": "x" });
+        let mut reply: ExecuteReply = serde_json::from_value(json!({ "status": "ok", "payload": [next, page] })).unwrap();
+        assert_eq!(json!(reply.take_pages()), json!([{ "text/plain": "zip" }]));
+    }
+
+    #[test]
     fn content_that_lacks_fields_is_read_all_the_same() {
         let reply: ExecuteReply = serde_json::from_str(r#"{"status":"error","ename":"E","traceback":["x"]}"#).unwrap();
         let event = RunEvent::Failed { name: "E".into(), value: String::new(), traceback: vec!["x".into()] };
         assert_eq!(reply.failure.into_event(), event);
+        for payload in [json!(null), json!({}), json!(["page", { "source": "page" }, { "source": "page", "data": "x" }])] {
+            let mut reply: ExecuteReply = serde_json::from_value(json!({ "status": "ok", "payload": payload })).unwrap();
+            assert_eq!((reply.take_pages(), reply.status.as_str()), (Vec::new(), "ok"), "{payload}");
+        }
         let mut display: Display = serde_json::from_str(r#"{"data":{"text/plain":"x"},"metadata":null}"#).unwrap();
         assert_eq!(display.display_id(), None);
         assert_eq!(display.into_bundles().0["text/plain"], "x");

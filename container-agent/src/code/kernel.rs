@@ -349,9 +349,18 @@ fn prepare(processes: &Processes, launch: &Launch, key: &str) -> Result<Prepared
     let cwd = command::directory(processes.home(), launch.cwd.as_deref())?;
     let user = user.filter(|user| !user.is_own());
     let connection = Connection::new(user.as_ref().map(|user| user.uid), spec.takes_ipc(), key)?;
-    let argv = spec.argv(&connection.file());
-    let name = argv.first().map_or("", String::as_str);
-    let program = command::find(name, env.get(std::ffi::OsStr::new("PATH")), &cwd).map_err(|error| {
+    let mut argv = spec.argv(&connection.file());
+    let find = |argv: &[String]| {
+        let name = argv.first().map_or("", String::as_str);
+        command::find(name, env.get(std::ffi::OsStr::new("PATH")), &cwd)
+    };
+    let mut program = find(&argv);
+    if program.is_err() && argv.first().is_some_and(|name| name == "python") {
+        // The Python that has the kernel, as Jupyter reads it. Debian's has no program of this name.
+        argv[0] = "python3".to_owned();
+        program = find(&argv);
+    }
+    let program = program.map_err(|error| {
         let message = format!("the kernel {:?} cannot be started: {}", spec.name, error.message);
         Error::new(Code::Unprocessable, message).because("kernel_start")
     })?;

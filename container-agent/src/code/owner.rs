@@ -8,7 +8,7 @@ use std::{
 
 use cabana_protocol::{
     Error,
-    code::{ContextState, RunEvent, RunResult, RunStatus},
+    code::{Bundle, ContextState, RunEvent, RunResult, RunStatus},
     exec::Exit,
 };
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use super::{
     connection::Channel,
     content::{ExecuteReply, InputRequest, execution},
     context::{CellRequest, Command, Context, Ends},
+    history,
     kernel::{Incoming, Kernel},
     message::Message,
     prelude,
@@ -63,6 +64,8 @@ struct Running {
     execution_count: Option<u32>,
     /// How it has failed, where it has not said so itself.
     failure: Option<RunEvent>,
+    /// The documentation that it has asked for.
+    pages: Vec<Bundle>,
     answer: oneshot::Sender<Result<RunResult, Error>>,
 }
 
@@ -216,6 +219,7 @@ impl Owner {
             question: None,
             execution_count: None,
             failure: None,
+            pages: Vec::new(),
             answer,
         });
         self.note_use(ContextState::Busy);
@@ -329,7 +333,8 @@ impl Owner {
         }
         let reply: Option<ExecuteReply> = message.read();
         let failed = reply.as_ref().is_some_and(|reply| reply.status != "ok");
-        if let Some(reply) = reply {
+        if let Some(mut reply) = reply {
+            running.pages = reply.take_pages();
             running.execution_count = reply.execution_count.filter(|count| *count > 0);
             if failed && !running.cell.has_failed() {
                 // Output before it may still come; the event waits for that.
@@ -385,7 +390,7 @@ impl Owner {
                 }
             }
             Some(Step::Flush) => self.flush().await,
-            Some(Step::Finish) => self.finish(),
+            Some(Step::Finish) => self.finish().await,
         }
     }
 
@@ -400,13 +405,19 @@ impl Owner {
     }
 
     /// The cell is over, and its kernel goes on.
-    fn finish(&mut self) {
+    async fn finish(&mut self) {
         let (Some(running), Some(kernel)) = (self.running.take(), &self.kernel) else { return };
-        let Running { progress, cell, started, execution_count, failure, answer, .. } = running;
-        if let Some(failure) = failure.filter(|_| !cell.has_failed()) {
-            kernel.router().fail(&cell, failure);
+        let router = Arc::clone(kernel.router());
+        let Running { progress, cell, started, execution_count, failure, pages, answer, .. } = running;
+        for data in pages {
+            let bytes = history::size(&data);
+            let event = RunEvent::Display { display_id: None, data, metadata: Bundle::new() };
+            router.show(&cell, event, bytes).await;
         }
-        kernel.router().end();
+        if let Some(failure) = failure.filter(|_| !cell.has_failed()) {
+            router.fail(&cell, failure);
+        }
+        router.end();
         let count = cell.execution_count().or(execution_count);
         let result = self.result(progress.status(), true, count, None, started.elapsed());
         self.note_use(ContextState::Idle);

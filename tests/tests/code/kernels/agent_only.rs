@@ -1,9 +1,11 @@
 //! Kernels of agents that are configured for the case.
 
+use std::{env, fs, os::unix::fs::PermissionsExt};
+
 use cabana_tests::{in_agent, until};
 use serde_json::json;
 
-use super::{create, run};
+use super::{create, python, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kernel_that_waits_is_handed_out_and_replaced() {
@@ -41,6 +43,25 @@ async fn contexts_are_limited_in_number() {
         assert_eq!(sandbox.post("code.create", json!({})).await.code(), "too_many_requests");
         sandbox.post("code.delete", json!({ "context": context })).await.success();
         create(sandbox, json!({})).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_that_names_its_python_runs_where_only_python3_is_installed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (kernel, bin) = (directory.path().join("kernels/python3"), directory.path().join("programs"));
+    fs::create_dir_all(&kernel).unwrap();
+    fs::create_dir(&bin).unwrap();
+    let argv = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"];
+    fs::write(kernel.join("kernel.json"), json!({ "argv": argv, "language": "python" }).to_string()).unwrap();
+    let kernels = env::var("CABANA_TEST_KERNELS").expect("CABANA_TEST_KERNELS names the kernels of the cases");
+    let program = bin.join("python3");
+    fs::write(&program, format!("#!/bin/sh\nexec {kernels}/bin/python3 \"$@\"\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let variables = [("JUPYTER_PATH", directory.path().to_str().unwrap()), ("PATH", bin.to_str().unwrap())];
+    in_agent(&variables, async |sandbox| {
+        assert_eq!(python(sandbox, "6 * 7").await.text.as_deref(), Some("42"));
     })
     .await;
 }

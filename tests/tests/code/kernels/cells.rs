@@ -106,6 +106,18 @@ async fn display_updates_and_clearing_are_performed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn documentation_that_a_cell_asks_for_is_shown() {
+    in_sandbox(async |sandbox| {
+        let output = python(sandbox, "print('before')\nzip?").await;
+        assert_eq!((output.result.status, output.logs.stdout.as_str()), (RunStatus::Ok, "before\n"), "{output:?}");
+        let text = output.results[0].data["text/plain"].as_str().unwrap();
+        assert!(text.contains("Docstring") && !text.contains('\u{1b}'), "{text:?}");
+        assert_eq!((output.results.len(), output.results[0].is_value, output.text), (1, false, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn contexts_are_isolated_and_start_as_they_are_told() {
     in_sandbox(async |sandbox| {
         sandbox.shell("mkdir -p sub").await;
