@@ -1,6 +1,6 @@
 //! Running code: what is refused needs no kernel, and the rest runs on real ones.
 
-mod kernels;
+pub(crate) mod kernels;
 
 use cabana_tests::in_sandbox;
 use serde_json::json;

@@ -5,7 +5,7 @@
 //! - `agent_only`, at any depth: cases that start an agent of their own making, skipped in the image and on the stack.
 //! - `bounded`, at any depth: cases that use up what they may have, skipped on the local service, which gives its sandboxes much.
 //! - `image_only`, at any depth: cases that start a container of the image of their own making, skipped everywhere else.
-//! - `kernels`, at any depth: cases that run code on kernels of Jupyter, skipped in the image, which has none.
+//! - `kernels`, at any depth: cases that run code on kernels of Jupyter. In the image they run in that of the kind `python`.
 //! - `large`, at any depth: cases that need more memory than the smallest container has. In the image they run in a larger one.
 //! - `serial`, at any depth: cases that load the machine or measure it, run one after another behind all others.
 //! - `control::outages`: cases that kill a service under all sandboxes, run last and one after another.

@@ -5,6 +5,8 @@ mod cells;
 mod ending;
 mod interactive;
 mod languages;
+mod memory;
+pub(crate) mod packages;
 
 use cabana_protocol::{
     code::{Run, RunEvent, RunOutput, RunResult},

@@ -1,8 +1,9 @@
 //! The part that tests the image: its containers run the same cases as the agent alone, as it ships.
 //!
 //! Every case has a container for itself, with the image's user, Docker's default capabilities and seccomp profile, few processes and
-//! little memory. Where there can be no Docker daemon the part says why, and counts nothing. So does a run that does not name the part
-//! where the images have never been built: that takes longer than all other parts together.
+//! little memory. Cases of kernels run in the image of the kind `python`. Where there can be no Docker daemon the part says why, and
+//! counts nothing. So does a run that does not name the part where the images have never been built: that takes longer than all other
+//! parts together.
 
 use super::build::Built;
 use super::plan::{Memory, Plan, Target};
@@ -78,7 +79,7 @@ impl Run {
         Some(Images { daemon, bases, built })
     }
 
-    /// Runs the cases in containers of two sizes, and a few of them in the other images.
+    /// Runs the cases in containers of two sizes, those of kernels in the image that has some, and a few in all other images.
     fn image_cases(&self, report: &Report, built: &Built, images: &Images) {
         report.cases("image 256 MiB", |step| {
             let suite = self.image_suite(built, images, Image::Default, Memory::Small)?;
@@ -100,6 +101,12 @@ impl Run {
                 let sum = shell::capture(&mut images.daemon.docker().command(run))?;
                 ensure!(sum == "2.0", "pandas gives {sum}");
                 Ok(())
+            });
+            report.cases("kernels of python", |step| {
+                // Kernels and what they import need more than the smallest containers have.
+                let suite = self.image_suite(built, images, Image::Python, Memory::Large)?;
+                let plan = Plan::new(&suite.list()?, Target::KernelImage);
+                Ok(Ran { tally: suite.run(&plan.parallel, step)?, elsewhere: 0 })
             });
         }
         for image in images.built.iter().filter(|image| **image != Image::Default) {

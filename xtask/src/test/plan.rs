@@ -4,7 +4,8 @@
 //! - `…::agent_only::…` needs an agent of the case's own making; it is not for the whole service, nor for the image.
 //! - `…::bounded::…` uses up what it may have: it is only for the image, whose containers have little.
 //! - `…::image_only::…` starts a container of the image of its own making; it is only for the image.
-//! - `…::kernels::…` runs code on kernels of Jupyter, which this program installs; the default image has none.
+//! - `…::kernels::…` runs code on kernels of Jupyter, which this program installs. The default image has none: such a case is for that of
+//!   the kind `python`.
 //! - `…::large::…` needs more memory than the smallest container has; in the image it runs in a larger one.
 //! - `…::serial::…` runs after the others, one at a time.
 //! - `control::offline::…` needs a service whose sandboxes reach no internet.
@@ -19,6 +20,8 @@ pub(super) enum Target {
     Agent,
     /// The agent in a container of the image.
     Image(Memory),
+    /// The agent in a container of the image that has kernels of Jupyter.
+    KernelImage,
     /// The whole service.
     Stack,
 }
@@ -61,6 +64,8 @@ impl Plan {
                 // The others are counted by the run in small containers.
                 Target::Image(Memory::Large) if !modules.contains(&"large") => continue,
                 Target::Image(Memory::Large) => needs_stack || modules.contains(&"agent_only"),
+                Target::KernelImage if !modules.contains(&"kernels") => continue,
+                Target::KernelImage => needs_stack || modules.contains(&"agent_only"),
                 Target::Stack => modules.contains(&"agent_only") || needs_image,
             };
             match () {
@@ -79,7 +84,7 @@ impl Plan {
 mod tests {
     use super::{Memory, Plan, Target};
 
-    const CASES: [&str; 11] = [
+    const CASES: [&str; 13] = [
         "exec::serial_numbers_grow",
         "files::disk::agent_only::a_full_disk_is_reported",
         "load::serial::memory_is_bounded",
@@ -91,6 +96,8 @@ mod tests {
         "image_only::rules_are_prepared",
         "code::kernels::cells_keep_variables",
         "control::offline::nothing_is_reached",
+        "code::kernels::memory::bounded::a_hog_is_reported",
+        "code::kernels::memory::agent_only::a_hog_is_reported",
     ];
 
     fn plan(target: Target) -> Plan {
@@ -100,9 +107,9 @@ mod tests {
     #[test]
     fn the_agent_runs_what_needs_no_service() {
         let Plan { parallel, serial, outages, offline, elsewhere } = plan(Target::Agent);
-        assert_eq!(parallel, [CASES[0], CASES[1], CASES[6], CASES[9]]);
+        assert_eq!(parallel, [CASES[0], CASES[1], CASES[6], CASES[9], CASES[12]]);
         assert_eq!(serial, [CASES[2]]);
-        assert_eq!((outages.len(), offline.len(), elsewhere), (0, 0, 6));
+        assert_eq!((outages.len(), offline.len(), elsewhere), (0, 0, 7));
     }
 
     #[test]
@@ -110,7 +117,7 @@ mod tests {
         let Plan { parallel, serial, outages, offline, elsewhere } = plan(Target::Stack);
         assert_eq!(parallel, [CASES[0], CASES[3], CASES[6], CASES[9]]);
         assert_eq!(serial, [CASES[2], CASES[4]]);
-        assert_eq!((outages, offline, elsewhere), (vec![CASES[5].to_owned()], vec![CASES[10].to_owned()], 3));
+        assert_eq!((outages, offline, elsewhere), (vec![CASES[5].to_owned()], vec![CASES[10].to_owned()], 5));
     }
 
     #[test]
@@ -120,9 +127,15 @@ mod tests {
             (small.parallel.as_slice(), small.serial.as_slice()),
             ([CASES[0].to_owned(), CASES[8].to_owned()].as_slice(), [CASES[2].to_owned(), CASES[7].to_owned()].as_slice())
         );
-        assert_eq!((small.outages.len(), small.offline.len(), small.elsewhere), (0, 0, 7));
+        assert_eq!((small.outages.len(), small.offline.len(), small.elsewhere), (0, 0, 9));
         let large = plan(Target::Image(Memory::Large));
         assert_eq!(large, Plan { parallel: vec![CASES[6].to_owned()], ..Plan::default() });
+    }
+
+    #[test]
+    fn the_image_with_kernels_runs_the_cases_of_kernels() {
+        let parallel = [CASES[9], CASES[11]].map(str::to_owned).to_vec();
+        assert_eq!(plan(Target::KernelImage), Plan { parallel, elsewhere: 1, ..Plan::default() });
     }
 
     #[test]
