@@ -215,6 +215,7 @@ impl Run {
         let Some(suites) = report.need("adapters", || Suites::new(python, &self.root, running)) else { return };
         report.check("suite of LangChain", |step| suites.langchain(step));
         report.check("suite of Inspect", |step| suites.inspect(step));
+        report.check("suite of Jupyter", |step| suites.jupyter(step));
         report.check("suite of SWE-ReX", |step| suites.swe_rex(step));
     }
 

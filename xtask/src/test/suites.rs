@@ -50,6 +50,11 @@ impl<'a> Suites<'a> {
         self.pytest("inspect", &self.root.join(ADAPTERS), &["test_inspect.py"], step)
     }
 
+    /// Jupyter's checks of kernels.
+    pub(super) fn jupyter(&self, step: &Step) -> Result<()> {
+        self.pytest("jupyter", &self.root.join(ADAPTERS), &["test_jupyter.py"], step)
+    }
+
     /// The tests of SWE-ReX, which its source package holds, with our fixtures in place of its own.
     pub(super) fn swe_rex(&self, step: &Step) -> Result<()> {
         let directory = self.running.directory().join("swe-rex");
