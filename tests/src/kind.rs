@@ -9,6 +9,8 @@ pub enum Kind {
     Tight,
     /// Commands run as `nobody`.
     Nobody,
+    /// Its image changes while it is used.
+    Renewed,
 }
 
 impl Kind {
@@ -17,16 +19,22 @@ impl Kind {
         match self {
             Self::Tight => "tight",
             Self::Nobody => "nobody",
+            Self::Renewed => "renewed",
+        }
+    }
+
+    /// What its image is made of.
+    pub fn dockerfile(self) -> &'static str {
+        match self {
+            Self::Tight => include_str!("../sandboxes/tight.Dockerfile"),
+            Self::Nobody => include_str!("../sandboxes/nobody.Dockerfile"),
+            Self::Renewed => include_str!("../sandboxes/renewed.Dockerfile"),
         }
     }
 
     /// The variables of its agent.
     pub(crate) fn variables(self) -> Vec<(&'static str, &'static str)> {
-        let dockerfile = match self {
-            Self::Tight => include_str!("../sandboxes/tight.Dockerfile"),
-            Self::Nobody => include_str!("../sandboxes/nobody.Dockerfile"),
-        };
-        let words = dockerfile.split_whitespace().filter(|word| word.starts_with("CABANA_"));
+        let words = self.dockerfile().split_whitespace().filter(|word| word.starts_with("CABANA_"));
         words.filter_map(|word| word.split_once('=')).collect()
     }
 

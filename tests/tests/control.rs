@@ -33,6 +33,7 @@ mod roots;
 mod setup;
 mod tour;
 mod unchanging;
+mod upgrading;
 mod variables;
 
 use cabana_tests::{Caller, Sandbox, Socket, Target, in_sandbox, until};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{code, fresh_name, lifecycle::Named, logs};
 
 /// A tree with unusual names, and some megabytes that do not shrink.
-const MAKE: &str = r#"
+pub(super) const MAKE: &str = r#"
     set -e
     mkdir -p tree/deep/a; cd tree
     echo text > plain; chmod 640 plain; touch -d @1000000000 plain; ln -s plain link; mkdir empty
@@ -16,7 +16,7 @@ const MAKE: &str = r#"
     : > deep/nothing; printf '#!/bin/sh\n' > run; chmod 755 run"#;
 
 /// What is in a tree, by names, kinds, modes, times and content.
-const LIST: &str = r#"cd tree && find . -mindepth 1 -printf '%P %y %m %l\n' | sort && find . -type f -printf '%P %T@\n' | sort && \
+pub(super) const LIST: &str = r#"cd tree && find . -mindepth 1 -printf '%P %y %m %l\n' | sort && find . -type f -printf '%P %T@\n' | sort && \
     find . -type f -print0 | sort -z | xargs -0 sha256sum"#;
 
 impl Named {
@@ -31,7 +31,7 @@ impl Named {
         self.call(Method::POST, &route, Some(fields)).await
     }
 
-    async fn archives(&self) -> Vec<Value> {
+    pub(super) async fn archives(&self) -> Vec<Value> {
         let (status, list) = self.call(Method::GET, "/archives", None).await;
         assert_eq!(status, StatusCode::OK, "{list}");
         list["items"].as_array().unwrap().clone()
@@ -188,24 +188,6 @@ async fn a_damaged_archive_is_refused_and_changes_nothing_until_it_is_whole_agai
         assert_eq!(sandbox.shell("cat later; sha256sum -c --quiet sum").await, "later\n", "{kind}");
     }
     sandbox.destroy().await;
-}
-
-#[tokio::test]
-async fn an_upgrade_keeps_the_files_of_the_roots_and_has_a_way_back() {
-    let sandbox = Named::new("upgraded", json!({})).await;
-    sandbox.print(MAKE).await;
-    sandbox.print("echo outside > /opt/outside").await;
-    let listed = sandbox.print(LIST).await;
-    let (status, upgraded) = sandbox.call(Method::POST, "/upgrade", None).await;
-    assert_eq!((status, &upgraded["sandbox"]["state"]), (StatusCode::OK, &json!("sleeping")), "{upgraded}");
-    assert_eq!(sandbox.print(LIST).await, listed);
-    assert_eq!(sandbox.print("cat /opt/outside 2>/dev/null || echo new").await, "new\n");
-    assert!(sandbox.archives().await.iter().all(|archive| archive["sandbox"] != sandbox.id.as_str()), "none is left");
-    let back = format!("/snapshots/{}/restore", upgraded["before"]["id"].as_str().unwrap());
-    assert_eq!(sandbox.call(Method::POST, &back, None).await.0, StatusCode::OK);
-    assert_eq!(sandbox.print("cat /opt/outside").await, "outside\n");
-    assert_eq!(sandbox.print(LIST).await, listed);
-    sandbox.end().await;
 }
 
 #[tokio::test]

@@ -67,13 +67,50 @@ impl LocalEngine {
         self.call(Method::GET, &format!("/containers/{container}/json"), None).await.0 == StatusCode::OK
     }
 
+    /// The container of a sandbox that runs.
+    pub(super) async fn container_of(&self, sandbox: &Named) -> Container {
+        let agent = host::agent_of(sandbox).await.expect("the sandbox runs here");
+        let (_, all) = self.call(Method::GET, "/containers/json", None).await;
+        for container in all.as_array().unwrap() {
+            let name = container["Names"][0].as_str().unwrap().trim_start_matches('/').to_owned();
+            let (_, shown) = self.call(Method::GET, &format!("/containers/{name}/json"), None).await;
+            if agent.ancestors().any(|process| shown["State"]["Pid"] == process.pid()) {
+                return Container { name, image: shown["Image"].as_str().unwrap().to_owned() };
+            }
+        }
+        panic!("no container has the agent of {}", sandbox.id)
+    }
+
+    /// Builds an image of this name, in place of the one that has it.
+    pub(super) async fn build(&self, image: &str, dockerfile: &str) {
+        let built = self.http().post(format!("http://engine/build?t={image}")).body(dockerfile.to_owned()).send().await.unwrap();
+        assert_eq!(built.status(), StatusCode::OK, "{image}");
+    }
+
+    /// Makes a container's files an image of this name, in place of the one that has it.
+    pub(super) async fn commit(&self, container: &Container, image: &str) {
+        let route = format!("/commit?container={}&repo={image}", container.name);
+        let (status, answer) = self.call(Method::POST, &route, None).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+
     async fn call(&self, method: Method, route: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let http = Client::builder().unix_socket(self.socket.as_path()).build().unwrap();
-        let request = http.request(method, format!("http://engine{route}"));
+        let request = self.http().request(method, format!("http://engine{route}"));
         let request = body.iter().fold(request, |request, body| request.json(body));
         let response = request.send().await.unwrap();
         (response.status(), response.json().await.unwrap_or(Value::Null))
     }
+
+    fn http(&self) -> Client {
+        Client::builder().unix_socket(self.socket.as_path()).build().unwrap()
+    }
+}
+
+/// A container of the engine's that runs.
+pub(super) struct Container {
+    name: String,
+    /// The name of the image that it was created from.
+    pub(super) image: String,
 }
 
 /// A text in a sandbox's variables that a fault matches.
