@@ -122,7 +122,8 @@ impl Container {
         if !succeeds(&exec(RESET).await) {
             return false;
         }
-        for (family, name, verb) in [("session", "session", "delete"), ("process", "process", "remove")] {
+        let kept = [("code", "context", "delete"), ("session", "session", "delete"), ("process", "process", "remove")];
+        for (family, name, verb) in kept {
             let known = caller.ask(Method::POST, &format!("/v1/{family}/list"), Some(json!({}))).await.json();
             for one in known["items"].as_array().expect("a list of items") {
                 // A record that cannot be removed yet is there at the look below.
