@@ -18,6 +18,5 @@ mod writer;
 pub use chunks::{CHUNKING_BYTES, ChunkReader, Chunker};
 pub use creation::{Filter, create};
 pub use extraction::extract;
-pub use format::Format;
 pub use pipe::{Piece, PieceSender, PieceWriter, incoming, outgoing};
 pub use replacement::replace;

@@ -16,14 +16,17 @@ use std::{
     sync::Arc,
 };
 
-use cabana_protocol::{Code, Error, file::FilePath};
+use cabana_protocol::{
+    Code, Error,
+    file::{ArchiveFormat, FilePath},
+};
 use rustix::{
     fs::{FileType, Mode, OFlags, Statx, openat, readlinkat},
     io::{Errno, fcntl_dupfd_cloexec},
 };
 
 use super::{
-    format::Format,
+    format::Encoder,
     writer::{Failed, Writer},
 };
 use crate::{
@@ -46,11 +49,11 @@ struct Creation<'a, W> {
 /// members of a directory.
 ///
 /// Fails with `not_found`, `forbidden`, `conflict` (neither a directory nor a regular file), and when the output breaks off.
-pub fn create(roots: &Roots, path: &FilePath, format: Format, filter: &Filter, output: impl Write) -> Result<(), Error> {
+pub fn create(roots: &Roots, path: &FilePath, format: ArchiveFormat, filter: &Filter, output: impl Write) -> Result<(), Error> {
     let target = roots.target(path)?;
     let top = target.open(OFlags::PATH)?;
     let stat = look(&top, c"").map_err(|errno| errno_error(path, errno))?;
-    let writer = Writer::new(format.encoder(output).map_err(unwritable)?);
+    let writer = Writer::new(Encoder::new(format, output).map_err(unwritable)?);
     let mut creation = Creation { filter, writer, name: Vec::new(), ignores: Vec::new() };
     match file_type(&stat) {
         FileType::Directory => {

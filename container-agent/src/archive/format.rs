@@ -3,10 +3,9 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     mem,
-    str::FromStr,
 };
 
-use cabana_protocol::Error;
+use cabana_protocol::file::ArchiveFormat;
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
 /// The largest window of zstd that is taken, as a power of two: 8 MiB, which RFC 8878 asks of every reader. What is compressed with
@@ -22,61 +21,12 @@ const MARK_BYTES: u64 = 4;
 /// Compressed bytes that are held for their decompression.
 const COMPRESSED_BYTES: usize = 128 << 10;
 
-/// How an archive is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    /// Not at all.
-    #[default]
-    Tar,
-    /// With gzip, RFC 1952.
-    Gzip,
-    /// With Zstandard, RFC 8878.
-    Zstd,
-}
-
-impl Format {
-    /// The media type of such an archive.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Tar => "application/x-tar",
-            Self::Gzip => "application/gzip",
-            Self::Zstd => "application/zstd",
-        }
-    }
-
-    /// The format of what begins with these bytes. A tar archive begins with a name, which is none of the two marks in practice.
-    fn detect(start: &[u8]) -> Self {
-        match start {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::Tar,
-        }
-    }
-
-    /// Whatever is written to it goes to `output` in this format.
-    pub(super) fn encoder<W: Write>(self, output: W) -> io::Result<Encoder<W>> {
-        Ok(match self {
-            Self::Tar => Encoder::Tar(output),
-            Self::Gzip => Encoder::Gzip(GzEncoder::new(output, Compression::fast())),
-            Self::Zstd => {
-                let mut encoder = zstd::Encoder::new(output, ZSTD_LEVEL)?;
-                encoder.include_checksum(true)?;
-                Encoder::Zstd(encoder)
-            }
-        })
-    }
-}
-
-impl FromStr for Format {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "tar" => Ok(Self::Tar),
-            "tar.gz" => Ok(Self::Gzip),
-            "tar.zst" => Ok(Self::Zstd),
-            _ => Err(Error::invalid_request("format is tar, tar.gz or tar.zst")),
-        }
+/// The format of what begins with these bytes. A tar archive begins with a name, which is none of the two marks in practice.
+fn detect(start: &[u8]) -> ArchiveFormat {
+    match start {
+        [0x1f, 0x8b, ..] => ArchiveFormat::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => ArchiveFormat::Zstd,
+        _ => ArchiveFormat::Tar,
     }
 }
 
@@ -85,12 +35,12 @@ impl FromStr for Format {
 pub(super) fn decoder<'a>(mut input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut start = Vec::new();
     input.by_ref().take(MARK_BYTES).read_to_end(&mut start)?;
-    let format = Format::detect(&start);
+    let format = detect(&start);
     let input = BufReader::with_capacity(COMPRESSED_BYTES, io::Cursor::new(start).chain(input));
     Ok(match format {
-        Format::Tar => Box::new(input),
-        Format::Gzip => Box::new(GzipReader::Between(input)),
-        Format::Zstd => {
+        ArchiveFormat::Tar => Box::new(input),
+        ArchiveFormat::Gzip => Box::new(GzipReader::Between(input)),
+        ArchiveFormat::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(input)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
@@ -144,6 +94,19 @@ pub(super) enum Encoder<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
+    /// Whatever is written to it goes to `output` in this format.
+    pub(super) fn new(format: ArchiveFormat, output: W) -> io::Result<Self> {
+        Ok(match format {
+            ArchiveFormat::Tar => Self::Tar(output),
+            ArchiveFormat::Gzip => Self::Gzip(GzEncoder::new(output, Compression::fast())),
+            ArchiveFormat::Zstd => {
+                let mut encoder = zstd::Encoder::new(output, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Self::Zstd(encoder)
+            }
+        })
+    }
+
     /// Writes what is still held, and the end.
     pub(super) fn finish(self) -> io::Result<W> {
         match self {
@@ -176,8 +139,8 @@ impl<W: Write> Write for Encoder<W> {
 mod tests {
     use super::*;
 
-    fn compressed(format: Format, content: &[u8]) -> Vec<u8> {
-        let mut encoder = format.encoder(Vec::new()).unwrap();
+    fn compressed(format: ArchiveFormat, content: &[u8]) -> Vec<u8> {
+        let mut encoder = Encoder::new(format, Vec::new()).unwrap();
         encoder.write_all(content).unwrap();
         encoder.finish().unwrap()
     }
@@ -190,9 +153,9 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_the_format() {
-        for format in [Format::Tar, Format::Gzip, Format::Zstd] {
+        for format in ArchiveFormat::ALL {
             let once = compressed(format, b"content");
-            assert_eq!(Format::detect(&once), format);
+            assert_eq!(detect(&once), format);
             assert_eq!(decompressed(&once).unwrap(), b"content", "{format:?}");
             assert_eq!(decompressed(&once.repeat(2)).unwrap(), b"contentcontent", "{format:?}, in two parts");
         }
@@ -201,7 +164,7 @@ mod tests {
 
     #[test]
     fn gzip_may_be_padded_with_nuls_and_nothing_else() {
-        let once = compressed(Format::Gzip, b"content");
+        let once = compressed(ArchiveFormat::Gzip, b"content");
         for padding in [1, 512, 3 * COMPRESSED_BYTES] {
             let padded = [once.clone(), vec![0; padding]].concat();
             assert_eq!(decompressed(&padded).unwrap(), b"content", "{padding}");
@@ -212,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_noticed() {
-        for format in [Format::Gzip, Format::Zstd] {
+        for format in [ArchiveFormat::Gzip, ArchiveFormat::Zstd] {
             let whole = compressed(format, &b"content ".repeat(1_000));
             assert!(decompressed(&whole[..whole.len() - 1]).is_err(), "{format:?}, cut off");
             let mut damaged = whole.clone();

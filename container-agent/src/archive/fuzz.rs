@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cabana_protocol::file::FilePath;
+use cabana_protocol::file::{ArchiveFormat, FilePath};
 use tar::Header;
 use tempfile::TempDir;
 
-use super::{extraction::extract, format::Format};
+use super::{extraction::extract, format::Encoder};
 use crate::{fs::Roots, limits::ArchiveLimits};
 
 const LIMITS: ArchiveLimits = ArchiveLimits { entries: 100, bytes: 1 << 20, ratio: 100 };
@@ -34,13 +34,13 @@ pub fn archive(bytes: &[u8]) {
     let Some((form, archive)) = bytes.split_first() else { return };
     let archive = match form % 4 {
         0 => archive.to_vec(),
-        form => compressed(&summed(archive), [Format::Tar, Format::Gzip, Format::Zstd][usize::from(form) - 1]),
+        form => compressed(&summed(archive), ArchiveFormat::ALL[usize::from(form) - 1]),
     };
     PLACE.with(|place| place.extract(&archive));
 }
 
-fn compressed(archive: &[u8], format: Format) -> Vec<u8> {
-    let mut encoder = format.encoder(Vec::new()).unwrap();
+fn compressed(archive: &[u8], format: ArchiveFormat) -> Vec<u8> {
+    let mut encoder = Encoder::new(format, Vec::new()).unwrap();
     encoder.write_all(archive).unwrap();
     encoder.finish().unwrap()
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use cabana_protocol::{
     Error,
-    file::{Extracted, FilePath, RelativePaths},
+    file::{ArchiveFormat, Extracted, FilePath, RelativePaths},
     names::{missing_parameter, unknown_parameter},
 };
 use futures_util::{StreamExt, stream};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Agent,
-    archive::{self, Filter, Format, Piece, PieceSender, PieceWriter},
+    archive::{self, Filter, Piece, PieceSender, PieceWriter},
     dispatch::{self, query_pairs},
     limits,
     threads::{self, Length},
@@ -33,14 +33,14 @@ struct Query {
     path: FilePath,
     /// The session in whose directory a relative path begins.
     session: Option<String>,
-    format: Format,
+    format: ArchiveFormat,
     include: Vec<String>,
     exclude: Vec<String>,
 }
 
 impl Query {
     fn of(query: Option<&str>) -> Result<Self, Error> {
-        let (mut path, mut session, mut format) = (None, None, Format::default());
+        let (mut path, mut session, mut format) = (None, None, ArchiveFormat::default());
         let (mut include, mut exclude) = (Vec::new(), Vec::new());
         for (name, value) in query_pairs(query.unwrap_or_default()) {
             match name.as_slice() {

@@ -11,7 +11,7 @@ use axum::{
 use cabana_protocol::{
     Code, Error,
     chunk::ChunkName,
-    file::{Extracted, FilePath},
+    file::{ArchiveFormat, Extracted, FilePath},
     names::{missing_parameter, unknown_parameter},
 };
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Agent,
-    archive::{self, CHUNKING_BYTES, ChunkReader, Chunker, Filter, Format},
+    archive::{self, CHUNKING_BYTES, ChunkReader, Chunker, Filter},
     dispatch::{self, query_pairs},
     threads::Length,
 };
@@ -73,7 +73,7 @@ async fn make(agent: Agent, query: Option<String>, request: Request) -> Result<R
         let interrupted = |error: std::io::Error| Error::new(Code::Interrupted, format!("the archive was interrupted: {error}"));
         let filter = Filter::new(&[], &exclude)?.with_ignore_files(ignore_files);
         let mut chunker = Chunker::new(output, known).map_err(interrupted)?;
-        archive::create(roots.fs.roots(), &path, Format::Tar, &filter, &mut chunker)?;
+        archive::create(roots.fs.roots(), &path, ArchiveFormat::Tar, &filter, &mut chunker)?;
         chunker.finish().map_err(interrupted)
     };
     stream(&agent, (permit, held), "application/octet-stream", create).await

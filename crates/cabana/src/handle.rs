@@ -1,8 +1,6 @@
 //! A sandbox as the code of a Worker sees it.
 
 mod body;
-mod call;
-mod cancel;
 mod code;
 mod files;
 mod life;
@@ -24,15 +22,14 @@ use cabana_protocol::{
 use serde::{Serialize, de::DeserializeOwned};
 use worker::{Env, Method, Request, Response, Stub, js_sys::Reflect};
 
-use self::cancel::Cancel;
 pub(crate) use self::lines::{Lines, NDJSON};
+use self::running::Cancel;
 pub use self::{
     body::Body,
-    call::Call,
     code::CodeContext,
-    files::{ArchiveFormat, Download, Upload},
+    files::Download,
     process::Process,
-    running::Running,
+    running::{Call, Running},
     session::Session,
 };
 use crate::{

@@ -150,6 +150,7 @@ pub use cabana_protocol as protocol;
 pub use cabana_protocol::{
     Access, Code, KeyId, SandboxId, Scopes, Tenant,
     exec::{Exec, ExecOutput},
+    file::{ArchiveFormat, Upload},
     sandbox::CreateSandbox,
 };
 
@@ -159,7 +160,7 @@ pub use crate::{
     database::Database,
     egress::{Egress, check_network},
     error::{Error, Result, respond},
-    handle::{ArchiveFormat, Body, Call, CodeContext, Download, Handle, Process, Running, Session, Upload},
+    handle::{Body, Call, CodeContext, Download, Handle, Process, Running, Session},
     kinds::{Kind, Kinds},
     origins::{Cors, Page},
     preview::proxy_to_preview,

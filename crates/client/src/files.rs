@@ -1,7 +1,7 @@
 //! The byte lanes: content of any size, as it comes.
 
 use bytes::Bytes;
-use cabana_protocol::file::{Extracted, FilePath, Mode, Written};
+use cabana_protocol::file::{ArchiveFormat, Extracted, FilePath, Upload, Written};
 use futures_util::{Stream, stream};
 use http::{Method, Response, header};
 use hyper::body::{Body as _, Incoming};
@@ -14,39 +14,6 @@ pub struct Download {
     body: Incoming,
     etag: Option<String>,
     left: Option<u64>,
-}
-
-/// A file, or a part of one, on its way to a sandbox.
-#[derive(Debug, Default)]
-pub struct Upload {
-    /// Its permission bits. Default: those of the present file, or `0644`.
-    pub mode: Option<Mode>,
-    /// Replaces only the file with this ETag.
-    pub if_match: Option<String>,
-    /// In place of a whole file, writes the bytes from the first of these up to the second, of a file that has the third as its length in the end.
-    pub part: Option<(u64, u64, u64)>,
-}
-
-/// How the content of an archive is packed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ArchiveFormat {
-    /// Not compressed.
-    #[default]
-    Tar,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl ArchiveFormat {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Tar => "tar",
-            Self::Gzip => "tar.gz",
-            Self::Zstd => "tar.zst",
-        }
-    }
 }
 
 impl Download {
@@ -112,19 +79,18 @@ impl Sandbox {
         if let Some(mode) = how.mode {
             request = request.with_query("mode", mode.to_string());
         }
+        if let Some(range) = how.content_range() {
+            request = request.with_header(header::CONTENT_RANGE, range);
+        }
         if let Some(etag) = how.if_match {
             request = request.with_header(header::IF_MATCH, etag);
-        }
-        if let Some((first, end, complete)) = how.part {
-            let range = format!("bytes {first}-{}/{complete}", end.saturating_sub(1));
-            request = request.with_header(header::CONTENT_RANGE, range);
         }
         self.client().json(request).await
     }
 
     /// Downloads a directory or a file as a tar archive.
     pub async fn archive(&self, path: &FilePath, format: ArchiveFormat) -> Result<Download> {
-        let request = self.lane(Method::GET, "/archive", path).with_query("format", format.word());
+        let request = self.lane(Method::GET, "/archive", path).with_query("format", format.as_str());
         Ok(Download::new(self.client().open(request).await?))
     }
 

@@ -39,10 +39,11 @@ mod tunnel;
 
 pub use body::Body;
 pub use cabana_protocol as protocol;
+pub use cabana_protocol::file::{ArchiveFormat, Upload};
 pub use call::Call;
 pub use client::{Client, Settings};
 pub use error::{Error, Result};
-pub use files::{ArchiveFormat, Download, Upload};
+pub use files::Download;
 pub use http::Method;
 pub use retry::Retries;
 pub use running::{Feed, Inputs, Running};

@@ -7,8 +7,8 @@
 
 mod change;
 mod edit;
-mod extracted;
 mod find;
+mod lane;
 mod many;
 mod metadata;
 mod path;
@@ -18,8 +18,8 @@ mod watch;
 
 pub use change::{Chmod, Copied, Copy, Symlink};
 pub use edit::{Edit, Edited, Patch, PatchAction, Patched, PatchedFile, Replacement};
-pub use extracted::{Exported, Extracted};
 pub use find::{Find, Found};
+pub use lane::{ArchiveFormat, Exported, Extracted, Upload};
 pub use many::{MAX_FILES, NewFile, Outcome, Outcomes, ReadMany, StatMany, WriteMany};
 pub use metadata::{Kind, Metadata, Mode};
 pub use path::{FilePath, RelativePaths};

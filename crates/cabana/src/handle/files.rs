@@ -2,7 +2,7 @@
 
 use cabana_protocol::{
     Code, Error as CodedError,
-    file::{Extracted, FilePath, Mode, Written},
+    file::{ArchiveFormat, Extracted, FilePath, Upload, Written},
 };
 use futures_util::{Stream, StreamExt};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -14,39 +14,6 @@ use crate::{Error, Result, wire::ORIGIN};
 /// Content on its way from a sandbox. Dropping it ends the download.
 #[derive(Debug)]
 pub struct Download(Response);
-
-/// A file, or a part of one, on its way to a sandbox.
-#[derive(Debug, Default)]
-pub struct Upload {
-    /// Its permission bits. Default: those of the present file, or `0644`.
-    pub mode: Option<Mode>,
-    /// Replaces only the file with this ETag.
-    pub if_match: Option<String>,
-    /// In place of a whole file, writes the bytes from the first of these up to the second, of a file that has the third as its length in the end.
-    pub part: Option<(u64, u64, u64)>,
-}
-
-/// How the content of an archive is packed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ArchiveFormat {
-    /// Not compressed.
-    #[default]
-    Tar,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl ArchiveFormat {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Tar => "tar",
-            Self::Gzip => "tar.gz",
-            Self::Zstd => "tar.zst",
-        }
-    }
-}
 
 impl Download {
     /// How long it is, where the sandbox has said.
@@ -143,18 +110,18 @@ impl Handle {
     pub async fn upload(&self, path: impl Into<FilePath>, body: impl Into<Body>, how: Upload) -> Result<Written> {
         let mode = how.mode.map(|mode| format!("&mode={mode}")).unwrap_or_default();
         let headers = Headers::new();
+        if let Some(range) = how.content_range() {
+            headers.set("content-range", &range)?;
+        }
         if let Some(etag) = how.if_match {
             headers.set("if-match", &etag)?;
-        }
-        if let Some((first, end, complete)) = how.part {
-            headers.set("content-range", &format!("bytes {first}-{}/{complete}", end.saturating_sub(1)))?;
         }
         self.put(&lane("files", &path.into(), &mode), body.into(), &headers).await
     }
 
     /// Downloads a directory or a file as a tar archive.
     pub async fn archive(&self, path: impl Into<FilePath>, format: ArchiveFormat) -> Result<Download> {
-        let format = format!("&format={}", format.word());
+        let format = format!("&format={}", format.as_str());
         self.fetch_lane(&lane("archive", &path.into(), &format), &Headers::new()).await
     }
 

@@ -1,17 +1,18 @@
-//! A streaming operation that runs.
+//! Operations that run: what each answers, the stream of one, and giving one up.
 
 use std::time::Duration;
 
 use cabana_protocol::{
-    Code, Error as CodedError, Fold, ProcessId, Streaming,
+    Code, Error as CodedError, Fold, Operation, ProcessId, Streaming,
     exec::ExecInput,
     line::Line,
     process::{Attach, End, Input, Resize, SendSignal},
 };
 use futures_util::{Stream, stream};
-use worker::Delay;
+use serde::de::DeserializeOwned;
+use worker::{Delay, Request, web_sys};
 
-use super::{Handle, Lines, NDJSON, cancel::Cancel};
+use super::{Handle, Lines, NDJSON};
 use crate::{Error, Result};
 
 /// How long a broken connection is made again: as long as the sandbox keeps a command for its caller.
@@ -20,6 +21,27 @@ const RECONNECT: Duration = Duration::from_secs(30);
 /// The pause before the second attempt. Each further one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// An operation of the one list, and all that it answers: its response, and of a streaming one what its events carried as well.
+///
+/// Implemented for every operation of the agent, so that nothing is lost by choosing the wrong verb.
+pub trait Call: Operation {
+    /// The answer.
+    type Output: DeserializeOwned + Send + 'static;
+}
+
+macro_rules! calls {
+    (calls: [$($call:ty),* $(,)?], streams: [$($stream:ty),* $(,)?] $(,)?) => {
+        $(impl Call for $call {
+            type Output = <$call as Operation>::Response;
+        })*
+        $(impl Call for $stream {
+            type Output = <<$stream as Streaming>::Fold as Fold<$stream>>::Output;
+        })*
+    };
+}
+
+cabana_protocol::operations!(calls);
 
 /// A streaming operation that runs: its events, its inputs, its result.
 ///
@@ -217,5 +239,40 @@ impl<O: Streaming<Input = ExecInput>> Running<O> {
             ExecInput::Signal { signal } => self.sandbox.call(SendSignal { process, signal }).await?,
         };
         Ok(())
+    }
+}
+
+/// Cancels a request when it is dropped: the runtime does not notice that nobody waits for its answer any more.
+#[derive(Debug)]
+pub(super) struct Cancel(Option<web_sys::AbortController>);
+
+impl Cancel {
+    /// The request, and what cancels it.
+    pub(super) fn on_drop(request: Request) -> Result<(Request, Self), CodedError> {
+        let attach = || {
+            let controller = web_sys::AbortController::new()?;
+            let init = web_sys::RequestInit::new();
+            init.set_signal(Some(&controller.signal()));
+            Ok((web_sys::Request::new_with_request_and_init(request.inner(), &init)?.into(), Self(Some(controller))))
+        };
+        attach().map_err(|error: worker::wasm_bindgen::JsValue| CodedError::internal(worker::Error::from(error).to_string()))
+    }
+
+    /// The answer is there: there is nothing to cancel.
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+
+    /// Cancels it now.
+    pub(super) fn cancel(&mut self) {
+        if let Some(controller) = self.0.take() {
+            controller.abort();
+        }
+    }
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
