@@ -213,6 +213,7 @@ WORDS = {
     "AsyncSnapshots": "Snapshots",
     "AsyncTerminal": "Terminal",
     "AsyncTransport": "Transport",
+    "AsyncTunnel": "Tunnel",
     "AsyncOperations": "Operations",
     "AsyncKeys": "Keys",
     "AsyncProjects": "Projects",

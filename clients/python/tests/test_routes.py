@@ -16,8 +16,8 @@ import pytest
 from cabana import AsyncCabana, Cabana
 
 DESCRIPTION = json.loads((Path(__file__).resolve().parents[3] / "crates/protocol/openapi.json").read_text())
-# What has no method: pages for people, what speaks another protocol, and the socket, which `terminal` opens.
-LEFT_OUT = {"docs", "openapi", "connect", "notebook", "mcp", "sandbox.mcp"}
+# What has no route here: pages for people, what speaks another protocol, and the socket, by which `terminal` and `ports.connect` go.
+LEFT_OUT = {"docs", "openapi", "connect", "notebook", "mcp", "sandbox.mcp", "port.connect"}
 # The names of parameters that are not those of the wire.
 NAMES = {
     "from": "from_",

@@ -17,4 +17,5 @@ export type { Snapshots } from "./snapshots.ts";
 export type { Source } from "./source.ts";
 export { Terminal, type TerminalOptions } from "./terminal.ts";
 export type { CabanaOptions } from "./transport.ts";
+export { Tunnel, type ConnectionEnd, type ConnectOptions } from "./tunnel.ts";
 export type { CallOptions, RequestOf, ResponseOf, Schema } from "./types.ts";

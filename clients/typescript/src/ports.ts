@@ -1,4 +1,5 @@
 import { Operations } from "./operations.ts";
+import { Tunnel, type ConnectOptions } from "./tunnel.ts";
 import type { CallOptions, Schema } from "./types.ts";
 
 /** The ports of a sandbox. */
@@ -27,6 +28,11 @@ export class Ports extends Operations {
   /** What listens in the sandbox. Wakes nothing. */
   async list(options?: CallOptions): Promise<Schema<"Port">[]> {
     return (await this.call("port.list", {} as never, options)).items;
+  }
+
+  /** Connects to a TCP port, or to the Unix socket of an absolute path: raw bytes of any protocol, both ways. */
+  connect(target: number | string, options: ConnectOptions = {}): Promise<Tunnel> {
+    return Tunnel.open(this.transport, this.sandbox, target, options);
   }
 
   /** Sends a request to the program on a port, by the API's own path: no domain is needed. The answer is the program's, whatever its status. */

@@ -1,24 +1,14 @@
-import { CabanaError, connectionLost, errorOf } from "./errors.ts";
-import { binaryFrame, readFrame, type Frame } from "./frames.ts";
-import { backoff, failure, pause, type Transport } from "./transport.ts";
+import { CabanaError, connectionLost } from "./errors.ts";
+import { binaryFrame, type Frame } from "./frames.ts";
+import { begin, ended, ID, openSocket } from "./socket.ts";
+import { backoff, pause, type Transport } from "./transport.ts";
 import type { CallOptions, RequestOf, Schema } from "./types.ts";
-import { encode, fromWire, toWire } from "./wire.ts";
+import { encode, fromWire } from "./wire.ts";
 
-/** The id of the one operation on a terminal's socket. */
-const ID = "terminal";
-/** How often an idle socket is asked whether it is alive, and how long it may say nothing. */
-const PING_MS = 10_000;
-const SILENCE_MS = 30_000;
 /** How long a lost socket is tried again: for as long as the service keeps the command for its caller. */
 const RECONNECT_MS = 30_000;
 /** Output that waits for its reader, at most. */
 const BUFFER_BYTES = 16 << 20;
-
-/** What closes a socket for good, and why. */
-const FINAL: Record<number, [code: "unauthorized" | "not_found", message: string]> = {
-  4401: ["unauthorized", "the credentials ended or were revoked"],
-  4404: ["not_found", "the sandbox was destroyed"],
-};
 
 export interface TerminalOptions extends Pick<RequestOf<"exec">, "cwd" | "env" | "user" | "session" | "timeoutMs">, CallOptions {
   /** What runs on it. Default: bash. */
@@ -75,11 +65,9 @@ export class Terminal implements AsyncIterable<Uint8Array> {
       const exec = { command, tty: terminal.#size, detach: true, ...request };
       terminal.#process = (await transport.operation<{ process: string }>(sandbox, "exec", exec, { signal }, true)).process;
     }
-    const first = terminal.#process === undefined
-      ? { type: "exec", payload: { command, tty: terminal.#size, ...request } }
-      : { type: "process.attach", payload: { process: terminal.#process, screen: true } };
     signal?.addEventListener("abort", () => terminal.close(), { once: true, signal: terminal.#closed.signal });
-    await terminal.#connect(first);
+    if (terminal.#process === undefined) await terminal.#connect("exec", { command, tty: terminal.#size, ...request });
+    else await terminal.#connect("process.attach", { process: terminal.#process, screen: true });
     void terminal.#keep();
     return terminal;
   }
@@ -159,40 +147,14 @@ export class Terminal implements AsyncIterable<Uint8Array> {
     else this.#unsent.push(() => this.#socket?.send(frame()));
   }
 
-  async #open(): Promise<WebSocket> {
-    const route = `/v1/sandboxes/${this.#sandbox}`;
-    try {
-      return await this.#transport.socket(`${route}/connect?binary=1`, this.#closed.signal);
-    } catch (error) {
-      // A socket does not tell why it was refused; a request does.
-      if (error instanceof CabanaError) await this.#transport.json({ path: route, signal: this.#closed.signal });
-      throw error;
-    }
-  }
-
   /** Opens a socket, sends the request, and hears of its first event. */
-  async #connect(request: { type: string; payload: object }): Promise<void> {
-    const socket = await this.#open();
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
-    await new Promise<void>((resolve, reject) => {
-      socket.addEventListener("message", (message: MessageEvent<string | ArrayBuffer>) => {
-        const frame = readFrame(message.data);
-        if (frame.id === ID && frame.type === "error") reject(failure({ error: frame.payload as unknown as Parameters<typeof failure>[0]["error"] }));
-        if (frame.id === ID && frame.type !== "error") resolve();
-        this.#hear(frame);
-      });
-      socket.addEventListener("close", ({ code }) => {
-        const [final, message] = FINAL[code] ?? ["connection_lost", "the connection to the terminal broke"];
-        reject(errorOf({ code: final as "connection_lost", message }));
-      });
-      socket.send(JSON.stringify({ id: ID, type: request.type, payload: toWire(request.payload) }));
-    });
+  async #connect(name: string, request: object): Promise<void> {
+    this.#socket = await openSocket(this.#transport, this.#sandbox, this.#closed.signal);
+    await begin(this.#socket, name, request, (frame) => this.#hear(frame));
     for (const send of this.#unsent.splice(0)) send();
   }
 
-  #hear({ type, id, payload, bytes }: Frame): void {
-    if (id !== ID) return;
+  #hear({ type, payload, bytes }: Frame): void {
     if (type === "result") {
       this.#end = fromWire<{ exit?: Schema<"Exit"> }>(payload).exit ?? null;
       this.#closed.abort();
@@ -216,7 +178,7 @@ export class Terminal implements AsyncIterable<Uint8Array> {
   async #keep(): Promise<void> {
     try {
       while (!this.#closed.signal.aborted) {
-        await this.#lost();
+        await ended(this.#socket!, this.#closed.signal);
         if (this.#closed.signal.aborted) return;
         await this.#reconnect();
       }
@@ -232,7 +194,7 @@ export class Terminal implements AsyncIterable<Uint8Array> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         while (this.#waitingBytes > BUFFER_BYTES / 2) await pause(50, this.#closed.signal);
-        await this.#connect({ type: "process.attach", payload: { process: this.#process ?? "", from: this.#next } });
+        await this.#connect("process.attach", { process: this.#process ?? "", from: this.#next });
         this.resize(this.#size.cols, this.#size.rows);
         return;
       } catch (error) {
@@ -242,27 +204,5 @@ export class Terminal implements AsyncIterable<Uint8Array> {
         await pause(backoff(attempt), this.#closed.signal);
       }
     }
-  }
-
-  /** Resolves when the socket has ended, or says nothing any more. */
-  async #lost(): Promise<void> {
-    const socket = this.#socket!;
-    if (socket.readyState >= 2) return;
-    let heard = Date.now();
-    await new Promise<void>((resolve) => {
-      const timer = setInterval(() => {
-        if (Date.now() - heard > SILENCE_MS) socket.close();
-        else if (socket.readyState === 1) socket.send(`{"type":"ping"}`);
-        // A socket that does not answer does not close either.
-        if (Date.now() - heard > SILENCE_MS) end();
-      }, PING_MS);
-      const end = () => {
-        clearInterval(timer);
-        resolve();
-      };
-      socket.addEventListener("message", () => (heard = Date.now()));
-      socket.addEventListener("close", end, { once: true });
-      this.#closed.signal.addEventListener("abort", end, { once: true });
-    });
   }
 }

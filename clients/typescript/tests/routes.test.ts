@@ -6,8 +6,8 @@ import { Cabana } from "../src/index.ts";
 
 interface Description { paths: Record<string, Record<string, { operationId?: string }>> }
 
-/** What has no method: pages for people, what speaks another protocol, and the socket, which `terminal` opens. */
-const LEFT_OUT = new Set(["docs", "openapi", "connect", "notebook", "mcp", "sandbox.mcp"]);
+/** What has no route here: pages for people, what speaks another protocol, and the socket, by which `terminal` and `ports.connect` go. */
+const LEFT_OUT = new Set(["docs", "openapi", "connect", "notebook", "mcp", "sandbox.mcp", "port.connect"]);
 
 const calls = (cabana: Cabana): Record<string, () => unknown> => {
   const box = cabana.sandbox("sbx-a");

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._async.sandbox import AsyncSandbox
     from ._async.session import AsyncSession
     from ._async.terminal import AsyncTerminal
+    from ._async.tunnel import AsyncTunnel
     from ._errors import (
         CabanaError,
         CommandFailed,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unprocessable,
     )
+    from ._frames import ConnectionEnd
     from ._models import SERVICE_VERSION
     from ._output import Event, ExecResult
     from ._sync.client import Cabana
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from ._sync.sandbox import Sandbox
     from ._sync.session import Session
     from ._sync.terminal import Terminal
+    from ._sync.tunnel import Tunnel
 
 __all__ = [
     "SERVICE_VERSION",
@@ -54,10 +57,12 @@ __all__ = [
     "AsyncSandbox",
     "AsyncSession",
     "AsyncTerminal",
+    "AsyncTunnel",
     "Cabana",
     "CabanaError",
     "CommandFailed",
     "Conflict",
+    "ConnectionEnd",
     "Event",
     "ExecResult",
     "Execution",
@@ -76,6 +81,7 @@ __all__ = [
     "Timeout",
     "TooLarge",
     "TooManyRequests",
+    "Tunnel",
     "Unauthorized",
     "Unprocessable",
 ]
@@ -88,7 +94,9 @@ _MODULES = {
     "._async.sandbox": ("AsyncSandbox",),
     "._async.session": ("AsyncSession",),
     "._async.terminal": ("AsyncTerminal",),
+    "._async.tunnel": ("AsyncTunnel",),
     "._errors": ("CabanaError", "CommandFailed", "Conflict", "Forbidden", "Gone", "Interrupted", "InvalidRequest", "NotFound", "NotReady", "PreconditionFailed", "StorageFull", "Timeout", "TooLarge", "TooManyRequests", "Unauthorized", "Unprocessable"),
+    "._frames": ("ConnectionEnd",),
     "._models": ("SERVICE_VERSION",),
     "._output": ("Event", "ExecResult"),
     "._sync.client": ("Cabana",),
@@ -97,6 +105,7 @@ _MODULES = {
     "._sync.sandbox": ("Sandbox",),
     "._sync.session": ("Session",),
     "._sync.terminal": ("Terminal",),
+    "._sync.tunnel": ("Tunnel",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 sleep = asyncio.sleep
+Condition = asyncio.Condition
 
 # Ends that go on though their caller is cancelled: a task that nobody holds may be collected.
 _ends: set[asyncio.Task[None]] = set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 sleep = time.sleep
+Condition = threading.Condition
 
 
 def see_to(work: Callable[[], None]) -> None:

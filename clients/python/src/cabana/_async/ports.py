@@ -9,6 +9,7 @@ from .._models import Archive, ExposedPort, Extracted, Port, Sandbox as SandboxR
 from .._record import parse
 from .._wire import Call, given, milliseconds
 from .operations import AsyncOperations, get
+from .tunnel import AsyncTunnel
 
 if TYPE_CHECKING:
     import httpx
@@ -46,6 +47,11 @@ class AsyncPorts(AsyncOperations):
     async def list(self) -> builtins.list[Port]:
         """What listens in the sandbox. Wakes nothing."""
         return [parse(Port, item) for item in (await self._call("port.list", {}))["items"]]
+
+    async def connect(self, target: int | str, *, host: str | None = None) -> AsyncTunnel:
+        """Connects to a TCP port, of the sandbox itself or of a `host` as it sees it, or to the Unix socket of an absolute path."""
+        request = given(port=target, host=host) if isinstance(target, int) else given(path=target, host=host)
+        return await AsyncTunnel.open(self._transport, self._sandbox, request)
 
     async def request(self, port: int, path: str = "/", method: str = "GET", **options: Any) -> httpx.Response:
         """Sends a request to the program on a port, by the API's own path: no domain is needed. The answer is the program's, whatever its status."""

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from .. import _asyncio as io
-from .._errors import CabanaError, connection_lost, error_of
+from .._errors import CabanaError, connection_lost
+from .._frames import FINAL, bytes_frame, closing, input_frame, read_frame, request_frame
 from .._models import Exit
-from .._wire import Command, Env, backoff, failure, given, milliseconds, operation, wire
-from .operations import get
+from .._wire import Command, Env, backoff, failure, given, milliseconds, operation
+from .socket import open_socket
 from .transport import AsyncTransport
 
-# The id of the one operation on a terminal's socket.
-ID = "terminal"
 # How long a lost socket is tried again: for as long as the service keeps the command for its caller.
 RECONNECT = 30.0
-# What closes a socket for good.
-FINAL = {4401: ("unauthorized", "the credentials ended or were revoked"), 4404: ("not_found", "the sandbox was destroyed")}
 
 
 class AsyncTerminal:
@@ -78,18 +73,16 @@ class AsyncTerminal:
 
     async def write(self, data: str | bytes) -> None:
         """Types on it."""
-        data = data.encode() if isinstance(data, str) else data
-        head = json.dumps({"type": "input", "id": ID, "payload": {"type": "stdin", "bytes": ""}}).encode()
-        await self._send(struct.pack(">I", len(head)) + head + data)
+        await self._send(bytes_frame("stdin", data.encode() if isinstance(data, str) else data))
 
     async def resize(self, cols: int, rows: int) -> None:
         """Tells it its size."""
         self._size = {"cols": cols, "rows": rows}
-        await self._send(json.dumps({"type": "input", "id": ID, "payload": {"type": "resize", **self._size}}))
+        await self._send(input_frame({"type": "resize", **self._size}))
 
     async def signal(self, signal: str) -> None:
         """Signals what runs on it."""
-        await self._send(json.dumps({"type": "input", "id": ID, "payload": {"type": "signal", "signal": signal}}))
+        await self._send(input_frame({"type": "signal", "signal": signal}))
 
     async def close(self) -> None:
         """Leaves it. One without a name ends, with everything that runs on it."""
@@ -108,7 +101,7 @@ class AsyncTerminal:
                     return
                 await self._reconnect(closed.rcvd.code if closed.rcvd else 1006)
                 continue
-            kind, payload, data = _read(message)
+            kind, payload, data = read_frame(message)
             if kind == "result":
                 self.exit = Exit(payload["exit"]) if payload.get("exit") else None
                 await self.close()
@@ -139,20 +132,13 @@ class AsyncTerminal:
 
     async def _connect(self, name: str, payload: dict[str, Any]) -> None:
         """Opens a socket, sends the request, and hears of its first event."""
-        from websockets.exceptions import ConnectionClosed, WebSocketException
+        from websockets.exceptions import ConnectionClosed
 
-        route = f"/v1/sandboxes/{self._sandbox}"
-        url = self._transport.url.replace("http", "ws", 1) + f"{route}/connect?binary=1"
+        self._socket = await open_socket(self._transport, self._sandbox)
         try:
-            self._socket = await io.connect(url, self._transport.key)
-        except (OSError, WebSocketException) as cause:
-            # A socket does not tell why it was refused; a request does.
-            await self._transport.json(get(route))
-            raise connection_lost("the socket could not be opened") from cause
-        try:
-            await self._socket.send(json.dumps({"id": ID, "type": name, "payload": wire(payload)}))
+            await self._socket.send(request_frame(name, payload))
             while True:
-                kind, payload, _ = _read(await self._socket.recv())
+                kind, payload, _ = read_frame(await self._socket.recv())
                 if kind == "error":
                     await self._socket.close()
                     raise failure(payload)
@@ -164,7 +150,7 @@ class AsyncTerminal:
 
     async def _reconnect(self, code: int) -> None:
         if code in FINAL:
-            raise error_of(*FINAL[code])
+            raise closing(code)
         deadline = time.monotonic() + RECONNECT
         attempt = 0
         while True:
@@ -180,14 +166,3 @@ class AsyncTerminal:
         unsent, self._unsent = self._unsent, []
         for message in unsent:
             await self._send(message)
-
-
-def _read(message: str | bytes) -> tuple[str, dict[str, Any], bytes]:
-    """The kind, the payload and the bytes of a frame; another kind for what is not of the terminal."""
-    data = b""
-    if isinstance(message, bytes):
-        (length,) = struct.unpack_from(">I", message)
-        data = message[4 + length :]
-        message = message[4 : 4 + length].decode()
-    frame = json.loads(message)
-    return (frame["type"] if frame.get("id") == ID else "", frame.get("payload") or {}, data)
