@@ -10,9 +10,24 @@
 /// cabana::sandbox_class!(PythonSandbox);
 /// # fn main() {}
 /// ```
+///
+/// `hooks` names a type with [`Hooks`](crate::Hooks): variables of all its sandboxes, and what is done when they start and stop.
+///
+/// ```
+/// struct Watched;
+/// impl cabana::Hooks for Watched {}
+/// cabana::sandbox_class!(WatchedSandbox, hooks: Watched);
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! sandbox_class {
     ($name:ident) => {
+        $crate::sandbox_class!(@class $name, <$crate::Sandbox as ::worker::DurableObject>::new);
+    };
+    ($name:ident, hooks: $hooks:ty) => {
+        $crate::sandbox_class!(@class $name, $crate::Sandbox::with_hooks::<$hooks>);
+    };
+    (@class $name:ident, $new:expr) => {
         #[doc = "The sandboxes of a kind with a class of its own, see [`cabana::Sandbox`]."]
         #[::worker::durable_object]
         #[allow(missing_debug_implementations, missing_docs)]
@@ -20,7 +35,7 @@ macro_rules! sandbox_class {
 
         impl ::worker::DurableObject for $name {
             fn new(state: ::worker::State, env: ::worker::Env) -> Self {
-                Self(<$crate::Sandbox as ::worker::DurableObject>::new(state, env))
+                Self($new(state, env))
             }
 
             async fn fetch(&self, request: ::worker::Request) -> ::worker::Result<::worker::Response> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cabana_protocol::{Error, SandboxId, network::NetworkGroups};
+use cabana_protocol::{Error, SandboxId, network::NetworkGroups, variables::VariableChanges};
 use worker::Env;
 
 use crate::{
@@ -42,6 +42,8 @@ pub struct Config {
     pub hosts: Hosts,
     /// `CABANA_KINDS`: the kinds of sandboxes; default: the images of the container.
     pub kinds: Kinds,
+    /// Variables of commands that the sandbox's class names, see [`Hooks::variables`](crate::Hooks::variables).
+    pub(crate) variables: VariableChanges,
 }
 
 impl Config {
@@ -51,6 +53,13 @@ impl Config {
     pub fn read(env: &Env) -> Result<Self, Error> {
         let groups = read_groups(env)?;
         Ok(Self { groups, ..Self::parse(Kinds::read(env)?, |name| variable(env, name))? })
+    }
+
+    /// Variables of the commands of a sandbox of this kind, but for its project's and its own.
+    pub(crate) fn variables_of(&self, kind: &str) -> VariableChanges {
+        let mut variables = self.kinds.get(kind).map(|kind| kind.env.clone()).unwrap_or_default();
+        variables.extend(self.variables.clone());
+        variables
     }
 
     /// The part of it that the life of the sandbox of this id goes by.
@@ -96,6 +105,7 @@ impl Config {
             groups: NetworkGroups::default(),
             hosts: Hosts::parse(lookup("CABANA_PREVIEW_DOMAIN").as_deref(), lookup("CABANA_API_HOSTS").as_deref())?,
             kinds,
+            variables: VariableChanges::new(),
         })
     }
 }

@@ -97,6 +97,7 @@
 //! | [`secrets`] | what is added to such requests, as it is stored |
 //! | [`cache`] | what an isolate remembers |
 //! | `handle` | a sandbox as code of the Worker sees it |
+//! | `hooks` | what a class of sandboxes does when they start and stop |
 //! | `error` | why a call failed |
 //! | `sandbox` | the Durable Object: store, supervisor, forwarding, WebSockets |
 //! | [`tenant`] | what a tenant may have at once, and how often it may ask |
@@ -124,6 +125,7 @@ mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
+mod hooks;
 mod kinds;
 pub mod lifecycle;
 pub mod log;
@@ -161,6 +163,7 @@ pub use crate::{
     egress::{Egress, check_network},
     error::{Error, Result, respond},
     handle::{Body, Call, CodeContext, Download, Handle, Process, Running, Session},
+    hooks::{Hooks, Stopped},
     kinds::{Kind, Kinds},
     origins::{Cors, Page},
     preview::proxy_to_preview,

@@ -44,6 +44,7 @@ use crate::{
     audit::Exchange,
     clock::now,
     handle::DEFAULT_BINDING,
+    hooks::{HookTable, Hooks},
     principal, reply,
     wire::{BINDING_HEADER, CONNECT_PATH, CONTROL_PATH, MAKING_HEADER, SOCKETS},
 };
@@ -82,6 +83,20 @@ impl Sandbox {
     /// Fails with `not_implemented`.
     pub fn at(env: &Env, binding: &str, address: Address) -> Result<Handle> {
         Ok(Handle::new(env, binding, address)?)
+    }
+
+    /// The object of a class with hooks: [`sandbox_class`](crate::sandbox_class) makes such classes.
+    #[doc(hidden)]
+    pub fn with_hooks<H: Hooks>(state: State, env: Env) -> Self {
+        Self::load(state, env, Some(HookTable::of::<H>()))
+    }
+
+    fn load(state: State, env: Env, hooks: Option<HookTable>) -> Self {
+        let parts = Object::load(state, env, hooks).map(|object| {
+            let gateway = Gateway::load(&object);
+            (object, gateway)
+        });
+        Self { parts }
     }
 
     /// Answers what the platform brings.
@@ -186,11 +201,7 @@ async fn make(object: &Rc<Object>, settings: &str, principal: &Principal) -> Res
 
 impl DurableObject for Sandbox {
     fn new(state: State, env: Env) -> Self {
-        let parts = Object::load(state, env).map(|object| {
-            let gateway = Gateway::load(&object);
-            (object, gateway)
-        });
-        Self { parts }
+        Self::load(state, env, None)
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {

@@ -1,6 +1,7 @@
 //! Cases of the library for Workers. They run where it runs, in a Worker: `GET /` names them, and `GET /<case>` runs one.
 
 mod files;
+mod hooks;
 mod life;
 mod programs;
 mod streams;
@@ -12,6 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use worker::{Context, Delay, Env, Request, Response, event};
 
 pub use cabana::Sandbox;
+pub use hooks::NotingSandbox;
 
 /// A case: it fails with what is not as it should be.
 type Case = for<'a> fn(&'a Env) -> LocalBoxFuture<'a, Result<()>>;
@@ -32,6 +34,7 @@ cases! {
         a_dropped_call_ends_its_command,
         a_failed_start_is_the_streams_error,
         output_is_the_fold_of_the_events_that_are_left,
+        a_command_reads_what_it_is_fed,
     ],
     files: [
         content_of_any_size_goes_there_and_back,
@@ -53,6 +56,10 @@ cases! {
         settings_that_cannot_be_are_refused,
         a_snapshot_is_forked,
         a_deleted_sandbox_is_made_anew,
+    ],
+    hooks: [
+        hooks_run_when_a_sandbox_starts_and_stops,
+        variables_of_a_class_are_below_those_of_its_sandboxes,
     ],
 }
 
@@ -88,7 +95,11 @@ async fn failure<T: std::fmt::Debug>(call: impl Future<Output = Result<T>>) -> R
 
 /// A sandbox that no other case has.
 fn sandbox(env: &Env, case: &str) -> Result<Handle> {
-    Sandbox::get(env, &format!("{case}-{}", &cabana::random::name()[..8]))
+    sandbox_of_kind(env, "sbx", case)
+}
+
+fn sandbox_of_kind(env: &Env, kind: &str, case: &str) -> Result<Handle> {
+    Sandbox::get(env, &format!("{kind}-{case}-{}", &cabana::random::name()[..8]))
 }
 
 /// Waits until nothing runs in a sandbox.

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use cabana::{
-    Code, Result,
+    Body, Code, Result,
     protocol::{
         exec::{Exec, ExecEvent, ExecInput, Exit, Stdin},
         process::List,
     },
 };
-use futures_util::{TryStreamExt, future, pin_mut};
+use futures_util::{StreamExt, TryStreamExt, future, pin_mut, stream};
 use worker::{Delay, Env};
 
 use crate::{check, failure, sandbox, until_idle};
@@ -87,4 +87,17 @@ pub(crate) async fn output_is_the_fold_of_the_events_that_are_left(env: &Env) ->
     let running = sandbox(env, "fold")?.stream(Exec::new("seq 3")).await?;
     let output = running.output().await?;
     check(output.stdout.to_string() == "1\n2\n3\n" && output.result.success(), output)
+}
+
+pub(crate) async fn a_command_reads_what_it_is_fed(env: &Env) -> Result<()> {
+    let sandbox = sandbox(env, "fed")?;
+    let pieces = stream::iter(0..64u8).map(|number| Ok(vec![number; 64 << 10]));
+    let counted = sandbox.feed("wc -c; exit 3", Body::stream(pieces)).await?.output().await?;
+    check(counted.stdout.to_string().trim() == "4194304", &counted)?;
+    check(counted.result.exit == Some(Exit::Exited { code: 3 }), &counted)?;
+    // A program by its name alone is no script, and content goes from one sandbox to the next.
+    let copied = sandbox.feed(Exec { cwd: Some("/".to_owned()), ..Exec::new(["cat"]) }, "caf\u{e9}").await?.output().await?;
+    check(copied.stdout.0 == "caf\u{e9}", &copied)?;
+    let error = failure(sandbox.feed(Exec { stdin: Some(Stdin::Live { stream: true }), ..Exec::new("cat") }, "x")).await?;
+    check(error.code == Code::UnsupportedMediaType, error)
 }

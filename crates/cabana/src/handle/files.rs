@@ -144,7 +144,8 @@ fn lane(name: &str, path: &FilePath, query: &str) -> String {
     format!("{ORIGIN}/v1/{name}?path={}{query}", percent_encode(path.as_bytes(), NON_ALPHANUMERIC))
 }
 
-fn request(method: Method, url: &str, body: Option<Body>, headers: &Headers) -> Result<Request, CodedError> {
+/// A request to the object with a body that is handed over.
+pub(super) fn request(method: Method, url: &str, body: Option<Body>, headers: &Headers) -> Result<Request, CodedError> {
     let make = || {
         let init = web_sys::RequestInit::new();
         init.set_method(method.as_ref());

@@ -94,13 +94,18 @@ impl Handle {
     ///
     /// Fails as the operation says.
     pub async fn stream<O: Streaming>(&self, operation: O) -> Result<Running<O>> {
-        let (lines, cancel) = self.open(&operation).await?;
+        let request = self.operation(&operation)?;
+        self.begin(operation, request).await
+    }
+
+    /// Starts the operation of this request.
+    pub(super) async fn begin<O: Streaming>(&self, operation: O, request: Request) -> Result<Running<O>> {
+        let (lines, cancel) = self.open(request).await?;
         let sandbox = self.clone();
         Ok(Running { sandbox, operation, lines, cancel, response: None, process: None, position: None, ended: false })
     }
 
-    async fn open<O: Streaming>(&self, operation: &O) -> Result<(Lines, Cancel), CodedError> {
-        let request = self.operation(operation)?;
+    async fn open(&self, request: Request) -> Result<(Lines, Cancel), CodedError> {
         request.headers().set("accept", NDJSON).map_err(|error| CodedError::internal(error.to_string()))?;
         let (request, cancel) = Cancel::on_drop(request)?;
         Ok((Lines::of(self.reach(request).await?).await?, cancel))
@@ -199,7 +204,7 @@ impl<O: Streaming> Running<O> {
         let attach = Attach { process, from: Some(self.position.unwrap_or(0)), screen: false };
         let (mut waited, mut pause) = (Duration::ZERO, PAUSE);
         loop {
-            match self.sandbox.open(&attach).await {
+            match self.sandbox.open(self.sandbox.operation(&attach)?).await {
                 Ok((lines, cancel)) => {
                     (self.lines, self.cancel) = (lines, cancel);
                     return Ok(());

@@ -16,6 +16,7 @@ use crate::{
     audit::Audit,
     container::Container,
     directory::Directory,
+    hooks::HookTable,
     lifecycle::{Deadline, Deadlines, Instant, Rules},
     tenant::admission::Admission,
 };
@@ -38,11 +39,14 @@ pub(super) struct Object {
 
 impl Object {
     /// Takes up what is stored. Fails where the storage does.
-    pub(super) fn load(state: State, env: Env) -> Result<Rc<Self>, Error> {
-        let config = Config::read(&env);
+    pub(super) fn load(state: State, env: Env, hooks: Option<HookTable>) -> Result<Rc<Self>, Error> {
+        let mut config = Config::read(&env);
         let (database, directory) = (Database::of(&env), Directory::of(&env));
         let name = state.id().name().unwrap_or_default();
         let address = name.parse::<Address>().ok();
+        if let (Ok(config), Some(hooks), Some(address)) = (&mut config, hooks, &address) {
+            config.variables = (hooks.variables)(&env, address.id());
+        }
         let rules = config.as_ref().map(|config| config.rules(address.as_ref().map(Address::id))).unwrap_or_default();
         let snapshots = Container::of(&state).is_some_and(|container| container.takes_snapshots());
         let rules = Rules { snapshots, ..rules };
@@ -50,7 +54,7 @@ impl Object {
         let audit = Audit::new(state.storage(), retention);
         let store = Rc::new(Store::load(Sql::new(state.storage()), rules, database.is_some())?);
         let admission = Rc::new(Admission::new(env.clone(), name));
-        let runtime = Runtime::new(state, config.clone(), Rc::clone(&admission));
+        let runtime = Runtime::new(state, config.clone(), Rc::clone(&admission), hooks);
         let patience = config.clone().map(|config| config.start_timeout);
         let supervisor = Supervisor::load(runtime, Rc::clone(&store), patience)?;
         let outbox = DirectoryOutbox::new(Rc::clone(&supervisor), Rc::clone(&audit), directory);

@@ -6,7 +6,7 @@ use cabana_protocol::{
     Error, Tenant,
     exec::Command,
     network::NetworkLayers,
-    sandbox::{Instance, LifeEvent, Root},
+    sandbox::{Instance, LifeEvent, Root, State},
     variables::VariableChanges,
 };
 use futures_util::future::LocalBoxFuture;
@@ -102,6 +102,9 @@ pub(crate) trait Platform: 'static {
 
     /// Gives a place back.
     fn release(&self, place: Place, tenant: &Tenant);
+
+    /// The sandbox has come from this state into another one, and that is stored.
+    fn moved(&self, from: State, event: &LifeEvent);
 
     /// When the alarm goes off.
     fn alarm(&self) -> LocalBoxFuture<'static, Result<Option<Instant>, Error>>;

@@ -7,7 +7,7 @@ use cabana_protocol::{
     exec::Command,
     names::excluded_field,
     network::NetworkLayers,
-    sandbox::{Instance, Root},
+    sandbox::{Instance, LifeEvent, Root, State as LifeState},
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use js_sys::{Function, Promise, Reflect, global};
@@ -26,12 +26,14 @@ use super::{
     store, supervisor,
 };
 use crate::{
-    Address, clock,
+    Address, Handle, clock,
     config::Config,
     container::{Container, words},
     create::unknown_kind,
     egress::Egress,
     fault::Exit,
+    handle::DEFAULT_BINDING,
+    hooks::{HookTable, Turn},
     lifecycle::{Instant, Probe},
     log,
     tenant::{admission::Admission, place::Place},
@@ -64,15 +66,17 @@ pub(super) struct Runtime {
     container: Option<Container>,
     config: Result<Config, Error>,
     admission: Rc<Admission>,
+    /// `None` where the class has none.
+    hooks: Option<HookTable>,
 }
 
 impl Runtime {
-    pub(super) fn new(state: State, config: Result<Config, Error>, admission: Rc<Admission>) -> Self {
+    pub(super) fn new(state: State, config: Result<Config, Error>, admission: Rc<Admission>, hooks: Option<HookTable>) -> Self {
         let inner = state._inner();
         let handle = AsRef::<JsValue>::as_ref(&inner).clone();
         let state = State::from(inner);
         let container = Container::of(&state);
-        Self { state, handle, container, config, admission }
+        Self { state, handle, container, config, admission, hooks }
     }
 
     /// The platform's handle on the object.
@@ -115,7 +119,7 @@ impl Runtime {
         let has_rules = launch.network.has_rules();
         let internet = config.internet && launch.network.internet();
         let kind = config.kinds.get(&launch.kind);
-        let mut variables = kind.map(|kind| kind.env.clone()).unwrap_or_default();
+        let mut variables = config.variables_of(&launch.kind);
         variables.extend(launch.variables.clone());
         let mut env = launch.env.clone();
         if let Some(roots) = launch.roots.as_ref().or_else(|| kind?.roots.as_ref()) {
@@ -229,6 +233,26 @@ impl Platform for Runtime {
 
     fn release(&self, place: Place, tenant: &Tenant) {
         self.state.wait_until(self.admission.give(place, tenant.clone()));
+    }
+
+    fn moved(&self, from: LifeState, event: &LifeEvent) {
+        let (Some(hooks), Some(turn)) = (self.hooks, Turn::of(from, event)) else { return };
+        let (env, binding) = self.admission.way();
+        // The alarm comes by no binding.
+        let binding = if binding.is_empty() { DEFAULT_BINDING } else { &binding };
+        let work = self
+            .address()
+            .and_then(|address| Handle::new(env, binding, address))
+            .map(|sandbox| hooks.run(turn, env.clone(), sandbox));
+        self.state.wait_until(async move {
+            let outcome = match work {
+                Ok(work) => work.await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = outcome {
+                log::error(None, &format!("a hook of the sandbox's class failed: {}", error.message));
+            }
+        });
     }
 
     fn alarm(&self) -> LocalBoxFuture<'static, Result<Option<Instant>, Error>> {

@@ -29,8 +29,8 @@ const USE_IS_STORED_AFTER: u32 = 10;
 pub(super) struct Step {
     /// The states before and after.
     pub(super) states: (State, State),
-    /// Whether it has come into a state.
-    pub(super) moved: bool,
+    /// The state that it has come into, if it has come into one.
+    pub(super) event: Option<LifeEvent>,
     /// Whose the sandbox is, or was.
     pub(super) tenant: Tenant,
     /// What to do.
@@ -162,7 +162,8 @@ impl<R: Rows> Store<R> {
         let before = record.lifecycle.clone();
         let (after, effects) = before.clone().step(&self.rules, event, now);
         let moved = (before.state, before.since) != (after.state, after.since);
-        let step = Step { states: (before.state, after.state), moved, tenant: record.tenant.clone(), effects };
+        let event = moved.then(|| event_of(&after));
+        let step = Step { states: (before.state, after.state), event: event.clone(), tenant: record.tenant.clone(), effects };
         if effects.contains(&Effect::Wipe) {
             let mut last = Record { lifecycle: after, ..record.clone() };
             let entry = self.stamp(&mut last, now);
@@ -172,7 +173,6 @@ impl<R: Rows> Store<R> {
             record.lifecycle = after;
             self.store_use(record)?;
         } else {
-            let event = moved.then(|| event_of(&after));
             let mut changed = Record { lifecycle: after, ..record.clone() };
             self.save(&mut changed, event.as_ref(), now)?;
             *record = changed;

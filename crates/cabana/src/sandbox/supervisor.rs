@@ -234,15 +234,16 @@ impl<P: Platform, R: Rows> Supervisor<P, R> {
         };
         let (before, after) = step.states;
         let runs = |state| matches!(state, State::Starting | State::Running | State::Stopping);
-        if step.moved && runs(before) && !runs(after) {
-            self.platform.release(Place::Running, &step.tenant);
-        }
-        if step.moved && after == State::Destroyed {
-            self.platform.release(Place::Sandbox, &step.tenant);
-        }
-        if step.moved {
+        if let Some(event) = &step.event {
+            if runs(before) && !runs(after) {
+                self.platform.release(Place::Running, &step.tenant);
+            }
+            if after == State::Destroyed {
+                self.platform.release(Place::Sandbox, &step.tenant);
+            }
             self.changed.notify();
             self.followers.notify();
+            self.platform.moved(before, event);
         }
         self.rearm();
         self.tell_stored();

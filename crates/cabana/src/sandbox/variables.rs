@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use cabana_protocol::{
     Error, decode_own,
     sandbox::State,
-    variables::{ImageVariables, Origin, SetVariables, VariableChanges, VariableList},
+    variables::{ImageVariables, Origin, SetVariables, VariableList},
 };
 use futures_util::future::{self, Either};
 use worker::{Delay, Method};
@@ -65,10 +65,9 @@ impl Object {
     }
 
     fn layers<T>(&self, look: impl FnOnce(Layers<'_>) -> T) -> Result<T, Error> {
-        let (record, none) = (self.store.record()?, VariableChanges::new());
-        let kind = self.config.as_ref().ok().and_then(|config| config.kinds.get(&record.kind));
-        let kind = kind.map_or(&none, |kind| &kind.env);
-        let layers = [(Origin::Kind, kind), (Origin::Project, &record.project_env), (Origin::Sandbox, &record.env)];
+        let record = self.store.record()?;
+        let kind = self.config.as_ref().map(|config| config.variables_of(&record.kind)).unwrap_or_default();
+        let layers = [(Origin::Kind, &kind), (Origin::Project, &record.project_env), (Origin::Sandbox, &record.env)];
         Ok(look(Layers(layers)))
     }
 }

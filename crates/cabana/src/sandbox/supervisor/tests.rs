@@ -16,7 +16,7 @@ use cabana_protocol::{
 };
 
 use self::world::{Ask, Told, World};
-use crate::{fault::Exit, lifecycle::Policy};
+use crate::{fault::Exit, hooks::Turn, lifecycle::Policy};
 
 use Ask::{Create, Destroy, Exec, Stop};
 
@@ -48,6 +48,26 @@ fn shown(world: &Rc<World>) -> (State, Option<Reason>, Option<Reason>) {
 fn look(world: &Rc<World>) -> cabana_protocol::sandbox::Sandbox {
     let object = world.object();
     world.finish(async move { object.look().await }).expect("there is a sandbox")
+}
+
+#[test]
+fn hooks_hear_of_each_start_and_each_end() {
+    let world = running();
+    assert_eq!(world.tell(&[Stop]), [(Stop, Told::Done)]);
+    assert_eq!(world.tell(&[Exec(1)]), [(Exec(1), Told::Done)]);
+    assert_eq!(world.tell(&[Destroy]), [(Destroy, Told::Done)]);
+    let turns: Vec<_> = world
+        .turns
+        .take()
+        .into_iter()
+        .map(|turn| match turn {
+            Turn::Started => None,
+            Turn::Stopped(end) => Some((end.state, end.reason)),
+        })
+        .collect();
+    let ends = [(State::Sleeping, Reason::StoppedByCaller), (State::Destroyed, Reason::DestroyedByCaller)];
+    let [slept, destroyed] = ends.map(|(state, reason)| Some((state, Some(reason))));
+    assert_eq!(turns, [None, slept, None, destroyed]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ use self::{
 use super::super::{Platform, Store, Supervisor};
 use crate::{
     fault::Exit,
+    hooks::Turn,
     lifecycle::{Instant, Lifecycle, Policy, Rules},
     sandbox::record::{NetworkRecord, Record},
 };
@@ -139,6 +140,8 @@ pub(super) struct World {
     ends_asked: Cell<usize>,
     /// The secret of the container that was asked to end while that came to nothing.
     terminated: RefCell<Option<String>>,
+    /// What hooks would have heard of.
+    pub(super) turns: RefCell<Vec<Turn>>,
     /// What should not have been done.
     pub(super) violations: RefCell<Vec<String>>,
     /// What was done, for people who look for a defect.
@@ -189,6 +192,7 @@ impl World {
             end_asked: Cell::default(),
             ends_asked: Cell::default(),
             terminated: RefCell::default(),
+            turns: RefCell::default(),
             violations: RefCell::default(),
             trace: RefCell::default(),
             seed: Cell::default(),

@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use cabana_protocol::{Error, Tenant, exec::Command, health::Health, network::NetworkLayers, sandbox::LifeEvent};
+use cabana_protocol::{
+    Error, Tenant,
+    exec::Command,
+    health::Health,
+    network::NetworkLayers,
+    sandbox::{LifeEvent, State},
+};
 use futures_util::{
     FutureExt,
     future::{self, LocalBoxFuture},
@@ -17,6 +23,7 @@ use super::{super::super::Rows, Running, World};
 use crate::{
     directory::Entry,
     fault::Exit,
+    hooks::Turn,
     lifecycle::{Instant, Lifecycle, Probe},
     sandbox::{
         platform::{Call, Launch, Platform},
@@ -236,6 +243,10 @@ impl Platform for Small {
     }
 
     fn release(&self, _: Place, _: &Tenant) {}
+
+    fn moved(&self, from: State, event: &LifeEvent) {
+        self.world.turns.borrow_mut().extend(Turn::of(from, event));
+    }
 
     fn alarm(&self) -> LocalBoxFuture<'static, Result<Option<Instant>, Error>> {
         let alarm = self.world.alarm.get();
