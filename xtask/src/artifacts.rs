@@ -62,6 +62,17 @@ pub(crate) fn build_programs(profile: Profile) -> Result<Programs> {
     })
 }
 
+/// Builds the `cabana` command.
+pub(crate) fn build_command() -> Result<PathBuf> {
+    Step::run("command", |step| {
+        let root = paths::repository()?;
+        let mut build = Command::new(cargo());
+        build.args(["build", "--package", "cabana-cli"]).current_dir(&root);
+        shell::run_logged(&mut build, &log(&root, "command"), step, None)?;
+        Ok((Outcome::Done("built".to_owned()), target(&root).join(Profile::Dev.directory()).join("cabana")))
+    })
+}
+
 /// Builds the Worker as it is deployed into worker/build.
 pub(crate) fn build_worker() -> Result<()> {
     let tools = setup::run()?;

@@ -175,10 +175,13 @@ impl Run {
     /// The Workers of examples/, which need no test programs.
     fn examples(&self, report: &Report, built: Option<&Built>) {
         let Some(tools) = report.need("tools", setup::run) else { return };
-        let run = |programs: &artifacts::Programs| examples::run(&self.root, report, &tools, programs);
-        match built {
-            Some(built) => run(&built.programs),
-            None => drop(report.need("programs", || artifacts::build_programs(Profile::Dev)).map(|programs| run(&programs))),
+        let run = |programs: &artifacts::Programs, command: &Path| examples::run(&self.root, report, &tools, programs, command);
+        if let Some(built) = built {
+            return run(&built.programs, &built.command);
+        }
+        let build = || Ok((artifacts::build_programs(Profile::Dev)?, artifacts::build_command()?));
+        if let Some((programs, command)) = report.need("programs", build) {
+            run(&programs, &command);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod git_server;
+mod init;
 mod model;
 mod site;
 
@@ -49,8 +50,8 @@ const EXAMPLES: [Example; 8] = [
 /// The package of the cases.
 const CASES: &str = "library-cases";
 
-/// Builds and tries the examples, all of them even when one fails.
-pub(super) fn run(root: &Path, report: &Report, tools: &Tools, programs: &Programs) {
+/// Builds and tries the examples, all of them even when one fails, and compiles what `command`, the program `cabana`, makes of them.
+pub(super) fn run(root: &Path, report: &Report, tools: &Tools, programs: &Programs, command: &Path) {
     let directory = artifacts::target(root).join("xtask/examples");
     let packages = EXAMPLES.map(|example| (example.name, example.folder));
     if !report.check("examples: build", |step| artifacts::build_examples(tools, &packages, &directory, step)) {
@@ -60,6 +61,9 @@ pub(super) fn run(root: &Path, report: &Report, tools: &Tools, programs: &Progra
         report.check(&format!("example {}", example.name), |step| {
             example.try_out(root, tools, programs, &directory.join(example.name), step)
         });
+    }
+    for Example { name, .. } in EXAMPLES.iter().filter(|example| example.name != CASES) {
+        report.check(&format!("cabana init {name}"), |step| init::compile(root, tools, command, name, step));
     }
 }
 
