@@ -1,4 +1,5 @@
-//! Test suites of other people's products, as their packages ship them, against the running service, by the adapters of `tests/suites`.
+//! Test suites of other people's products, as their packages ship them, against the running service, by adapters: those of `tests/suites`, and those
+//! of the client for Python.
 
 use super::api::tenant_key;
 use crate::artifacts;
@@ -13,8 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The adapters, and the files that say which suite they are for.
+/// The requirements, and the adapter of a suite that the client for Python has none for.
 const ADAPTERS: &str = "tests/suites";
+
+/// The client for Python, whose cases are the suites of its adapters.
+const CLIENT: &str = "clients/python";
 
 /// The tenant whose sandboxes the suites make.
 const TENANT: &str = "suites";
@@ -37,17 +41,18 @@ impl<'a> Suites<'a> {
     /// Makes a key for the suites.
     pub(super) fn new(python: PythonTools, root: &'a Path, running: &'a Stack) -> Result<Self> {
         let key = tenant_key(&Client::new(running.url(), running.api_key()), root, TENANT, &["exec", "connect"])?;
+        shell::capture(python.command("python").arg("scripts/generate.py").current_dir(root.join(CLIENT)))?;
         Ok(Self { python, root, running, key })
     }
 
     /// LangChain's standard tests of sandboxes.
     pub(super) fn langchain(&self, step: &Step) -> Result<()> {
-        self.pytest("langchain", &self.root.join(ADAPTERS), &["test_langchain.py"], step)
+        self.pytest("langchain", &self.root.join(CLIENT), &["tests/test_deepagents.py"], step)
     }
 
     /// Inspect's checks of sandbox environments.
     pub(super) fn inspect(&self, step: &Step) -> Result<()> {
-        self.pytest("inspect", &self.root.join(ADAPTERS), &["test_inspect.py"], step)
+        self.pytest("inspect", &self.root.join(CLIENT), &["tests/test_inspect.py"], step)
     }
 
     /// Jupyter's checks of kernels.
@@ -91,8 +96,9 @@ impl<'a> Suites<'a> {
             tests
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .env("SWE_REX_PACKAGES", directory.join("packages"))
-                .env("CABANA_URL", self.running.url())
-                .env("CABANA_API_KEY", &self.key);
+                .env("PYTHONPATH", self.root.join(CLIENT).join("src"))
+                .envs(["CABANA_URL", "CABANA_TEST_URL"].map(|name| (name, self.running.url())))
+                .envs(["CABANA_API_KEY", "CABANA_TEST_API_KEY"].map(|name| (name, &self.key)));
             self.run(name, tests.current_dir(directory), step)
         };
         (1..ATTEMPTS).fold(run(&[]), |outcome, _| outcome.or_else(|_| run(&["--last-failed"])))
