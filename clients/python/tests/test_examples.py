@@ -28,6 +28,10 @@ def test_the_readme_begins_with_the_example_that_is_run() -> None:
     assert (HERE / "examples/quickstart.py").read_text() in (HERE / "README.md").read_text()
 
 
+def test_the_reference_is_that_of_the_sources() -> None:
+    subprocess.run([sys.executable, HERE / "scripts/reference.py", "--check"], check=True)
+
+
 def test_importing_the_client_imports_no_network() -> None:
     # What makes an import slow is what it imports.
     script = "import sys; from cabana import Sandbox; print([name for name in ('httpx', 'websockets', 'asyncio', 'ssl') if name in sys.modules])"

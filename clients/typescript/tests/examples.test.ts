@@ -31,3 +31,7 @@ test("the README begins with the example that is run, and docs/migrating.md ends
     assert.ok(page.includes(job), job);
   }
 });
+
+test("the reference is that of the sources", async () => {
+  await promisify(execFile)(process.execPath, [fileURLToPath(new URL("../../scripts/reference.js", import.meta.url)), "--check"]);
+});
