@@ -4,6 +4,7 @@ mod body;
 mod code;
 mod feed;
 mod files;
+mod interactive;
 mod life;
 mod lines;
 mod ports;
@@ -29,6 +30,7 @@ pub use self::{
     body::Body,
     code::CodeContext,
     files::Download,
+    interactive::Interactive,
     process::Process,
     running::{Call, Running},
     session::Session,
@@ -55,6 +57,7 @@ const MAX_MAKING_BYTES: usize = 16 << 10;
 /// | [`exec`](Self::exec), [`call`](Self::call) | Runs an operation to its end, and answers everything that it answers. |
 /// | [`stream`](Self::stream) | Starts a streaming operation: its events, inputs, result. Dropping it cancels the operation. |
 /// | [`feed`](Self::feed) | Starts a command that reads content of any size. |
+/// | [`interact`](Self::interact) | Starts a streaming operation that is told things while it runs. |
 /// | [`read`](Self::read), [`write`](Self::write), [`archive`](Self::archive), [`extract`](Self::extract) | Content of any size, as it comes. |
 /// | [`spawn`](Self::spawn), [`create_session`](Self::create_session), [`create_context`](Self::create_context) | Handles of processes, shells and code contexts. |
 /// | [`expose`](Self::expose), [`fetch`](Self::fetch), [`connect`](Self::connect) | Programs that listen on a port, and clients with a WebSocket. |

@@ -162,7 +162,7 @@ pub use crate::{
     database::Database,
     egress::{Egress, check_network},
     error::{Error, Result, respond},
-    handle::{Body, Call, CodeContext, Download, Handle, Process, Running, Session},
+    handle::{Body, Call, CodeContext, Download, Handle, Interactive, Process, Running, Session},
     hooks::{Hooks, Stopped},
     kinds::{Kind, Kinds},
     origins::{Cors, Page},

@@ -35,6 +35,9 @@ cases! {
         a_failed_start_is_the_streams_error,
         output_is_the_fold_of_the_events_that_are_left,
         a_command_reads_what_it_is_fed,
+        a_command_reads_what_is_typed,
+        a_cell_is_answered,
+        an_interaction_ends_what_it_started,
     ],
     files: [
         content_of_any_size_goes_there_and_back,

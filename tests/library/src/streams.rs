@@ -5,6 +5,7 @@ use std::time::Duration;
 use cabana::{
     Body, Code, Result,
     protocol::{
+        code,
         exec::{Exec, ExecEvent, ExecInput, Exit, Stdin},
         process::List,
     },
@@ -100,4 +101,56 @@ pub(crate) async fn a_command_reads_what_it_is_fed(env: &Env) -> Result<()> {
     check(copied.stdout.0 == "caf\u{e9}", &copied)?;
     let error = failure(sandbox.feed(Exec { stdin: Some(Stdin::Live { stream: true }), ..Exec::new("cat") }, "x")).await?;
     check(error.code == Code::UnsupportedMediaType, error)
+}
+
+pub(crate) async fn a_command_reads_what_is_typed(env: &Env) -> Result<()> {
+    let stdin = Some(Stdin::Live { stream: true });
+    let mut running = sandbox(env, "typed")?.interact(Exec { stdin, ..Exec::new("read line; echo got $line; cat") }).await?;
+    running.input(&ExecInput::Stdin { bytes: "first\n".into() })?;
+    loop {
+        match running.next().await? {
+            Some(ExecEvent::Stdout { bytes, .. }) if bytes.0 == "got first\n" => break,
+            Some(ExecEvent::Started { .. }) => {}
+            other => return check(false, other),
+        }
+    }
+    running.input(&ExecInput::Stdin { bytes: "rest".into() })?;
+    running.input(&ExecInput::Eof)?;
+    let output = running.output().await?;
+    check(output.stdout.0 == "rest" && output.result.success(), output)
+}
+
+pub(crate) async fn a_cell_is_answered(env: &Env) -> Result<()> {
+    let sandbox = sandbox(env, "answered")?;
+    let context = sandbox.create_context(code::Create::default()).await?;
+    let cell = code::Run::new("name = input('who? '); f'hello {name}'");
+    let mut cell = sandbox.interact(code::Run { context: Some(context.id().to_owned()), ..cell }).await?;
+    loop {
+        match cell.next().await? {
+            Some(code::RunEvent::InputRequest { prompt, .. }) => {
+                check(prompt == "who? ", prompt)?;
+                break;
+            }
+            Some(_) => {}
+            None => return check(false, "the cell has ended"),
+        }
+    }
+    cell.input(&code::RunInput::Reply { text: "Ada".to_owned() })?;
+    let output = cell.output().await?;
+    check(output.text.as_deref() == Some("'hello Ada'"), output)
+}
+
+pub(crate) async fn an_interaction_ends_what_it_started(env: &Env) -> Result<()> {
+    let sandbox = sandbox(env, "interaction")?;
+    let mut running = sandbox.interact(Exec::new("sleep 1000")).await?;
+    running.next().await?;
+    running.cancel()?;
+    check(running.result().await?.exit == Some(Exit::Cancelled), "the exit")?;
+    let mut dropped = sandbox.interact(Exec::new("sleep 1000")).await?;
+    dropped.next().await?;
+    drop(dropped);
+    until_idle(&sandbox).await?;
+    let missing = Exec { cwd: Some("nowhere".to_owned()), ..Exec::new("true") };
+    let error = failure(sandbox.interact(missing).await?.result()).await?;
+    check(error.code == Code::NotFound, error)
 }

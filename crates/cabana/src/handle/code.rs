@@ -1,7 +1,5 @@
 //! A kernel that keeps its variables between cells.
 
-use std::collections::BTreeMap;
-
 use cabana_protocol::code::{Create, Delete, Interrupt, Restart, Run, RunOutput};
 
 use super::{Handle, Running};
@@ -17,7 +15,7 @@ pub struct CodeContext {
 impl Handle {
     /// Runs code in the context that its language has by default, and answers everything that it has shown. Fails as [`Run`] says.
     pub async fn run_code(&self, language: &str, code: &str) -> Result<RunOutput> {
-        self.call(Run { language: Some(language.to_owned()), ..cell(code) }).await
+        self.call(Run { language: Some(language.to_owned()), ..Run::new(code) }).await
     }
 
     /// Starts a context, or finds the one of its name. Fails as [`Create`] says.
@@ -69,10 +67,6 @@ impl CodeContext {
     }
 
     fn cell(&self, code: &str) -> Run {
-        Run { context: Some(self.id.clone()), ..cell(code) }
+        Run { context: Some(self.id.clone()), ..Run::new(code) }
     }
-}
-
-fn cell(code: &str) -> Run {
-    Run { code: code.to_owned(), context: None, language: None, timeout_ms: None, env: BTreeMap::new(), cwd: None }
 }

@@ -39,6 +39,13 @@ pub struct Run {
     pub cwd: Option<String>,
 }
 
+impl Run {
+    /// A cell in the context that Python has by default.
+    pub fn new(code: impl Into<String>) -> Self {
+        Self { code: code.into(), ..Self::default() }
+    }
+}
+
 impl Operation for Run {
     const NAME: &'static str = "code.run";
     type Response = RunResult;
