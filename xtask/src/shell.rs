@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_program_past_its_limit_is_ended() {
-        let error = failure("sleep inf", Some(Duration::ZERO));
+        let error = failure("exec sleep inf", Some(Duration::ZERO));
         assert!(error.contains("sleep inf") && error.contains("was ended"), "{error}");
     }
 
