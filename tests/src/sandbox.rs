@@ -178,6 +178,11 @@ impl Sandbox {
         self.memory("VmRSS").await
     }
 
+    /// The part of it that is the agent's alone, in KiB: pages of its program come and go with what else the machine has to do.
+    pub async fn own_memory_kib(&self) -> u64 {
+        self.memory("RssAnon").await
+    }
+
     /// The most memory that the agent has ever had in use, in KiB.
     pub async fn peak_memory_kib(&self) -> u64 {
         self.memory("VmHWM").await
