@@ -60,11 +60,13 @@ impl Oom {
 impl Known {
     fn note(&mut self, count: u64, now: Instant) {
         self.read = now;
-        if count > self.count {
-            (self.spare, self.count, self.grown) = (count - self.count, count, now);
-        } else if now.duration_since(self.grown) > TOGETHER {
+        if now.duration_since(self.grown) > TOGETHER {
             // Those were children that callers do not know.
             self.spare = 0;
+        }
+        if count > self.count {
+            self.spare += count - self.count;
+            (self.count, self.grown) = (count, now);
         }
     }
 
@@ -121,6 +123,11 @@ mod tests {
             (10, 400, true),
             (10, 3_000, false),
             (11, 4_000, true),
+            // A third is killed before the second is waited for.
+            (13, 5_000, true),
+            (14, 5_100, true),
+            (14, 5_200, true),
+            (14, 5_300, false),
         ] {
             assert_eq!(known.take(count, start + Duration::from_millis(after_ms)), taken, "{after_ms} ms");
         }
