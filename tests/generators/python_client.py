@@ -44,7 +44,9 @@ def typed(value, annotation):
 def call(name, path, query, body):
     function = module(name).sync_detailed
     annotations = inspect.get_annotations(function, eval_str=True)
-    given = {**path, **{("from_" if key == "from" else key): value for key, value in (query or {}).items()}}
+    # What is saved for later paths may have the name of a parameter of the query.
+    places = {parameter["name"] for parameter in OPERATIONS[name].get("parameters", []) if parameter["in"] == "path"}
+    given = {**{key: value for key, value in path.items() if key in places}, **{("from_" if key == "from" else key): value for key, value in (query or {}).items()}}
     if body is not None:
         given["body"] = body
     taken = {name: typed(value, annotations[name]) for name, value in given.items() if name in annotations}

@@ -141,7 +141,7 @@ fn describe(page: &mut String, document: &Value, Operation { method, path, opera
 /// A body: its fields, and an example.
 fn body(page: &mut String, document: &Value, title: &str, content: &Value) {
     let _ = writeln!(page, "<h4>{}</h4>", escape(title));
-    let (fields, schema) = (Fields::new(document), result(&content["schema"]));
+    let (fields, schema) = (Fields::new(document), &content["schema"]);
     if !fields.table(page, schema) {
         let _ = writeln!(page, "<p>{}. {}</p>", escape(&kind_of(document, schema)), prose(text(&schema["description"])));
     }
@@ -151,15 +151,6 @@ fn body(page: &mut String, document: &Value, title: &str, content: &Value) {
     }
     for example in content.get("example").into_iter().chain(content["x-examples"].as_array().into_iter().flatten()) {
         let _ = writeln!(page, "<pre class=\"example\">{}</pre>", escape(&example.to_string()));
-    }
-}
-
-/// What comes of an operation: that any may fail late, the page says once.
-fn result(schema: &Value) -> &Value {
-    let variants = schema["anyOf"].as_array().map(Vec::as_slice).unwrap_or_default();
-    match variants {
-        [result, failure] if failure["$ref"] == "#/components/schemas/ErrorBody" => result,
-        _ => schema,
     }
 }
 

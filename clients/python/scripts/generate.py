@@ -39,12 +39,6 @@ IDEMPOTENT = frozenset({idempotent!r})
 '''
 
 
-def result(schema: dict[str, Any]) -> dict[str, Any]:
-    """What a call gives back. That an answer which took long may be an error is the transport's to see: it raises that."""
-    variants = schema.get("anyOf", [])
-    return variants[0] if variants and variants[-1] == {"$ref": "#/components/schemas/ErrorBody"} else schema
-
-
 class Models:
     """The classes of the document's schemas."""
 
@@ -61,7 +55,7 @@ class Models:
     def field(self, operations: list[dict[str, Any]], operation: str, field: str | None) -> str:
         """The class of an operation's answer, or of a field of it."""
         found = next(one for one in operations if one.get("operationId") == operation)
-        schema = result(found["responses"]["200"]["content"]["application/json"]["schema"])
+        schema = found["responses"]["200"]["content"]["application/json"]["schema"]
         part = schema if field is None else self.resolve(schema)[1]["properties"][field]
         record = self.annotate(part, camel(operation.replace(".", "_")))[1]
         assert record is not None, f"{operation} {field} is an object"
@@ -170,7 +164,7 @@ def models() -> str:
     for name in sorted(document["components"]["schemas"]):
         made.annotate({"$ref": f"#/components/schemas/{name}"}, name)
     for operation in operations:
-        schema = result(operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {}))
+        schema = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
         name = operation.get("operationId", "")
         event = operation["responses"].get("200", {}).get("content", {}).get("application/x-ndjson", {}).get("x-event", {})
         if event and "$ref" not in event and not name.endswith("_by_query"):

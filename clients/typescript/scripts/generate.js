@@ -39,12 +39,6 @@ for (const path of Object.values(document.paths)) {
   }
 }
 
-// That an answer which took long may be an error is the transport's to see: it throws that.
-for (const { responses } of Object.values(document.paths).flatMap((path) => Object.values(path))) {
-  const json = responses?.["200"]?.content?.["application/json"];
-  if (json?.schema.anyOf?.at(-1).$ref === "#/components/schemas/ErrorBody") json.schema = json.schema.anyOf[0];
-}
-
 const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
 const idempotent = operations.filter((operation) => operation["x-idempotent"]).map((operation) => operation["x-operation"]);
 const types = astToString(await openapiTypescript(rename(document)));

@@ -19,6 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The description, made from the types by a test of the protocol crate.
 pub(super) const DESCRIPTION: &str = "crates/protocol/openapi.json";
 
+/// Where the module is that knows errors whose answer had begun before.
+const HOOKS: &str = "tests/openapi";
+
 /// How many requests are made up for each operation, at most.
 const EXAMPLES: &str = "20";
 
@@ -77,6 +80,7 @@ fn run(
 ) -> Result<()> {
     let mut fuzz = tools.command("schemathesis");
     fuzz.current_dir(running.directory()).arg("--config-file").arg(configuration);
+    fuzz.env("OPENAPI", root.join(DESCRIPTION)).env("PYTHONPATH", root.join(HOOKS)).env("SCHEMATHESIS_HOOKS", "late_failures");
     fuzz.args(["run", "--url", running.url(), "--checks", CHECKS, "--phases", "coverage,fuzzing"]);
     fuzz.args(["--max-examples", EXAMPLES, "--seed", seed, "--request-timeout", ANSWER_SECONDS]);
     fuzz.args(["--no-shrink", "--warnings", "off", "--suppress-health-check", "all"]).args(selection);
