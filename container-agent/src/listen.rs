@@ -35,7 +35,7 @@ const CONNECTIONS: usize = 200;
 /// How long a connection waits for the program outside.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long nothing is accepted where it fails, for want of descriptors.
+/// The pause after a connection that could not be accepted, for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens at the place until stdin ends.

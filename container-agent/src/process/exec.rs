@@ -246,7 +246,7 @@ async fn pass_on(process: &mpsc::Sender<Input>, mut inputs: mpsc::UnboundedRecei
     }
 }
 
-/// Says something to whoever listens.
+/// Sends an event to the client, if there still is one.
 pub(crate) async fn say(events: &mpsc::Sender<ExecEvent>, event: ExecEvent) -> Result<(), Error> {
     events.send(event).await.map_err(|_| Error::internal("the client has disconnected"))
 }

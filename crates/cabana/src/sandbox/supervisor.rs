@@ -348,7 +348,7 @@ impl<P: Platform, R: Rows> Supervisor<P, R> {
         }
         log::error(None, &format!("the object is reset: {why}"));
         self.resetting.set(true);
-        // Whoever waits is told before everything breaks.
+        // The calls that wait are told before everything breaks.
         self.changed.notify();
         if let Some(told) = self.resets.borrow().as_ref() {
             told();
